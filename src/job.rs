@@ -1,0 +1,318 @@
+//! The only vocabulary between threads: a `Job` is asked for, an engine answers with `Event`s and takes `Command`s.
+//!
+//! The command line builds a `Job` from arguments and prints its events; the workbench builds the same `Job`
+//! from its panes and draws them; a run directory keeps them, one JSON line each.
+
+use crate::config::TrainConfig;
+use crate::error::Error;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// Something to do, with everything it needs to know. Plain data.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "job", rename_all = "snake_case")]
+pub enum Job {
+    /// parquet files → pictures + ShareGPT JSON + registration.
+    Convert(ConvertJob),
+    /// Look a registered data set over.
+    Check(CheckJob),
+    /// LoRA SFT as the configuration says.
+    Train(Box<TrainConfig>),
+    /// Generate answers for `eval_dataset` and score them.
+    Evaluate(Box<TrainConfig>),
+    /// One question to a model that is not being trained.
+    Ask(AskJob),
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ConvertJob {
+    /// Parquet files, folders or globs.
+    pub inputs: Vec<PathBuf>,
+    /// The data folder: `mllm_data/`, `mllm_train_data.json`, `mllm_val_data.json`, `dataset_info.json`.
+    pub out: PathBuf,
+    /// Share of rows held out, 0..1.
+    pub val_ratio: f64,
+    pub seed: u64,
+    /// The user's turn after `<image>`.
+    pub question: String,
+    /// A bad row is an error instead of being skipped.
+    pub strict: bool,
+    /// Names in `dataset_info.json`: train, validation.
+    pub names: [String; 2],
+    pub image_column: String,
+    pub id_column: String,
+    pub caption_column: String,
+}
+
+/// The tutorial's question ("what is the diagnosis in the picture?").
+pub const DEFAULT_QUESTION: &str = "图片中的诊断结果是怎样?";
+
+impl ConvertJob {
+    pub fn new(inputs: Vec<PathBuf>, out: PathBuf) -> Self {
+        Self {
+            inputs,
+            out,
+            val_ratio: 0.2,
+            seed: 42,
+            question: DEFAULT_QUESTION.into(),
+            strict: false,
+            names: ["mllm_train_data".into(), "mllm_val_data".into()],
+            image_column: "image".into(),
+            id_column: "id".into(),
+            caption_column: "caption".into(),
+        }
+    }
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CheckJob {
+    pub dataset: String,
+    pub dataset_dir: PathBuf,
+    /// With a model folder the check also counts tokens against `cutoff_len`.
+    pub model: Option<PathBuf>,
+    pub config: Box<TrainConfig>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct AskJob {
+    pub model: PathBuf,
+    pub adapter: Option<PathBuf>,
+    pub turn: Turn,
+    pub config: Box<TrainConfig>,
+}
+
+/// One question about pictures, with the talk before it.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Turn {
+    pub system: Option<String>,
+    /// Earlier (question, answer) pairs.
+    pub history: Vec<(String, String)>,
+    /// Pictures of the whole talk, in the order of their `<image>` marks; a question without a mark gets them in front.
+    pub images: Vec<PathBuf>,
+    pub question: String,
+    /// Answer with the adapter switched off.
+    pub use_base: bool,
+    pub sampling: Sampling,
+}
+
+/// How the next token is chosen. `temperature` 0 is greedy.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Sampling {
+    pub temperature: f32,
+    pub top_p: f32,
+    pub top_k: usize,
+    pub repetition_penalty: f32,
+    pub max_new_tokens: usize,
+    pub seed: u64,
+}
+
+impl Default for Sampling {
+    fn default() -> Self {
+        Self {
+            temperature: 0.0,
+            top_p: 1.0,
+            top_k: 0,
+            repetition_penalty: 1.0,
+            max_new_tokens: 256,
+            seed: 42,
+        }
+    }
+}
+
+/// What can be said to a running job. Served between two micro-steps.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "snake_case")]
+pub enum Command {
+    Pause,
+    Resume,
+    SaveNow,
+    /// `save: true` writes a checkpoint first.
+    Stop {
+        save: bool,
+    },
+    /// A question to the model as it is now; `Event::Token`s with this `id` answer it.
+    Ask {
+        id: u64,
+        turn: Turn,
+    },
+    /// Stop the answer `id`.
+    CancelAsk {
+        id: u64,
+    },
+}
+
+/// The phase a `Progress` belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    Loading,
+    Converting,
+    Checking,
+    Encoding,
+    Vision,
+    WarmingUp,
+    Training,
+    Evaluating,
+    Saving,
+}
+
+impl Phase {
+    /// As people read it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Phase::Loading => "loading",
+            Phase::Converting => "converting",
+            Phase::Checking => "checking",
+            Phase::Encoding => "encoding",
+            Phase::Vision => "vision features",
+            Phase::WarmingUp => "warming up",
+            Phase::Training => "training",
+            Phase::Evaluating => "evaluating",
+            Phase::Saving => "saving",
+        }
+    }
+}
+
+/// What a job says. No tensors; one JSON line each in `events.jsonl`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// A training or evaluation job is set up.
+    Started {
+        run_dir: PathBuf,
+        device: String,
+        total_steps: usize,
+        trainable: u64,
+        parameters: u64,
+        targets: Vec<TargetRow>,
+    },
+    Progress {
+        phase: Phase,
+        done: usize,
+        total: usize,
+    },
+    Step(StepRow),
+    /// A metric. `step` is the optimizer step it belongs to; `None` for a finished evaluation.
+    Score {
+        name: String,
+        value: f64,
+        step: Option<usize>,
+    },
+    /// Something found in the data or the model.
+    Finding(Finding),
+    /// A piece of the answer to the question `id`; `done` with the last one.
+    Token {
+        id: u64,
+        text: String,
+        done: bool,
+    },
+    /// One finished prediction of an evaluation.
+    Predicted {
+        index: usize,
+        predict: String,
+        label: String,
+    },
+    Saved {
+        step: usize,
+        path: PathBuf,
+    },
+    Paused(#[serde(with = "paused")] bool),
+    Log {
+        level: Level,
+        line: String,
+    },
+    /// Exactly one per job, on panic too.
+    Finished(Outcome),
+}
+
+/// One optimizer update, as logged every `logging_steps` (averages since the last log).
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct StepRow {
+    pub step: usize,
+    pub total_steps: usize,
+    pub epoch: f64,
+    pub loss: f64,
+    pub lr: f64,
+    pub grad_norm: f64,
+    /// Samples, tokens (without padding) and label tokens since the last log.
+    pub samples: usize,
+    pub tokens: usize,
+    pub label_tokens: usize,
+    /// Wall-clock seconds since the last log, and the part of them spent waiting for data.
+    pub seconds: f64,
+    pub data_wait: f64,
+    /// Seconds since the start of this process's training, and the estimate of what is left.
+    pub elapsed: f64,
+    pub remaining: f64,
+    /// Resident memory of the process (or used memory of the GPU) in bytes.
+    pub memory: u64,
+}
+
+/// One line of the target report: a module family, how many matrices, parameters, and whether it is trained.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TargetRow {
+    pub family: String,
+    pub matrices: usize,
+    pub parameters: u64,
+    pub trainable: u64,
+    pub note: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    Debug,
+    Info,
+    Warning,
+    Error,
+}
+
+/// Something worth knowing about a data set: what, how often, where, and what to do.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Finding {
+    pub level: Level,
+    /// Stable machine name, such as `broken_picture`.
+    pub code: String,
+    pub message: String,
+    pub count: usize,
+    /// The first rows concerned (at most 20), counted from 0 in the file.
+    pub rows: Vec<usize>,
+    pub fix: String,
+}
+
+/// How a job ended.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum Outcome {
+    /// `summary` is a JSON object: what the job's `--json` prints at the end.
+    Done {
+        summary: serde_json::Value,
+    },
+    Stopped {
+        summary: serde_json::Value,
+    },
+    Failed {
+        error: Error,
+    },
+}
+
+/// Where a job's events go. A dropped receiver is not an error and not the end of the job.
+pub type Emit<'a> = &'a (dyn Fn(Event) + Sync);
+
+/// An internally tagged variant holds a map only: `{"event":"paused","paused":true}`.
+mod paused {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    struct Paused {
+        paused: bool,
+    }
+
+    pub fn serialize<S: Serializer>(paused: &bool, to: S) -> Result<S::Ok, S::Error> {
+        Paused { paused: *paused }.serialize(to)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<bool, D::Error> {
+        Paused::deserialize(from).map(|p| p.paused)
+    }
+}
