@@ -1,0 +1,14 @@
+//! Settings: the typed configuration, the hyper-parameter table, layers of files and overrides, and rules.
+
+pub mod advice;
+pub mod fields;
+pub mod layers;
+pub mod llama_factory;
+pub mod presets;
+pub mod reference;
+pub mod rows;
+pub mod steps;
+pub mod train_config;
+pub mod validate;
+
+pub use train_config::{LrScheduler, TrainConfig};

@@ -1,0 +1,166 @@
+//! Rules across settings: what cannot be run, and what will not do what it seems to.
+
+use super::{LrScheduler, TrainConfig, fields, llama_factory};
+
+/// Something wrong with a setting. `fatal` ones forbid the start.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Problem {
+    pub key: &'static str,
+    pub message: String,
+    pub fatal: bool,
+}
+
+/// All problems of a training configuration, fatal ones first.
+pub fn problems(config: &TrainConfig) -> Vec<Problem> {
+    let mut found = Found(Vec::new());
+    unsupported(config, &mut found);
+    model_and_data(config, &mut found);
+    method(config, &mut found);
+    optimisation(config, &mut found);
+    output(config, &mut found);
+    found.0.sort_by_key(|p| !p.fatal);
+    found.0
+}
+
+struct Found(Vec<Problem>);
+
+impl Found {
+    fn fatal(&mut self, when: bool, key: &'static str, message: impl Into<String>) {
+        if when {
+            self.0.push(Problem { key, message: message.into(), fatal: true });
+        }
+    }
+    fn warn(&mut self, when: bool, key: &'static str, message: impl Into<String>) {
+        if when {
+            self.0.push(Problem { key, message: message.into(), fatal: false });
+        }
+    }
+}
+
+fn unsupported(config: &TrainConfig, found: &mut Found) {
+    for field in fields::all() {
+        if let Some(message) = llama_factory::not_yet(field.key, &fields::get(config, field.key)) {
+            found.fatal(true, field.key, message);
+        }
+    }
+}
+
+fn model_and_data(c: &TrainConfig, found: &mut Found) {
+    found.fatal(c.model_name_or_path.as_os_str().is_empty(), "model_name_or_path", "no model folder is set");
+    found.fatal(c.dataset.is_empty(), "dataset", "no data set is set");
+    found.fatal(
+        c.image_min_pixels > c.image_max_pixels,
+        "image_min_pixels",
+        format!("image_min_pixels {} is above image_max_pixels {}", c.image_min_pixels, c.image_max_pixels),
+    );
+    // One token is a 32 x 32 square: 16-pixel patches, merged 2 x 2.
+    let tokens = c.image_max_pixels / 1024;
+    found.warn(
+        tokens >= c.cutoff_len as u64,
+        "cutoff_len",
+        format!(
+            "a picture of image_max_pixels is {tokens} tokens and does not fit cutoff_len {}",
+            c.cutoff_len
+        ),
+    );
+    found.fatal(
+        c.val_size > 0.0 && !c.eval_dataset.is_empty(),
+        "val_size",
+        "val_size and eval_dataset exclude each other",
+    );
+    found.fatal(
+        c.val_size > 1.0 && c.val_size.fract() != 0.0,
+        "val_size",
+        format!("val_size above 1 is a number of samples and must be whole (given: {})", c.val_size),
+    );
+    found.fatal(c.val_size == 1.0, "val_size", "val_size 1 is the share 1: it leaves nothing to train on");
+    found.fatal(
+        c.train_on_prompt && c.mask_history,
+        "mask_history",
+        "mask_history and train_on_prompt exclude each other",
+    );
+}
+
+fn method(c: &TrainConfig, found: &mut Found) {
+    found.fatal(
+        c.lora_target.trim().is_empty(),
+        "lora_target",
+        "no modules are named; `all` is the usual value",
+    );
+    found.fatal(
+        c.freeze_language_model && c.freeze_vision_tower && c.freeze_multi_modal_projector,
+        "freeze_language_model",
+        "everything is frozen: nothing would be trained",
+    );
+    found.warn(
+        c.adapter_name_or_path.is_some() && !c.create_new_adapter,
+        "lora_rank",
+        "a given adapter is trained on: rank, alpha and target are its own, not those set here",
+    );
+}
+
+fn optimisation(c: &TrainConfig, found: &mut Found) {
+    found.fatal(
+        c.max_steps <= 0 && c.num_train_epochs == 0.0,
+        "num_train_epochs",
+        "0 epochs and no max_steps: nothing would be trained",
+    );
+    found.warn(c.learning_rate == 0.0, "learning_rate", "with a learning rate of 0 nothing is learned");
+    let floored = c.lr_scheduler_type == LrScheduler::CosineWithMinLr;
+    found.fatal(floored && c.min_lr.is_none(), "min_lr", "cosine_with_min_lr needs min_lr");
+    found.warn(
+        !floored && c.min_lr.is_some(),
+        "min_lr",
+        "min_lr is for cosine_with_min_lr only; it has no effect",
+    );
+    found.fatal(
+        floored && c.min_lr.is_some_and(|floor| floor > c.learning_rate),
+        "min_lr",
+        "min_lr is above learning_rate",
+    );
+    found.warn(
+        c.warmup_ratio > 0.0 && c.warmup_steps > 0.0,
+        "warmup_steps",
+        "warmup_ratio and warmup_steps are both set; the ratio wins",
+    );
+    let warmup = c.warmup_ratio > 0.0 || c.warmup_steps > 0.0;
+    found.warn(
+        warmup && c.lr_scheduler_type == LrScheduler::Constant,
+        "lr_scheduler_type",
+        "constant has no warmup; constant_with_warmup has",
+    );
+    found.warn(
+        c.max_steps > 0 && warmup && c.warmup_ratio == 0.0 && c.warmup_steps >= c.max_steps as f64,
+        "warmup_steps",
+        "the warmup is as long as the run: the full learning rate is never reached",
+    );
+}
+
+fn output(c: &TrainConfig, found: &mut Found) {
+    let out = c.output_dir.as_path();
+    found.fatal(out.as_os_str().is_empty(), "output_dir", "no run folder is set");
+    for (what, input) in
+        [("model", Some(&c.model_name_or_path)), ("adapter", c.adapter_name_or_path.as_ref())]
+    {
+        found.fatal(
+            !out.as_os_str().is_empty() && input.is_some_and(|p| p == out),
+            "output_dir",
+            format!("output_dir is the {what} folder; it would be overwritten"),
+        );
+    }
+    found.fatal(
+        c.eval_steps > 0 && c.val_size == 0.0 && c.eval_dataset.is_empty(),
+        "eval_steps",
+        "evaluation while training needs eval_dataset or val_size",
+    );
+    found.warn(
+        c.resume_from_checkpoint.is_some() && c.overwrite_output_dir,
+        "overwrite_output_dir",
+        "a resumed run goes on with its log; overwrite_output_dir has no effect",
+    );
+    found.warn(
+        c.resume_from_checkpoint.is_some() && c.adapter_name_or_path.is_some(),
+        "adapter_name_or_path",
+        "the checkpoint brings its own adapter; adapter_name_or_path has no effect",
+    );
+}
