@@ -1,0 +1,304 @@
+//! From a sample to token ids, labels and patches, as LLaMA-Factory 0.9.5 encodes it for training.
+
+use super::patches::{self, Patches, PixelLimits, Processor};
+use super::picture::{self, Picture};
+use super::sample::{ImageRef, Message, Sample};
+use super::stream::TextStream;
+use super::template::{self, Template};
+use crate::config::TrainConfig;
+use crate::error::{At, Error, Result};
+use serde_json::Value;
+use std::path::Path;
+use std::sync::Arc;
+use tokenizers::Tokenizer;
+
+/// The label of a token that is not learned.
+pub const IGNORE: i32 = -100;
+
+/// Everything that turns a sample into the model's input: tokenizer, template, limits, picture processor.
+#[derive(Clone)]
+pub struct Encoder {
+    tokenizer: Arc<Tokenizer>,
+    template: Template,
+    thinking: Option<bool>,
+    cutoff_len: usize,
+    train_on_prompt: bool,
+    mask_history: bool,
+    limits: PixelLimits,
+    processor: Processor,
+    image_token: u32,
+    stop_ids: Vec<u32>,
+}
+
+/// A sample as the model takes it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Encoded {
+    pub input_ids: Vec<u32>,
+    /// As long as `input_ids`; -100 for no loss. Not shifted.
+    pub labels: Vec<i32>,
+    /// (t, h, w) in patches of every picture.
+    pub grids: Vec<[usize; 3]>,
+    /// Picture tokens among `input_ids`, and how many the grids need.
+    pub picture_tokens: usize,
+    pub picture_tokens_needed: usize,
+}
+
+impl Encoded {
+    /// Whether `cutoff_len` took tokens of a picture. The model cannot be run on such a sample.
+    pub fn picture_cut(&self) -> bool {
+        self.picture_tokens < self.picture_tokens_needed
+    }
+
+    /// Tokens that carry loss once labels are shifted: the first token is never predicted.
+    pub fn label_tokens(&self) -> usize {
+        self.labels.iter().skip(1).filter(|l| **l != IGNORE).count()
+    }
+}
+
+impl Encoder {
+    /// Loads tokenizer, special ids and picture settings of a model folder. Reads no weights.
+    pub fn load(model_dir: &Path, config: &TrainConfig) -> Result<Self> {
+        crate::error::must_exist(model_dir, "model folder")?;
+        let template = Template::named(&config.template)?;
+        let path = model_dir.join("tokenizer.json");
+        if !path.exists() {
+            return Err(Error::input(format!(
+                "no tokenizer.json in the model folder {}",
+                model_dir.display()
+            ))
+            .hint("copy tokenizer.json of the model there; vocab.json and merges.txt alone do not do"));
+        }
+        let tokenizer = Tokenizer::from_file(&path)
+            .map_err(|e| Error::input(format!("cannot read the tokenizer {}: {e}", path.display())))?;
+        let model = json(&model_dir.join("config.json"))?;
+        Ok(Self {
+            image_token: image_token(&tokenizer, &model, model_dir)?,
+            stop_ids: stop_ids(&tokenizer, &model, model_dir)?,
+            tokenizer: Arc::new(tokenizer),
+            template,
+            thinking: config.enable_thinking,
+            cutoff_len: config.cutoff_len,
+            train_on_prompt: config.train_on_prompt,
+            mask_history: config.mask_history,
+            limits: PixelLimits { max_pixels: config.image_max_pixels, min_pixels: config.image_min_pixels },
+            processor: Processor::load(model_dir)?,
+        })
+    }
+
+    /// The grid of every picture of a sample, from the files' headers.
+    pub fn grids(&self, sample: &Sample) -> Result<Vec<[usize; 3]>> {
+        self.grids_of(&sample.images)
+    }
+
+    /// Like [`Encoder::grids`], of pictures without a sample.
+    pub fn grids_of(&self, images: &[ImageRef]) -> Result<Vec<[usize; 3]>> {
+        let grid = |image| {
+            let (width, height) = picture::size(image)?;
+            patches::grid(width, height, self.limits, &self.processor).map_err(|e| named(e, image))
+        };
+        images.iter().map(grid).collect()
+    }
+
+    /// Decodes, resizes and cuts every picture of a sample.
+    pub fn patches(&self, sample: &Sample) -> Result<Vec<Patches>> {
+        self.patches_of(&sample.images)
+    }
+
+    /// Like [`Encoder::patches`], of pictures without a sample.
+    pub fn patches_of(&self, images: &[ImageRef]) -> Result<Vec<Patches>> {
+        let patches = |image| {
+            let picture = Picture::open(image)?;
+            patches::patches(&picture, self.limits, &self.processor).map_err(|e| named(e, image))
+        };
+        images.iter().map(patches).collect()
+    }
+
+    /// Token ids and labels of a sample whose pictures have these `grids`, cut to `cutoff_len`
+    /// (LLaMA-Factory, `data/processor/supervised.py`, `_encode_data_example`).
+    pub fn encode(&self, sample: &Sample, grids: &[[usize; 3]]) -> Result<Encoded> {
+        let turns = self.place_pictures(&sample.messages, grids)?;
+        let mut pairs =
+            self.template.pairs(sample.system.as_deref(), &turns, self.thinking, self.mask_history)?;
+        if self.mask_history {
+            // The last turn is the one to learn: it gets the room first.
+            pairs.reverse();
+        }
+        let mut kept: Vec<(Vec<u32>, Vec<i32>)> = Vec::with_capacity(pairs.len());
+        let mut total = 0;
+        for (i, pair) in pairs.iter().enumerate() {
+            if total >= self.cutoff_len {
+                break;
+            }
+            let mut source = self.tokenize(&pair.prompt)?;
+            let mut target = self.tokenize(&pair.answer)?;
+            let (s, t) = infer_seqlen(source.len(), target.len(), self.cutoff_len - total);
+            source.truncate(s);
+            target.truncate(t);
+            total += source.len() + target.len();
+            let learn_target = !self.mask_history || i == 0;
+            let mut labels = labels(&source, self.train_on_prompt);
+            labels.extend(self::labels(&target, learn_target));
+            source.append(&mut target);
+            kept.push((source, labels));
+        }
+        if self.mask_history {
+            kept.reverse();
+        }
+        let (ids, labels): (Vec<_>, Vec<_>) = kept.into_iter().unzip();
+        let input_ids = ids.concat();
+        Ok(Encoded {
+            picture_tokens: input_ids.iter().filter(|id| **id == self.image_token).count(),
+            picture_tokens_needed: grids.iter().map(|g| self.processor.tokens(*g)).sum(),
+            input_ids,
+            labels: labels.concat(),
+            grids: grids.to_vec(),
+        })
+    }
+
+    /// Token ids to generate from: `turns` end with a question, the ids with the assistant's header.
+    pub fn prompt(&self, system: Option<&str>, turns: &[Message], grids: &[[usize; 3]]) -> Result<Vec<u32>> {
+        let turns = self.place_pictures(turns, grids)?;
+        self.tokenize(&self.template.prompt(system, &turns, self.thinking)?)
+    }
+
+    /// The text of token ids.
+    pub fn decode(&self, ids: &[u32], skip_special: bool) -> String {
+        self.tokenizer.decode(ids, skip_special).expect("a tokenizer's decoder takes any ids")
+    }
+
+    /// The text of token ids that come one by one.
+    pub fn stream(&self, skip_special: bool) -> TextStream {
+        TextStream::new(self.tokenizer.clone(), skip_special)
+    }
+
+    /// Tokens that end an answer: those the model folder names, and `<|im_end|>`.
+    pub fn stop_ids(&self) -> &[u32] {
+        &self.stop_ids
+    }
+
+    /// The id that stands for a piece of a picture.
+    pub fn image_token(&self) -> u32 {
+        self.image_token
+    }
+
+    pub fn processor(&self) -> &Processor {
+        &self.processor
+    }
+
+    pub fn limits(&self) -> PixelLimits {
+        self.limits
+    }
+
+    fn place_pictures(&self, turns: &[Message], grids: &[[usize; 3]]) -> Result<Vec<Message>> {
+        let tokens: Vec<usize> = grids.iter().map(|g| self.processor.tokens(*g)).collect();
+        self.template.place_pictures(turns, &tokens)
+    }
+
+    /// Special tokens in a text are taken as such, also where they come from the data, as LLaMA-Factory does.
+    fn tokenize(&self, pieces: &[String]) -> Result<Vec<u32>> {
+        let mut ids = Vec::new();
+        for piece in pieces {
+            let encoding = self
+                .tokenizer
+                .encode_fast(piece.as_str(), false)
+                .map_err(|e| Error::input(format!("the tokenizer refuses a text: {e}")))?;
+            ids.extend_from_slice(encoding.get_ids());
+        }
+        Ok(ids)
+    }
+}
+
+/// How many source and target tokens fit into `cutoff` (LLaMA-Factory, `processor_utils.py`, `infer_seqlen`).
+pub fn infer_seqlen(source: usize, target: usize, cutoff: usize) -> (usize, usize) {
+    let max_target = if 2 * target < cutoff {
+        cutoff
+    } else if 2 * source < cutoff {
+        cutoff - source
+    } else {
+        // Python: int(cutoff * (target / (source + target)))
+        (cutoff as f64 * (target as f64 / (source + target).max(1) as f64)) as usize
+    };
+    let target = max_target.min(target);
+    (cutoff.saturating_sub(target).min(source), target)
+}
+
+fn labels(ids: &[u32], learn: bool) -> Vec<i32> {
+    ids.iter().map(|id| if learn { *id as i32 } else { IGNORE }).collect()
+}
+
+/// An error about a picture, with its name in front.
+fn named(mut error: Error, image: &ImageRef) -> Error {
+    error.message = format!("{}: {}", picture::name(image), error.message);
+    error
+}
+
+fn json(path: &Path) -> Result<Value> {
+    let text = std::fs::read_to_string(path).at("read", path)?;
+    serde_json::from_str(&text)
+        .map_err(|e| Error::input(format!("{} is not valid JSON: {e}", path.display())))
+}
+
+/// The picture token of config.json, which the tokenizer has to write alike.
+fn image_token(tokenizer: &Tokenizer, model: &Value, model_dir: &Path) -> Result<u32> {
+    let configured = model.get("image_token_id").and_then(Value::as_u64);
+    let written = tokenizer.token_to_id(template::IMAGE_TOKEN);
+    match (configured, written) {
+        (Some(id), Some(token)) if id == u64::from(token) => Ok(token),
+        (None, _) => Err(Error::input(format!(
+            "config.json in {} has no image_token_id: it is not a Qwen3-VL model",
+            model_dir.display()
+        ))
+        .hint("choose the folder of a Qwen3-VL model")),
+        (Some(id), written) => Err(Error::input(format!(
+            "config.json and tokenizer.json in {} disagree: the picture token is {id} in one, {} in the other",
+            model_dir.display(),
+            written.map_or("missing".into(), |w| w.to_string())
+        ))
+        .hint("take both files from the same model")),
+    }
+}
+
+/// End tokens named by generation_config.json and config.json (top or `text_config`), then `<|im_end|>`.
+fn stop_ids(tokenizer: &Tokenizer, model: &Value, model_dir: &Path) -> Result<Vec<u32>> {
+    let path = model_dir.join("generation_config.json");
+    let generation = if path.exists() { json(&path)? } else { Value::Null };
+    let mut ids = Vec::new();
+    for named in [
+        generation.get("eos_token_id"),
+        model.get("eos_token_id"),
+        model.pointer("/text_config/eos_token_id"),
+    ] {
+        match named {
+            Some(Value::Array(list)) => ids.extend(list.iter().filter_map(Value::as_u64)),
+            Some(one) => ids.extend(one.as_u64()),
+            None => {}
+        }
+    }
+    ids.extend(tokenizer.token_to_id(template::END_OF_TURN).map(u64::from));
+    let mut stop: Vec<u32> = Vec::new();
+    for id in ids.into_iter().filter_map(|id| u32::try_from(id).ok()) {
+        if !stop.contains(&id) {
+            stop.push(id);
+        }
+    }
+    Ok(stop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::infer_seqlen;
+
+    #[test]
+    fn cutoff_is_shared_as_llama_factory_shares_it() {
+        for ((source, target), kept) in [
+            ((300, 210), (300, 210)),
+            ((1500, 900), (1148, 900)),
+            ((100, 3000), (100, 1948)),
+            ((1300, 1100), (1110, 938)),
+            ((1023, 3000), (1023, 1025)),
+        ] {
+            assert_eq!(infer_seqlen(source, target, 2048), kept);
+        }
+        assert_eq!(infer_seqlen(0, 0, 0), (0, 0));
+    }
+}
