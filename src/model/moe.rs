@@ -1,0 +1,146 @@
+//! Mixture of experts (Qwen3): router, experts as grouped products over sorted rows, gradient to the input.
+
+use super::lora::Pass;
+use super::ops::{self, rows};
+use burn::tensor::{DType, Device, Tensor, TensorData};
+use std::ops::Range;
+
+/// The frozen experts of one layer.
+#[derive(Clone, Debug)]
+pub struct Moe {
+    /// [E, hidden]
+    pub router: Tensor<2>,
+    /// [E, 2·I, hidden]: gate rows, then up rows
+    pub gate_up: Tensor<3>,
+    /// [E, hidden, I]
+    pub down: Tensor<3>,
+    /// Experts per token.
+    pub top_k: usize,
+}
+
+/// Where every token went; kept for the backward pass, so that a recomputation cannot route differently.
+pub struct Routing {
+    /// Router probabilities [T, E].
+    probs: Vec<f32>,
+    /// Chosen experts [T·k] and their weights.
+    choice: Vec<usize>,
+    weights: Vec<f32>,
+    /// Row of each choice among the rows sorted by expert, and the token of each sorted row.
+    place: Vec<usize>,
+    token: Vec<usize>,
+    /// Sorted rows of each expert.
+    groups: Vec<Range<usize>>,
+}
+
+/// What [`Moe::backward`] needs.
+pub struct Saved {
+    routing: Routing,
+    gate: Tensor<2>,
+    up: Tensor<2>,
+    out: Tensor<2>,
+}
+
+impl Moe {
+    /// y [T, hidden] for x [T, hidden].
+    pub fn forward(&self, x: &Tensor<2>, _pass: &Pass) -> (Tensor<2>, Saved) {
+        // 1. Route: softmax in f32 → top-k → renormalise
+        let routing = self.route(x);
+        // 2. Sort rows by expert: (T·k, hidden)
+        let sorted = rows::gather(x, &routing.token);
+        // 3. Gate and up of each expert: (T·k, 2·I)
+        let both = rows::grouped_linear(&sorted, &self.gate_up, &routing.groups, false);
+        let width = both.dims()[1] / 2;
+        let (gate, up) = (both.clone().narrow(1, 0, width), both.narrow(1, width, width));
+        // 4. Down: (T·k, hidden)
+        let act = ops::swiglu(&gate, &up);
+        let out = rows::grouped_linear(&act, &self.down, &routing.groups, false);
+        // 5. Home again, weighted: (T, hidden)
+        let y = rows::combine(&out, &routing.place, &routing.weights, self.top_k);
+        (y, Saved { routing, gate, up, out })
+    }
+
+    /// Gradient to x, also through the routing weights.
+    pub fn backward(&self, dy: &Tensor<2>, saved: &Saved) -> Tensor<2> {
+        let r = &saved.routing;
+        let (d_out, d_weights) = rows::combine_backward(dy, &saved.out, &r.place, &r.weights, self.top_k);
+        let d_act = rows::grouped_linear(&d_out, &self.down, &r.groups, true);
+        let (d_gate, d_up) = ops::swiglu_backward(&d_act, &saved.gate, &saved.up);
+        let d_both = Tensor::cat(vec![d_gate, d_up], 1);
+        let d_sorted = rows::grouped_linear(&d_both, &self.gate_up, &r.groups, true);
+        let ones = vec![1.0; r.weights.len()];
+        let dx = rows::combine(&d_sorted, &r.place, &ones, self.top_k);
+        let d_logits = self.route_backward(r, &d_weights, &dy.device()).cast(dy.dtype());
+        ops::add_matmul(dx, &d_logits, &self.router, 1.0)
+    }
+
+    fn route(&self, x: &Tensor<2>) -> Routing {
+        let logits = ops::matmul(x, &self.router.clone().transpose());
+        let probs = ops::softmax(logits.cast(DType::F32)).into_data();
+        let probs = probs.try_to_vec::<f32>().expect("cast to f32 above");
+        let experts = self.router.dims()[0];
+        let mut choice = Vec::with_capacity(probs.len() / experts * self.top_k);
+        let mut weights = Vec::with_capacity(choice.capacity());
+        for p in probs.chunks_exact(experts) {
+            let best = top_k(p, self.top_k);
+            let sum: f32 = best.iter().map(|&e| p[e]).sum();
+            weights.extend(best.iter().map(|&e| p[e] / sum));
+            choice.extend(best);
+        }
+        let (place, token, groups) = sort_by_expert(&choice, experts, self.top_k);
+        Routing { probs, choice, weights, place, token, groups }
+    }
+
+    /// Gradient to the router's logits [T, E]: back through renormalisation and softmax.
+    fn route_backward(&self, r: &Routing, d_weights: &[f32], device: &Device) -> Tensor<2> {
+        let (experts, k) = (self.router.dims()[0], self.top_k);
+        let tokens = r.probs.len() / experts;
+        let mut d = vec![0f32; r.probs.len()];
+        for t in 0..tokens {
+            let (p, d) = (&r.probs[t * experts..][..experts], &mut d[t * experts..][..experts]);
+            let (c, w, dw) = (&r.choice[t * k..][..k], &r.weights[t * k..][..k], &d_weights[t * k..][..k]);
+            let sum: f32 = c.iter().map(|&e| p[e]).sum();
+            let mean: f32 = w.iter().zip(dw).map(|(w, d)| w * d).sum();
+            for (&e, dw) in c.iter().zip(dw) {
+                d[e] = (dw - mean) / sum;
+            }
+            let dot: f32 = p.iter().zip(d.iter()).map(|(p, d)| p * d).sum();
+            for (d, p) in d.iter_mut().zip(p) {
+                *d = p * (*d - dot);
+            }
+        }
+        Tensor::from_data(TensorData::new(d, [tokens, experts]), (device, DType::F32))
+    }
+}
+
+/// Indices of the k largest, largest first; the lower index wins a tie. NaN counts as smallest.
+fn top_k(p: &[f32], k: usize) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..p.len()).collect();
+    let key = |i: usize| if p[i].is_nan() { f32::NEG_INFINITY } else { p[i] };
+    order.sort_by(|&a, &b| key(b).total_cmp(&key(a)).then(a.cmp(&b)));
+    order.truncate(k);
+    order
+}
+
+/// Counting sort of choices by expert: (place of each choice, token of each sorted row, rows of each expert).
+fn sort_by_expert(choice: &[usize], experts: usize, k: usize) -> (Vec<usize>, Vec<usize>, Vec<Range<usize>>) {
+    let mut count = vec![0usize; experts];
+    for &e in choice {
+        count[e] += 1;
+    }
+    let mut at = 0;
+    let groups: Vec<Range<usize>> = count
+        .iter()
+        .map(|&n| {
+            at += n;
+            at - n..at
+        })
+        .collect();
+    let mut next: Vec<usize> = groups.iter().map(|g| g.start).collect();
+    let (mut place, mut token) = (vec![0; choice.len()], vec![0; choice.len()]);
+    for (j, &e) in choice.iter().enumerate() {
+        place[j] = next[e];
+        token[next[e]] = j / k;
+        next[e] += 1;
+    }
+    (place, token, groups)
+}

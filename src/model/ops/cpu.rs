@@ -1,0 +1,183 @@
+//! Row-wise CPU kernels on plain f32 slices: norms, activations, rope, softmax cross-entropy.
+//!
+//! Each does in one pass over memory what the composed tensor operations do in five to ten.
+
+use super::lanes::{dot, exp, exp_sum, max, sigmoid, tanh, with_simd};
+use rayon::prelude::*;
+
+/// Below this many elements a kernel stays on the calling thread.
+const PARALLEL_FROM: usize = 32 * 1024;
+
+/// Calls `f(first_row, rows)` for blocks of rows of `out` (row length `width`), on all cores when it is worth it.
+pub fn rows_mut(out: &mut [f32], width: usize, f: impl Fn(usize, &mut [f32]) + Sync) {
+    if width == 0 || out.is_empty() {
+        return;
+    }
+    let rows = out.len() / width;
+    if out.len() < PARALLEL_FROM {
+        return with_simd(|| f(0, out));
+    }
+    let block = rows.div_ceil(4 * rayon::current_num_threads()).max(1);
+    out.par_chunks_mut(block * width).enumerate().for_each(|(i, part)| with_simd(|| f(i * block, part)));
+}
+
+/// y = x / sqrt(mean(x²) + eps) · w, per row of `w.len()` elements.
+pub fn rms_norm(x: &[f32], w: &[f32], eps: f32) -> Vec<f32> {
+    let n = w.len();
+    let mut y = vec![0f32; x.len()];
+    rows_mut(&mut y, n, |first, part| {
+        for (y, x) in part.chunks_exact_mut(n).zip(x[first * n..].chunks_exact(n)) {
+            let r = 1.0 / (dot(x, x) / n as f32 + eps).sqrt();
+            for i in 0..n {
+                y[i] = x[i] * r * w[i];
+            }
+        }
+    });
+    y
+}
+
+/// Gradient of [`rms_norm`] to x: r·(g − x·r²·mean(g·x)) with g = dy·w and r = 1/sqrt(mean(x²)+eps).
+pub fn rms_norm_backward(dy: &[f32], x: &[f32], w: &[f32], eps: f32) -> Vec<f32> {
+    let n = w.len();
+    let mut dx = vec![0f32; x.len()];
+    rows_mut(&mut dx, n, |first, part| {
+        let at = first * n;
+        for ((dx, x), dy) in
+            part.chunks_exact_mut(n).zip(x[at..].chunks_exact(n)).zip(dy[at..].chunks_exact(n))
+        {
+            let r = 1.0 / (dot(x, x) / n as f32 + eps).sqrt();
+            for i in 0..n {
+                dx[i] = dy[i] * w[i];
+            }
+            let c = r * r * dot(dx, x) / n as f32;
+            for i in 0..n {
+                dx[i] = r * (dx[i] - c * x[i]);
+            }
+        }
+    });
+    dx
+}
+
+/// y = (x − mean) / sqrt(var + eps) · w + b, per row.
+pub fn layer_norm(x: &[f32], w: &[f32], b: &[f32], eps: f32) -> Vec<f32> {
+    let n = w.len();
+    let mut y = vec![0f32; x.len()];
+    rows_mut(&mut y, n, |first, part| {
+        for (y, x) in part.chunks_exact_mut(n).zip(x[first * n..].chunks_exact(n)) {
+            let mean = x.iter().sum::<f32>() / n as f32;
+            for i in 0..n {
+                y[i] = x[i] - mean;
+            }
+            let r = 1.0 / (dot(y, y) / n as f32 + eps).sqrt();
+            for i in 0..n {
+                y[i] = y[i] * r * w[i] + b[i];
+            }
+        }
+    });
+    y
+}
+
+/// x · sigmoid(x) · up
+pub fn swiglu(gate: &[f32], up: &[f32]) -> Vec<f32> {
+    let mut y = vec![0f32; gate.len()];
+    rows_mut(&mut y, 1, |first, part| {
+        for ((y, &g), &u) in part.iter_mut().zip(&gate[first..]).zip(&up[first..]) {
+            *y = g * sigmoid(g) * u;
+        }
+    });
+    y
+}
+
+/// Gradients of [`swiglu`] to gate and up, given the gradient to its result.
+pub fn swiglu_backward(dy: &[f32], gate: &[f32], up: &[f32]) -> (Vec<f32>, Vec<f32>) {
+    let mut dgate = vec![0f32; gate.len()];
+    let mut dup = vec![0f32; gate.len()];
+    let block = gate.len().div_ceil(4 * rayon::current_num_threads()).max(PARALLEL_FROM);
+    dgate.par_chunks_mut(block).zip(dup.par_chunks_mut(block)).enumerate().for_each(|(i, (dg, du))| {
+        let (gate, up, dy) = (&gate[i * block..], &up[i * block..], &dy[i * block..]);
+        with_simd(|| {
+            for i in 0..dg.len() {
+                let (g, s) = (gate[i], sigmoid(gate[i]));
+                du[i] = dy[i] * g * s;
+                dg[i] = dy[i] * up[i] * s * (1.0 + g * (1.0 - s));
+            }
+        });
+    });
+    (dgate, dup)
+}
+
+/// GELU with the tanh approximation, as `gelu_pytorch_tanh`.
+pub fn gelu_tanh(x: &[f32]) -> Vec<f32> {
+    let mut y = vec![0f32; x.len()];
+    rows_mut(&mut y, 1, |first, part| {
+        for (y, &x) in part.iter_mut().zip(&x[first..]) {
+            *y = 0.5 * x * (1.0 + tanh(0.797_884_6 * (x + 0.044_715 * x * x * x)));
+        }
+    });
+    y
+}
+
+/// Rotates pairs (i, i + d/2) of every head: x·cos + rotate_half(x)·sin. `x` is [T, heads, d], tables [T, d].
+/// `sign` −1 rotates back, which is the gradient.
+pub fn rope(x: &[f32], cos: &[f32], sin: &[f32], heads: usize, d: usize, sign: f32) -> Vec<f32> {
+    let (row, half) = (heads * d, d / 2);
+    let mut y = vec![0f32; x.len()];
+    rows_mut(&mut y, row, |first, part| {
+        for (t, y) in part.chunks_exact_mut(row).enumerate() {
+            let t = first + t;
+            let (c, s) = (&cos[t * d..(t + 1) * d], &sin[t * d..(t + 1) * d]);
+            for (y, x) in y.chunks_exact_mut(d).zip(x[t * row..(t + 1) * row].chunks_exact(d)) {
+                let (ya, yb) = y.split_at_mut(half);
+                let (xa, xb) = x.split_at(half);
+                for i in 0..half {
+                    ya[i] = xa[i] * c[i] - sign * xb[i] * s[i];
+                    yb[i] = xb[i] * c[half + i] + sign * xa[i] * s[half + i];
+                }
+            }
+        }
+    });
+    y
+}
+
+/// Turns logits [N, V] into the gradient of `weight · Σ cross-entropy` in place and returns the summed loss.
+pub fn cross_entropy(logits: &mut [f32], targets: &[u32], weight: f32) -> f64 {
+    let v = logits.len() / targets.len().max(1);
+    let losses: Vec<f64> = logits
+        .par_chunks_exact_mut(v.max(1))
+        .zip(targets.par_iter())
+        .map(|(row, &t)| with_simd(|| cross_entropy_row(row, t as usize, weight)))
+        .collect();
+    losses.iter().sum()
+}
+
+#[inline(always)]
+fn cross_entropy_row(row: &mut [f32], target: usize, weight: f32) -> f64 {
+    let shift = max(row);
+    let wanted = row[target];
+    let sum = exp_sum(row, shift);
+    let scale = weight / sum;
+    for x in row.iter_mut() {
+        *x *= scale;
+    }
+    row[target] -= weight;
+    f64::from(sum.ln() + shift - wanted)
+}
+
+/// Softmax per row of `n` elements, in place.
+pub fn softmax_rows(x: &mut [f32], n: usize) {
+    rows_mut(x, n, |_, part| {
+        for row in part.chunks_exact_mut(n) {
+            let shift = max(row);
+            let scale = 1.0 / exp_sum(row, shift);
+            for x in row {
+                *x *= scale;
+            }
+        }
+    });
+}
+
+/// e^(x − shift) of one value, for the attention kernels.
+#[inline(always)]
+pub fn exp_shifted(x: f32, shift: f32) -> f32 {
+    exp(x - shift)
+}

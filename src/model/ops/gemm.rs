@@ -1,0 +1,83 @@
+//! Matrix product on slices: the one place that calls the `gemm` crate, which takes raw pointers.
+//!
+//! Why `unsafe` here: the fused CPU kernels multiply strided views (one head of `[T, heads, d]`) and accumulate
+//! into existing memory. Through tensors each of these costs a copy and an addition of the whole result.
+//! Every pointer is checked against its slice before the call.
+
+/// A matrix inside a slice: element (r, c) is at `r * row_stride + c * col_stride`.
+#[derive(Clone, Copy)]
+pub struct Mat<'a> {
+    pub data: &'a [f32],
+    pub rows: usize,
+    pub cols: usize,
+    pub row_stride: usize,
+    pub col_stride: usize,
+}
+
+impl<'a> Mat<'a> {
+    /// A row-major matrix `[rows, cols]` whose rows are `row_stride` apart.
+    pub fn new(data: &'a [f32], rows: usize, cols: usize, row_stride: usize) -> Self {
+        Self { data, rows, cols, row_stride, col_stride: 1 }
+    }
+
+    /// The transposed view.
+    pub fn t(self) -> Self {
+        let Self { data, rows, cols, row_stride, col_stride } = self;
+        Self { data, rows: cols, cols: rows, row_stride: col_stride, col_stride: row_stride }
+    }
+
+    fn fits(&self) -> bool {
+        self.rows == 0
+            || self.cols == 0
+            || (self.rows - 1) * self.row_stride + (self.cols - 1) * self.col_stride < self.data.len()
+    }
+}
+
+/// Whether a product may use all cores or stays on the calling thread.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Cores {
+    All,
+    One,
+}
+
+/// `out = keep * out + scale * a * b` for a row-major `out` `[a.rows, b.cols]` with rows `out_stride` apart.
+/// With `keep` 0 the old content of `out` is not read.
+pub fn gemm(out: &mut [f32], out_stride: usize, keep: f32, scale: f32, a: Mat, b: Mat, cores: Cores) {
+    let (m, n, k) = (a.rows, b.cols, a.cols);
+    assert_eq!(k, b.rows, "inner sizes of a matrix product");
+    if m == 0 || n == 0 {
+        return;
+    }
+    assert!(a.fits() && b.fits(), "a matrix view reaches past its slice");
+    assert!(out_stride >= n && (m - 1) * out_stride + n <= out.len(), "the result reaches past its slice");
+    let parallelism = match cores {
+        Cores::All => gemm::Parallelism::Rayon(0),
+        Cores::One => gemm::Parallelism::None,
+    };
+    // SAFETY: the assertions above keep every element of the three views inside its slice, `out` is borrowed
+    // mutably and so overlaps neither input, and strides of usize slices fit isize.
+    #[allow(unsafe_code)]
+    unsafe {
+        gemm::gemm(
+            m,
+            n,
+            k,
+            out.as_mut_ptr(),
+            1,
+            out_stride as isize,
+            keep != 0.0,
+            a.data.as_ptr(),
+            a.col_stride as isize,
+            a.row_stride as isize,
+            b.data.as_ptr(),
+            b.col_stride as isize,
+            b.row_stride as isize,
+            keep,
+            scale,
+            false,
+            false,
+            false,
+            parallelism,
+        );
+    }
+}

@@ -1,0 +1,123 @@
+//! Arithmetic on f32 slices that the compiler turns into vector code; call it inside [`with_simd`].
+
+/// Runs `f` compiled for the widest vector units the processor has (AVX-512, AVX2, or the baseline).
+#[inline(always)]
+pub fn with_simd<R>(f: impl FnOnce() -> R) -> R {
+    struct Op<F>(F);
+    impl<R, F: FnOnce() -> R> pulp::WithSimd for Op<F> {
+        type Output = R;
+        #[inline(always)]
+        fn with_simd<S: pulp::Simd>(self, _: S) -> R {
+            (self.0)()
+        }
+    }
+    pulp::Arch::new().dispatch(Op(f))
+}
+
+const LANES: usize = 16;
+
+/// Sum of products, in a fixed order.
+#[inline(always)]
+pub fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let mut acc = [0f32; LANES];
+    let (ac, bc) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
+    let tail: f32 = ac.remainder().iter().zip(bc.remainder()).map(|(x, y)| x * y).sum();
+    for (x, y) in ac.zip(bc) {
+        for i in 0..LANES {
+            acc[i] += x[i] * y[i];
+        }
+    }
+    acc.iter().sum::<f32>() + tail
+}
+
+/// Largest element (negative infinity for an empty slice).
+#[inline(always)]
+pub fn max(a: &[f32]) -> f32 {
+    let mut acc = [f32::NEG_INFINITY; LANES];
+    let chunks = a.chunks_exact(LANES);
+    let tail = chunks.remainder().iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    for x in chunks {
+        for i in 0..LANES {
+            acc[i] = if x[i] > acc[i] { x[i] } else { acc[i] };
+        }
+    }
+    acc.into_iter().fold(tail, f32::max)
+}
+
+/// Replaces x by exp(x - shift) and returns the sum.
+#[inline(always)]
+pub fn exp_sum(a: &mut [f32], shift: f32) -> f32 {
+    let mut acc = [0f32; LANES];
+    let mut chunks = a.chunks_exact_mut(LANES);
+    for x in &mut chunks {
+        for i in 0..LANES {
+            x[i] = exp(x[i] - shift);
+            acc[i] += x[i];
+        }
+    }
+    let mut sum = 0.0;
+    for x in chunks.into_remainder() {
+        *x = exp(*x - shift);
+        sum += *x;
+    }
+    acc.iter().sum::<f32>() + sum
+}
+
+/// e^x to about 2 units in the last place: 2^n times a polynomial on [-ln2/2, ln2/2] (Cephes `expf`).
+/// NaN stays NaN; results below the normal range become 0.
+#[inline(always)]
+pub fn exp(x: f32) -> f32 {
+    const MAGIC: f32 = 12_582_912.0; // 1.5 * 2^23: adding it rounds to an integer in the low bits
+    let c = if x > 88.376 { 88.376 } else { x };
+    let z = c * std::f32::consts::LOG2_E + MAGIC;
+    let n = z - MAGIC;
+    // ln 2 in two parts, so that the reduction is exact
+    let r = c - n * 0.693_359_4 - n * -2.121_944_4e-4;
+    let mut p = 1.987_569_1e-4;
+    p = p * r + 1.398_199_9e-3;
+    p = p * r + 8.333_452e-3;
+    p = p * r + 4.166_579_6e-2;
+    p = p * r + 1.666_666_5e-1;
+    p = p * r + 5e-1;
+    p = p * r * r + r + 1.0;
+    let scaled = f32::from_bits(p.to_bits().wrapping_add(z.to_bits() << 23));
+    if x < -87.3 { 0.0 } else { scaled }
+}
+
+/// 1 / (1 + e^-x)
+#[inline(always)]
+pub fn sigmoid(x: f32) -> f32 {
+    1.0 / (1.0 + exp(-x))
+}
+
+/// tanh through exp; 1 ulp-scale errors near 0 do not matter for GELU.
+#[inline(always)]
+pub fn tanh(x: f32) -> f32 {
+    1.0 - 2.0 / (exp(2.0 * x) + 1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exp_is_close_everywhere() {
+        for i in -8700..8830 {
+            let x = i as f32 / 100.0 + 0.003;
+            let (got, want) = (f64::from(exp(x)), f64::from(x).exp());
+            assert!(((got - want) / want).abs() < 4e-7, "exp({x}) = {got}, want {want}");
+        }
+        assert_eq!(exp(-1000.0), 0.0);
+        assert_eq!(exp(f32::NEG_INFINITY), 0.0);
+        assert!(exp(f32::NAN).is_nan());
+    }
+
+    #[test]
+    fn sums_cover_the_tail() {
+        let a: Vec<f32> = (0..37).map(|x| x as f32).collect();
+        assert_eq!(dot(&a, &a), (0..37).map(|x| (x * x) as f32).sum::<f32>());
+        assert_eq!(max(&a), 36.0);
+        let mut e = vec![0.0; 37];
+        assert_eq!(exp_sum(&mut e, 0.0), 37.0);
+    }
+}

@@ -1,0 +1,243 @@
+//! The tensor operations of the model, forward and backward, on plain tensors (no autodiff).
+//!
+//! On the CPU in f32 each runs as one fused kernel (`cpu*.rs`); on every other device or dtype as a composition of
+//! burn operations (`composed.rs`). Both are compared with each other in the tests of this module.
+//! Shapes: T tokens of all samples of a micro-batch in a row (no padding), segments say which belong together.
+
+pub mod composed;
+pub mod cpu;
+pub mod cpu_attention;
+pub mod dropout;
+pub mod gemm;
+pub mod lanes;
+mod memory;
+pub mod rows;
+
+use burn::tensor::Tensor;
+use gemm::Cores;
+use memory::{cpu, tensor, with_owned};
+use std::ops::Range;
+
+/// Rows of q and rows of k that belong to one sequence. With a causal mask the last query sees every key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Segment {
+    pub q: Range<usize>,
+    pub k: Range<usize>,
+}
+
+impl Segment {
+    /// Sequences of the given lengths one after another, each attending to itself.
+    pub fn packed(lengths: impl IntoIterator<Item = usize>) -> Vec<Self> {
+        let mut at = 0;
+        lengths
+            .into_iter()
+            .map(|n| {
+                at += n;
+                Self { q: at - n..at, k: at - n..at }
+            })
+            .collect()
+    }
+}
+
+/// x·wᵀ + b for x [T, in], w [out, in], b [out].
+pub fn linear(x: Tensor<2>, w: &Tensor<2>, b: Option<&Tensor<1>>) -> Tensor<2> {
+    let y = matmul(&x, &w.clone().transpose());
+    match b {
+        Some(b) => y + b.clone().unsqueeze::<2>(),
+        None => y,
+    }
+}
+
+/// a·b for 2-D tensors; views such as a transpose cost no copy.
+pub fn matmul(a: &Tensor<2>, b: &Tensor<2>) -> Tensor<2> {
+    let [m, n] = [a.dims()[0], b.dims()[1]];
+    match (cpu(a), cpu(b)) {
+        (Some(ca), Some(cb)) => {
+            let mut out = vec![0f32; m * n];
+            gemm::gemm(&mut out, n, 0.0, 1.0, ca.mat(), cb.mat(), Cores::All);
+            tensor(out, [m, n], &a.device())
+        }
+        _ => a.clone().matmul(b.clone()),
+    }
+}
+
+/// acc + scale·a·b, into the memory of `acc` where nobody else holds it.
+pub fn add_matmul(acc: Tensor<2>, a: &Tensor<2>, b: &Tensor<2>, scale: f32) -> Tensor<2> {
+    let n = acc.dims()[1];
+    match (cpu(a), cpu(b)) {
+        (Some(a), Some(b)) if memory::is_cpu(&acc) => {
+            with_owned(acc, |out| gemm::gemm(out, n, 1.0, scale, a.mat(), b.mat(), Cores::All))
+        }
+        _ => acc + a.clone().matmul(b.clone()).mul_scalar(scale),
+    }
+}
+
+/// x / sqrt(mean(x²) + eps) · w over the last dimension.
+pub fn rms_norm<const D: usize>(x: Tensor<D>, w: &Tensor<1>, eps: f32) -> Tensor<D> {
+    match (cpu(&x), cpu(w)) {
+        (Some(cx), Some(cw)) => tensor(cpu::rms_norm(cx.slice(), cw.slice(), eps), x.dims(), &x.device()),
+        _ => composed::rms_norm(x, w, eps),
+    }
+}
+
+/// Gradient of [`rms_norm`] to x.
+pub fn rms_norm_backward<const D: usize>(dy: Tensor<D>, x: &Tensor<D>, w: &Tensor<1>, eps: f32) -> Tensor<D> {
+    match (cpu(&dy), cpu(x), cpu(w)) {
+        (Some(cdy), Some(cx), Some(cw)) => {
+            let dx = cpu::rms_norm_backward(cdy.slice(), cx.slice(), cw.slice(), eps);
+            tensor(dx, x.dims(), &x.device())
+        }
+        _ => composed::rms_norm_backward(dy, x, w, eps),
+    }
+}
+
+/// (x − mean) / sqrt(var + eps) · w + b over the last dimension.
+pub fn layer_norm(x: Tensor<2>, w: &Tensor<1>, b: &Tensor<1>, eps: f64) -> Tensor<2> {
+    match (cpu(&x), cpu(w), cpu(b)) {
+        (Some(cx), Some(cw), Some(cb)) => {
+            let y = cpu::layer_norm(cx.slice(), cw.slice(), cb.slice(), eps as f32);
+            tensor(y, x.dims(), &x.device())
+        }
+        _ => composed::layer_norm(x, w, b, eps as f32),
+    }
+}
+
+/// GELU with the tanh approximation.
+pub fn gelu_tanh(x: Tensor<2>) -> Tensor<2> {
+    match cpu(&x) {
+        Some(cx) => tensor(cpu::gelu_tanh(cx.slice()), x.dims(), &x.device()),
+        None => composed::gelu_tanh(x),
+    }
+}
+
+/// GELU with the exact error function.
+pub fn gelu(x: Tensor<2>) -> Tensor<2> {
+    burn::tensor::activation::gelu(x)
+}
+
+/// silu(gate) · up
+pub fn swiglu(gate: &Tensor<2>, up: &Tensor<2>) -> Tensor<2> {
+    match (cpu(gate), cpu(up)) {
+        (Some(g), Some(u)) => tensor(cpu::swiglu(g.slice(), u.slice()), gate.dims(), &gate.device()),
+        _ => composed::swiglu(gate, up),
+    }
+}
+
+/// Gradients of [`swiglu`] to gate and up.
+pub fn swiglu_backward(dy: &Tensor<2>, gate: &Tensor<2>, up: &Tensor<2>) -> (Tensor<2>, Tensor<2>) {
+    match (cpu(dy), cpu(gate), cpu(up)) {
+        (Some(d), Some(g), Some(u)) => {
+            let (dg, du) = cpu::swiglu_backward(d.slice(), g.slice(), u.slice());
+            (tensor(dg, gate.dims(), &gate.device()), tensor(du, gate.dims(), &gate.device()))
+        }
+        _ => composed::swiglu_backward(dy, gate, up),
+    }
+}
+
+/// x·cos + rotate_half(x)·sin per head; x [T, heads, d], tables [T, d].
+pub fn rotate_half_rope(x: Tensor<3>, cos: &Tensor<2>, sin: &Tensor<2>) -> Tensor<3> {
+    rope_signed(x, cos, sin, 1.0)
+}
+
+/// Gradient of [`rotate_half_rope`] to x: the rotation back.
+pub fn rotate_half_rope_backward(dy: Tensor<3>, cos: &Tensor<2>, sin: &Tensor<2>) -> Tensor<3> {
+    rope_signed(dy, cos, sin, -1.0)
+}
+
+fn rope_signed(x: Tensor<3>, cos: &Tensor<2>, sin: &Tensor<2>, sign: f32) -> Tensor<3> {
+    let [_, heads, d] = x.dims();
+    match (cpu(&x), cpu(cos), cpu(sin)) {
+        (Some(cx), Some(c), Some(s)) => {
+            let y = cpu::rope(cx.slice(), c.slice(), s.slice(), heads, d, sign);
+            tensor(y, x.dims(), &x.device())
+        }
+        _ => composed::rope(x, cos, sin, sign),
+    }
+}
+
+/// What the backward pass of attention needs besides q, k and v.
+#[derive(Clone)]
+pub struct AttentionSaved {
+    pub o: Tensor<3>,
+    /// [Tq, heads] on the CPU; not used elsewhere.
+    lse: Option<Tensor<2>>,
+}
+
+/// softmax(q·kᵀ/√d)·v within each segment; q [Tq, heads, d], k and v [Tk, kv_heads, d] (grouped-query).
+pub fn attention_saved(
+    q: &Tensor<3>,
+    k: &Tensor<3>,
+    v: &Tensor<3>,
+    segments: &[Segment],
+    causal: bool,
+) -> AttentionSaved {
+    let [t, heads, _] = q.dims();
+    match (cpu(q), cpu(k), cpu(v)) {
+        (Some(cq), Some(ck), Some(cv)) => {
+            let x = cpu_attention::Inputs { q: cq.slice(), k: ck.slice(), v: cv.slice() };
+            let (o, lse) = cpu_attention::forward(x, sizes(q, k, causal), segments);
+            let device = q.device();
+            AttentionSaved { o: tensor(o, q.dims(), &device), lse: Some(tensor(lse, [t, heads], &device)) }
+        }
+        _ => AttentionSaved { o: composed::attention(q, k, v, segments, causal), lse: None },
+    }
+}
+
+/// [`attention_saved`] where no gradient will be asked for.
+pub fn attention(
+    q: Tensor<3>,
+    k: Tensor<3>,
+    v: Tensor<3>,
+    segments: &[Range<usize>],
+    causal: bool,
+) -> Tensor<3> {
+    let segments: Vec<_> = segments.iter().map(|r| Segment { q: r.clone(), k: r.clone() }).collect();
+    attention_saved(&q, &k, &v, &segments, causal).o
+}
+
+/// Gradients of attention to q, k and v, given the gradient `d_o` to its result.
+pub fn attention_backward(
+    d_o: &Tensor<3>,
+    [q, k, v]: [&Tensor<3>; 3],
+    saved: &AttentionSaved,
+    segments: &[Segment],
+    causal: bool,
+) -> [Tensor<3>; 3] {
+    let lse = saved.lse.as_ref().and_then(cpu);
+    match (cpu(d_o), cpu(q), cpu(k), cpu(v), cpu(&saved.o), lse) {
+        (Some(cd), Some(cq), Some(ck), Some(cv), Some(co), Some(lse)) => {
+            let x = cpu_attention::Inputs { q: cq.slice(), k: ck.slice(), v: cv.slice() };
+            let s = cpu_attention::Saved { o: co.slice(), lse: lse.slice(), d_o: cd.slice() };
+            let [dq, dk, dv] = cpu_attention::backward(x, s, sizes(q, k, causal), segments);
+            let device = q.device();
+            [tensor(dq, q.dims(), &device), tensor(dk, k.dims(), &device), tensor(dv, v.dims(), &device)]
+        }
+        _ => composed::attention_backward(d_o, [q, k, v], segments, causal),
+    }
+}
+
+fn sizes(q: &Tensor<3>, k: &Tensor<3>, causal: bool) -> cpu_attention::Sizes {
+    let ([_, heads, d], [_, kv_heads, _]) = (q.dims(), k.dims());
+    cpu_attention::Sizes { heads, kv_heads, d, causal }
+}
+
+/// Summed cross-entropy of logits [N, V] against N targets, as a tensor of one number, and the gradient of
+/// `weight` times that sum to the logits.
+pub fn cross_entropy(logits: Tensor<2>, targets: &[u32], weight: f32) -> (Tensor<1>, Tensor<2>) {
+    if !memory::is_cpu(&logits) {
+        return composed::cross_entropy(logits, targets, weight);
+    }
+    let device = logits.device();
+    let mut loss = 0.0;
+    let d_logits = with_owned(logits, |x| loss = cpu::cross_entropy(x, targets, weight));
+    (tensor(vec![loss as f32], [1], &device), d_logits)
+}
+
+/// Softmax over the last dimension, in f32.
+pub fn softmax(x: Tensor<2>) -> Tensor<2> {
+    let n = x.dims()[1];
+    if memory::is_cpu(&x) { with_owned(x, |x| cpu::softmax_rows(x, n)) } else { composed::softmax(x) }
+}
+
+#[cfg(test)]
+mod tests;

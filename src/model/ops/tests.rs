@@ -1,0 +1,173 @@
+//! Fused CPU kernels against the composed operations, and gradients against finite differences.
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use burn::tensor::{Device, TensorData};
+use rand::{Rng, SeedableRng};
+
+fn random<const D: usize>(shape: [usize; D], seed: u64) -> Tensor<D> {
+    let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
+    let n = shape.iter().product();
+    let values: Vec<f32> = (0..n).map(|_| rng.random_range(-1.0f32..1.0)).collect();
+    Tensor::from_data(TensorData::new(values, shape), &Device::flex())
+}
+
+fn values<const D: usize>(t: &Tensor<D>) -> Vec<f32> {
+    t.clone().into_data().try_to_vec().unwrap()
+}
+
+fn close<const D: usize>(a: &Tensor<D>, b: &Tensor<D>, what: &str) {
+    assert_eq!(a.dims(), b.dims(), "{what}");
+    for (i, (x, y)) in values(a).iter().zip(values(b)).enumerate() {
+        assert!((x - y).abs() < 2e-5 * (1.0 + y.abs()), "{what}[{i}]: {x} against {y}");
+    }
+}
+
+/// Σ y·g for a fixed g, so that its gradient to the inputs is the backward pass of g.
+fn weigh<const D: usize>(y: Tensor<D>, g: &Tensor<D>) -> f64 {
+    values(&y).iter().zip(values(g)).map(|(a, b)| f64::from(*a) * f64::from(b)).sum()
+}
+
+/// Compares a gradient with central differences at some places.
+fn differences<const D: usize>(x: &Tensor<D>, dx: &Tensor<D>, what: &str, f: impl Fn(Tensor<D>) -> f64) {
+    let (base, dx) = (values(x), values(dx));
+    for i in (0..base.len()).step_by(base.len().div_ceil(23)) {
+        let h = 5e-3;
+        let moved = |by: f32| {
+            let mut v = base.clone();
+            v[i] += by;
+            f(Tensor::from_data(TensorData::new(v, x.dims()), &Device::flex()))
+        };
+        let want = (moved(h) - moved(-h)) / (2.0 * f64::from(h));
+        assert!(
+            (f64::from(dx[i]) - want).abs() < 2e-3 * (1.0 + want.abs()),
+            "{what}[{i}]: {} against {want}",
+            dx[i]
+        );
+    }
+}
+
+#[test]
+fn norms_and_activations() {
+    let (x, g) = (random([7, 40], 1), random([7, 40], 2));
+    let (w, b) = (random([40], 3), random([40], 4));
+    close(&rms_norm(x.clone(), &w, 1e-6), &composed::rms_norm(x.clone(), &w, 1e-6), "rms_norm");
+    let dx = rms_norm_backward(g.clone(), &x, &w, 1e-6);
+    close(&dx, &composed::rms_norm_backward(g.clone(), &x, &w, 1e-6), "rms_norm_backward");
+    differences(&x, &dx, "rms_norm_backward", |x| weigh(rms_norm(x, &w, 1e-6), &g));
+    close(&layer_norm(x.clone(), &w, &b, 1e-6), &composed::layer_norm(x.clone(), &w, &b, 1e-6), "layer_norm");
+    close(&gelu_tanh(x.clone()), &composed::gelu_tanh(x.clone()), "gelu_tanh");
+    let u = random([7, 40], 5);
+    close(&swiglu(&x, &u), &composed::swiglu(&x, &u), "swiglu");
+    let (dg, du) = swiglu_backward(&g, &x, &u);
+    let (cg, cu) = composed::swiglu_backward(&g, &x, &u);
+    close(&dg, &cg, "swiglu gate");
+    close(&du, &cu, "swiglu up");
+    differences(&x, &dg, "swiglu gate", |x| weigh(swiglu(&x, &u), &g));
+}
+
+#[test]
+fn products() {
+    let (x, w) = (random([9, 33], 1), random([21, 33], 2));
+    let want = x.clone().matmul(w.clone().transpose());
+    close(&linear(x.clone(), &w, None), &want, "linear");
+    let acc = random([9, 21], 3);
+    let got = add_matmul(acc.clone(), &x, &w.clone().transpose(), 0.5);
+    close(&got, &(acc + want.mul_scalar(0.5)), "add_matmul");
+    let part = w.clone().slice([3..11, 5..30]);
+    close(
+        &matmul(&x.clone().slice([0..9, 5..30]), &part.clone().transpose()),
+        &x.slice([0..9, 5..30]).matmul(part.transpose()),
+        "sliced views",
+    );
+}
+
+#[test]
+fn rope_turns_and_turns_back() {
+    let (x, c, s) = (random([6, 3, 8], 1), random([6, 8], 2), random([6, 8], 3));
+    close(&rotate_half_rope(x.clone(), &c, &s), &composed::rope(x.clone(), &c, &s, 1.0), "rope");
+    let half: Tensor<2> = random([6, 4], 4);
+    let c = Tensor::cat(vec![half.clone().cos(), half.clone().cos()], 1);
+    let s = Tensor::cat(vec![half.clone().sin(), half.sin()], 1);
+    let y = rotate_half_rope(x.clone(), &c, &s);
+    close(&rotate_half_rope_backward(y, &c, &s), &x, "rope there and back");
+}
+
+#[test]
+fn attention_of_packed_segments() {
+    let segments = Segment::packed([5, 130, 1, 70]);
+    let (q, k, v) = (random([206, 4, 8], 1), random([206, 2, 8], 2), random([206, 2, 8], 3));
+    let g = random([206, 4, 8], 4);
+    for causal in [true, false] {
+        let saved = attention_saved(&q, &k, &v, &segments, causal);
+        close(&saved.o, &composed::attention(&q, &k, &v, &segments, causal), "attention");
+        let got = attention_backward(&g, [&q, &k, &v], &saved, &segments, causal);
+        let want = composed::attention_backward(&g, [&q, &k, &v], &segments, causal);
+        for (i, (a, b)) in got.iter().zip(&want).enumerate() {
+            close(a, b, ["dq", "dk", "dv"][i]);
+        }
+        let of = |q: &_, k: &_, v: &_| weigh(attention_saved(q, k, v, &segments, causal).o, &g);
+        differences(&q, &got[0], "dq", |q| of(&q, &k, &v));
+        differences(&k, &got[1], "dk", |k| of(&q, &k, &v));
+        differences(&v, &got[2], "dv", |v| of(&q, &k, &v));
+    }
+}
+
+#[test]
+fn attention_with_a_cache() {
+    let (q, k, v) = (random([10, 4, 8], 1), random([10, 2, 8], 2), random([10, 2, 8], 3));
+    let whole = attention_saved(&q, &k, &v, &Segment::packed([10]), true).o;
+    let tail = Segment { q: 0..3, k: 0..10 };
+    let last = attention_saved(&q.slice([7..10]), &k, &v, std::slice::from_ref(&tail), true).o;
+    close(&last, &whole.slice([7..10]), "the last three queries against ten keys");
+}
+
+#[test]
+fn loss_and_its_gradient() {
+    let logits: Tensor<2> = random::<2>([5, 50], 1).mul_scalar(4.0);
+    let targets = [3, 49, 0, 7, 7];
+    let (loss, d) = cross_entropy(logits.clone(), &targets, 0.2);
+    let (want, want_d) = composed::cross_entropy(logits.clone(), &targets, 0.2);
+    close(&loss, &want, "loss");
+    close(&d, &want_d, "gradient of the loss");
+    differences(&logits, &d, "loss", |x| f64::from(values(&cross_entropy(x, &targets, 1.0).0)[0]) * 0.2);
+}
+
+#[test]
+fn experts() {
+    let (x, w) = (random([8, 6], 1), random([3, 10, 6], 2));
+    let groups = [0..3, 3..3, 3..8];
+    let y = rows::grouped_linear(&x, &w, &groups, false);
+    let by_hand = Tensor::cat(
+        vec![
+            x.clone().slice([0..3]).matmul(w.clone().slice([0..1]).squeeze_dim::<2>(0).transpose()),
+            x.clone().slice([3..8]).matmul(w.clone().slice([2..3]).squeeze_dim::<2>(0).transpose()),
+        ],
+        0,
+    );
+    close(&y, &by_hand, "grouped_linear");
+    let g = random([8, 10], 3);
+    let dx = rows::grouped_linear(&g, &w, &groups, true);
+    differences(&x, &dx, "grouped_linear", |x| weigh(rows::grouped_linear(&x, &w, &groups, false), &g));
+
+    let place = [5, 0, 2, 7, 1, 6, 4, 3];
+    let weights: Vec<f32> = (0..8).map(|i| 0.1 * i as f32 - 0.3).collect();
+    let g = random([4, 10], 4);
+    let (dy, dw) = rows::combine_backward(&g, &y, &place, &weights, 2);
+    differences(&y, &dy, "combine", |y| weigh(rows::combine(&y, &place, &weights, 2), &g));
+    let mut moved = weights.clone();
+    moved[3] += 0.5;
+    let change =
+        weigh(rows::combine(&y, &place, &moved, 2), &g) - weigh(rows::combine(&y, &place, &weights, 2), &g);
+    assert!((change / 0.5 - f64::from(dw[3])).abs() < 1e-4);
+}
+
+#[test]
+fn rows_written_and_added() {
+    let (x, s) = (random([6, 4], 1), random([3, 4], 2));
+    let y = rows::write(x.clone(), &[4, 5, 0], &s);
+    close(&y.clone().slice([4..6]), &s.clone().slice([0..2]), "written");
+    close(&y.slice([1..4]), &x.clone().slice([1..4]), "left alone");
+    let y = rows::add(x.clone(), &[1, 2, 3], &s);
+    close(&y.slice([1..4]), &(x.slice([1..4]) + s), "added");
+}

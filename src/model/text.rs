@@ -1,0 +1,306 @@
+//! The text decoder: embedding, blocks with grouped-query attention and SwiGLU or experts, final norm, head.
+
+use super::kv_cache::{KvCache, Place};
+use super::lora::{Grads, InputGrad, Linear, Pass};
+use super::moe::{self, Moe};
+use super::ops::{self, AttentionSaved, Segment};
+use burn::tensor::Tensor;
+
+/// The whole decoder.
+pub struct Text {
+    /// [vocab, hidden]
+    pub embed: Tensor<2>,
+    pub blocks: Vec<Block>,
+    pub norm: Tensor<1>,
+    /// [vocab, hidden]; the embedding itself when tied.
+    pub head: Tensor<2>,
+    pub eps: f32,
+}
+
+/// cos and sin of the 3-D positions, [T, head_dim] each.
+pub struct Rope {
+    pub cos: Tensor<2>,
+    pub sin: Tensor<2>,
+}
+
+/// One decoder layer. Field names are the checkpoint's.
+pub struct Block {
+    pub input_layernorm: Tensor<1>,
+    pub q_proj: Linear,
+    pub k_proj: Linear,
+    pub v_proj: Linear,
+    pub o_proj: Linear,
+    /// [head_dim]
+    pub q_norm: Tensor<1>,
+    pub k_norm: Tensor<1>,
+    pub post_attention_layernorm: Tensor<1>,
+    pub mlp: Mlp,
+    pub head_dim: usize,
+    pub eps: f32,
+}
+
+/// The feed-forward half of a layer.
+pub enum Mlp {
+    Dense { gate_proj: Linear, up_proj: Linear, down_proj: Linear },
+    Moe(Moe),
+}
+
+/// What [`Block::backward`] needs of one forward pass.
+pub struct BlockSaved {
+    x: Tensor<2>,
+    n1: Tensor<2>,
+    /// Queries and keys before their norms, [T, heads, d].
+    q_raw: Tensor<3>,
+    k_raw: Tensor<3>,
+    q: Tensor<3>,
+    k: Tensor<3>,
+    v: Tensor<3>,
+    attention: AttentionSaved,
+    x_mid: Tensor<2>,
+    n2: Tensor<2>,
+    mlp: MlpSaved,
+}
+
+enum MlpSaved {
+    Dense { gate: Tensor<2>, up: Tensor<2>, act: Tensor<2> },
+    Moe(moe::Saved),
+}
+
+impl Mlp {
+    fn forward(&self, x: &Tensor<2>, pass: &Pass) -> (Tensor<2>, MlpSaved) {
+        match self {
+            Mlp::Dense { gate_proj, up_proj, down_proj } => {
+                let (gate, up) = (gate_proj.forward(x, pass), up_proj.forward(x, pass));
+                let act = ops::swiglu(&gate, &up);
+                (down_proj.forward(&act, pass), MlpSaved::Dense { gate, up, act })
+            }
+            Mlp::Moe(moe) => {
+                let (y, saved) = moe.forward(x, pass);
+                (y, MlpSaved::Moe(saved))
+            }
+        }
+    }
+
+    fn backward(
+        &self,
+        dy: &Tensor<2>,
+        x: &Tensor<2>,
+        saved: &MlpSaved,
+        pass: &Pass,
+        grads: &mut Grads,
+    ) -> Tensor<2> {
+        match (self, saved) {
+            (Mlp::Dense { gate_proj, up_proj, down_proj }, MlpSaved::Dense { gate, up, act }) => {
+                let d_act = down_proj.backward(dy, act, InputGrad::Fresh, pass, grads).expect("asked for");
+                let (d_gate, d_up) = ops::swiglu_backward(&d_act, gate, up);
+                let dx = gate_proj.backward(&d_gate, x, InputGrad::Fresh, pass, grads);
+                up_proj.backward(&d_up, x, dx.into(), pass, grads).expect("asked for")
+            }
+            (Mlp::Moe(moe), MlpSaved::Moe(saved)) => moe.backward(dy, saved),
+            _ => unreachable!("saved by the same layer"),
+        }
+    }
+}
+
+impl Block {
+    /// The layer's linear modules with their names below the layer. Experts and router are not among them.
+    pub fn linears(&self) -> Vec<(&'static str, &Linear)> {
+        let mut all = vec![
+            ("self_attn.q_proj", &self.q_proj),
+            ("self_attn.k_proj", &self.k_proj),
+            ("self_attn.v_proj", &self.v_proj),
+            ("self_attn.o_proj", &self.o_proj),
+        ];
+        if let Mlp::Dense { gate_proj, up_proj, down_proj } = &self.mlp {
+            all.extend([
+                ("mlp.gate_proj", gate_proj),
+                ("mlp.up_proj", up_proj),
+                ("mlp.down_proj", down_proj),
+            ]);
+        }
+        all
+    }
+
+    /// [`Block::linears`] to change.
+    pub fn linears_mut(&mut self) -> Vec<(&'static str, &mut Linear)> {
+        let mut all = vec![
+            ("self_attn.q_proj", &mut self.q_proj),
+            ("self_attn.k_proj", &mut self.k_proj),
+            ("self_attn.v_proj", &mut self.v_proj),
+            ("self_attn.o_proj", &mut self.o_proj),
+        ];
+        if let Mlp::Dense { gate_proj, up_proj, down_proj } = &mut self.mlp {
+            all.extend([
+                ("mlp.gate_proj", gate_proj),
+                ("mlp.up_proj", up_proj),
+                ("mlp.down_proj", down_proj),
+            ]);
+        }
+        all
+    }
+
+    /// Queries, keys and values of normed input n1 [T, hidden]: raw and (normed, turned) ones.
+    fn qkv(&self, n1: &Tensor<2>, rope: &Rope, pass: &Pass) -> [Tensor<3>; 5] {
+        let t = n1.dims()[0];
+        let heads = |y: Tensor<2>| {
+            let n = y.dims()[1] / self.head_dim;
+            y.reshape([t, n, self.head_dim])
+        };
+        let q_raw = heads(self.q_proj.forward(n1, pass));
+        let k_raw = heads(self.k_proj.forward(n1, pass));
+        let v = heads(self.v_proj.forward(n1, pass));
+        let q = ops::rms_norm(q_raw.clone(), &self.q_norm, self.eps);
+        let k = ops::rms_norm(k_raw.clone(), &self.k_norm, self.eps);
+        let q = ops::rotate_half_rope(q, &rope.cos, &rope.sin);
+        let k = ops::rotate_half_rope(k, &rope.cos, &rope.sin);
+        [q_raw, k_raw, q, k, v]
+    }
+
+    /// y [T, hidden] for x [T, hidden] of packed sequences, and what the backward pass needs.
+    pub fn forward(
+        &self,
+        x: Tensor<2>,
+        rope: &Rope,
+        segments: &[Segment],
+        pass: &Pass,
+    ) -> (Tensor<2>, BlockSaved) {
+        // 1. Attention: (T, hidden) -> (T, heads, d) -> (T, hidden)
+        let n1 = ops::rms_norm(x.clone(), &self.input_layernorm, self.eps);
+        let [q_raw, k_raw, q, k, v] = self.qkv(&n1, rope, pass);
+        let attention = ops::attention_saved(&q, &k, &v, segments, true);
+        let x_mid = x.clone() + self.o_proj.forward(&merge_heads(&attention.o), pass);
+        // 2. Feed-forward
+        let n2 = ops::rms_norm(x_mid.clone(), &self.post_attention_layernorm, self.eps);
+        let (y, mlp) = self.mlp.forward(&n2, pass);
+        let y = x_mid.clone() + y;
+        (y, BlockSaved { x, n1, q_raw, k_raw, q, k, v, attention, x_mid, n2, mlp })
+    }
+
+    /// [`Block::forward`] of new tokens whose keys and values are put into the cache first.
+    fn forward_cached(
+        &self,
+        x: Tensor<2>,
+        rope: &Rope,
+        cache: &mut KvCache,
+        at: (usize, &Place),
+        pass: &Pass,
+    ) -> Tensor<2> {
+        let n1 = ops::rms_norm(x.clone(), &self.input_layernorm, self.eps);
+        let [_, _, q, k, v] = self.qkv(&n1, rope, pass);
+        let o = cache.attend(at.0, at.1, &q, k, v);
+        let x = x + self.o_proj.forward(&merge_heads(&o), pass);
+        let n2 = ops::rms_norm(x.clone(), &self.post_attention_layernorm, self.eps);
+        x + self.mlp.forward(&n2, pass).0
+    }
+
+    /// Adds this layer's adapter gradients to `grads`; returns the gradient to the layer's input if `want_dx`.
+    pub fn backward(
+        &self,
+        dy: Tensor<2>,
+        saved: &BlockSaved,
+        (rope, segments): (&Rope, &[Segment]),
+        want_dx: bool,
+        (pass, grads): (&Pass, &mut Grads),
+    ) -> Option<Tensor<2>> {
+        let s = saved;
+        // 2. Feed-forward
+        let dn2 = self.mlp.backward(&dy, &s.n2, &s.mlp, pass, grads);
+        let dx_mid = dy + ops::rms_norm_backward(dn2, &s.x_mid, &self.post_attention_layernorm, self.eps);
+        // 1. Attention
+        let o = merge_heads(&s.attention.o);
+        let d_o = self.o_proj.backward(&dx_mid, &o, InputGrad::Fresh, pass, grads).expect("asked for");
+        let d_o = d_o.reshape(s.q.dims());
+        let [dq, dk, dv] = ops::attention_backward(&d_o, [&s.q, &s.k, &s.v], &s.attention, segments, true);
+        let dq = ops::rotate_half_rope_backward(dq, &rope.cos, &rope.sin);
+        let dk = ops::rotate_half_rope_backward(dk, &rope.cos, &rope.sin);
+        let dq = merge_heads(&ops::rms_norm_backward(dq, &s.q_raw, &self.q_norm, self.eps));
+        let dk = merge_heads(&ops::rms_norm_backward(dk, &s.k_raw, &self.k_norm, self.eps));
+        let first = if want_dx { InputGrad::Fresh } else { InputGrad::Skip };
+        let dn1 = self.q_proj.backward(&dq, &s.n1, first, pass, grads);
+        let dn1 = self.k_proj.backward(&dk, &s.n1, dn1.into(), pass, grads);
+        let dn1 = self.v_proj.backward(&merge_heads(&dv), &s.n1, dn1.into(), pass, grads)?;
+        Some(dx_mid + ops::rms_norm_backward(dn1, &s.x, &self.input_layernorm, self.eps))
+    }
+}
+
+/// (T, heads, d) -> (T, heads · d)
+fn merge_heads(x: &Tensor<3>) -> Tensor<2> {
+    let [t, heads, d] = x.dims();
+    x.clone().reshape([t, heads * d])
+}
+
+/// Visual features of a pack of sequences: rows of the hidden states they belong to, and what goes there.
+#[derive(Clone, Default)]
+pub struct Visual {
+    /// Rows that hold picture tokens.
+    pub rows: Vec<usize>,
+    /// [rows, hidden]: takes the place of the embeddings.
+    pub merged: Option<Tensor<2>>,
+    /// Added after the first layers, one each.
+    pub deepstack: Vec<Tensor<2>>,
+}
+
+impl Text {
+    /// Embeddings [T, hidden] of token ids, with picture features in their places.
+    pub fn embed(&self, ids: &[u32], visual: &Visual) -> Tensor<2> {
+        let ids: Vec<usize> = ids.iter().map(|&i| i as usize).collect();
+        let x = ops::rows::gather(&self.embed, &ids);
+        match &visual.merged {
+            Some(features) => ops::rows::write(x, &visual.rows, features),
+            None => x,
+        }
+    }
+
+    /// Adds the deepstack features that belong after layer `i`.
+    pub fn add_deepstack(&self, x: Tensor<2>, i: usize, visual: &Visual) -> Tensor<2> {
+        match visual.deepstack.get(i) {
+            Some(features) => ops::rows::add(x, &visual.rows, features),
+            None => x,
+        }
+    }
+
+    /// Hidden states [T, hidden] after every layer (for inspection and parity), then after the final norm.
+    pub fn hidden_states(
+        &self,
+        ids: &[u32],
+        visual: &Visual,
+        rope: &Rope,
+        segments: &[Segment],
+    ) -> Vec<Tensor<2>> {
+        let pass = Pass::inference(None);
+        let mut x = self.embed(ids, visual);
+        let mut all = Vec::new();
+        for (i, block) in self.blocks.iter().enumerate() {
+            let y = block.forward(x, rope, segments, &pass).0;
+            all.push(y.clone());
+            x = self.add_deepstack(y, i, visual);
+        }
+        all.push(self.final_norm(x));
+        all
+    }
+
+    /// Hidden states [T, hidden] of new tokens after the final norm; their keys and values go into the cache.
+    pub fn forward_cached(
+        &self,
+        mut x: Tensor<2>,
+        (visual, rope): (&Visual, &Rope),
+        cache: &mut KvCache,
+        place: &Place,
+        pass: &Pass,
+    ) -> Tensor<2> {
+        for (i, block) in self.blocks.iter().enumerate() {
+            let y = block.forward_cached(x, rope, cache, (i, place), pass);
+            x = self.add_deepstack(y, i, visual);
+        }
+        x
+    }
+
+    pub fn final_norm(&self, x: Tensor<2>) -> Tensor<2> {
+        ops::rms_norm(x, &self.norm, self.eps)
+    }
+
+    /// Logits [N, vocab] of normed hidden states [N, hidden].
+    pub fn logits(&self, x: &Tensor<2>) -> Tensor<2> {
+        ops::matmul(x, &self.head.clone().transpose())
+    }
+}

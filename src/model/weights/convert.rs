@@ -1,0 +1,204 @@
+//! Stored floats to wanted floats, in parallel.
+
+use crate::error::{Error, Result};
+use burn::tensor::{DType, Element, TensorData};
+use half::{bf16, f16};
+use rayon::prelude::*;
+use safetensors::Dtype;
+
+/// Elements a thread takes at a time: big enough to hide the hand-over, small enough for the cache.
+const CHUNK: usize = 1 << 14;
+
+/// Little-endian floats as they lie in a file, of any alignment.
+#[derive(Clone, Copy)]
+pub(super) struct Source<'a> {
+    bytes: &'a [u8],
+    kind: Stored,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Stored {
+    F32,
+    Bf16,
+    F16,
+}
+
+/// Floats in one of the wanted types.
+pub(super) enum Floats {
+    F32(Vec<f32>),
+    Bf16(Vec<bf16>),
+    F16(Vec<f16>),
+}
+
+impl<'a> Source<'a> {
+    /// `None` for a type that is not a float of 16 or 32 bits.
+    pub(super) fn new(bytes: &'a [u8], dtype: Dtype) -> Option<Self> {
+        let kind = match dtype {
+            Dtype::F32 => Stored::F32,
+            Dtype::BF16 => Stored::Bf16,
+            Dtype::F16 => Stored::F16,
+            _ => return None,
+        };
+        Some(Self { bytes, kind })
+    }
+
+    fn width(self) -> usize {
+        if self.kind == Stored::F32 { 4 } else { 2 }
+    }
+}
+
+impl Floats {
+    pub(super) fn into_data(self, shape: &[usize]) -> TensorData {
+        match self {
+            Floats::F32(v) => TensorData::new(v, shape),
+            Floats::Bf16(v) => TensorData::new(v, shape),
+            Floats::F16(v) => TensorData::new(v, shape),
+        }
+    }
+
+    /// `[n, rows, columns]` to `[n, columns, rows]`, in parallel over `n`.
+    pub(super) fn transpose_last(self, [rows, columns]: [usize; 2]) -> Self {
+        match self {
+            Floats::F32(v) => Floats::F32(transposed(&v, rows, columns)),
+            Floats::Bf16(v) => Floats::Bf16(transposed(&v, rows, columns)),
+            Floats::F16(v) => Floats::F16(transposed(&v, rows, columns)),
+        }
+    }
+}
+
+/// Converts to `wanted`; to a narrower type by rounding to nearest even.
+pub(super) fn convert(source: Source, wanted: DType) -> Result<Floats> {
+    match wanted {
+        DType::F32 => Ok(Floats::F32(read(source))),
+        DType::BF16 => Ok(Floats::Bf16(read(source))),
+        DType::F16 => Ok(Floats::F16(read(source))),
+        other => Err(Error::internal(format!("weights are never read as {other:?}"))),
+    }
+}
+
+/// A float type that tensors are made of.
+trait Wanted: Element + bytemuck::Pod {
+    const KIND: Stored;
+    const ZERO: Self;
+    fn from_f32(x: f32) -> Self;
+}
+
+impl Wanted for f32 {
+    const KIND: Stored = Stored::F32;
+    const ZERO: Self = 0.0;
+    fn from_f32(x: f32) -> Self {
+        x
+    }
+}
+
+impl Wanted for bf16 {
+    const KIND: Stored = Stored::Bf16;
+    const ZERO: Self = bf16::ZERO;
+    fn from_f32(x: f32) -> Self {
+        bf16::from_f32(x)
+    }
+}
+
+impl Wanted for f16 {
+    const KIND: Stored = Stored::F16;
+    const ZERO: Self = f16::ZERO;
+    fn from_f32(x: f32) -> Self {
+        f16::from_f32(x)
+    }
+}
+
+fn read<T: Wanted>(source: Source) -> Vec<T> {
+    let width = source.width();
+    let mut out = vec![T::ZERO; source.bytes.len() / width];
+    out.par_chunks_mut(CHUNK).zip(source.bytes.par_chunks(CHUNK * width)).for_each(
+        |(out, bytes)| match source.kind {
+            same if same == T::KIND && cfg!(target_endian = "little") => {
+                bytemuck::cast_slice_mut::<T, u8>(out).copy_from_slice(bytes);
+            }
+            Stored::F32 => fill(out, bytes, f32::from_le_bytes),
+            Stored::Bf16 => fill(out, bytes, |b| f32::from_bits(u32::from(u16::from_le_bytes(b)) << 16)),
+            Stored::F16 => fill(out, bytes, |b| f16::from_le_bytes(b).to_f32()),
+        },
+    );
+    out
+}
+
+fn fill<T: Wanted, const W: usize>(out: &mut [T], bytes: &[u8], value: impl Fn([u8; W]) -> f32) {
+    let (values, _) = bytes.as_chunks::<W>();
+    for (to, from) in out.iter_mut().zip(values) {
+        *to = T::from_f32(value(*from));
+    }
+}
+
+fn transposed<T: Wanted>(values: &[T], rows: usize, columns: usize) -> Vec<T> {
+    /// Side of a square that stays in the first cache while it is turned.
+    const SIDE: usize = 32;
+    let mut out = vec![T::ZERO; values.len()];
+    let size = rows * columns;
+    out.par_chunks_mut(size).zip(values.par_chunks(size)).for_each(|(out, matrix)| {
+        for row in (0..rows).step_by(SIDE) {
+            for column in (0..columns).step_by(SIDE) {
+                for r in row..rows.min(row + SIDE) {
+                    for c in column..columns.min(column + SIDE) {
+                        out[c * rows + r] = matrix[r * columns + c];
+                    }
+                }
+            }
+        }
+    });
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    /// Exact in all three types, longer than a chunk, starting at an odd address.
+    fn values() -> Vec<f32> {
+        (0..CHUNK + 77).map(|i| (i % 255) as f32 / 8.0 - 15.0).collect()
+    }
+
+    fn floats(f: Floats) -> Vec<f32> {
+        match f {
+            Floats::F32(v) => v,
+            Floats::Bf16(v) => v.into_iter().map(bf16::to_f32).collect(),
+            Floats::F16(v) => v.into_iter().map(f16::to_f32).collect(),
+        }
+    }
+
+    #[test]
+    fn every_stored_type_becomes_every_wanted_type() {
+        let bytes_of = |x: f32, dtype| match dtype {
+            Dtype::F32 => x.to_le_bytes().to_vec(),
+            Dtype::BF16 => bf16::from_f32(x).to_le_bytes().to_vec(),
+            _ => f16::from_f32(x).to_le_bytes().to_vec(),
+        };
+        for dtype in [Dtype::F32, Dtype::BF16, Dtype::F16] {
+            let stored = values().into_iter().flat_map(|x| bytes_of(x, dtype));
+            let bytes: Vec<u8> = std::iter::once(0).chain(stored).collect();
+            let source = Source::new(&bytes[1..], dtype).unwrap();
+            for wanted in [DType::F32, DType::BF16, DType::F16] {
+                assert_eq!(floats(convert(source, wanted).unwrap()), values(), "{dtype:?} to {wanted:?}");
+            }
+        }
+        assert!(Source::new(&[], Dtype::F8_E4M3).is_none());
+    }
+
+    #[test]
+    fn narrowing_rounds_to_nearest_even() {
+        let bytes = (1.0f32 + 3.0 / 256.0).to_le_bytes();
+        let narrow = convert(Source::new(&bytes, Dtype::F32).unwrap(), DType::BF16).unwrap();
+        assert_eq!(floats(narrow), [1.0 + 2.0 / 128.0]);
+    }
+
+    #[test]
+    fn transposing_turns_each_matrix() {
+        let (rows, columns) = (37, 70);
+        let v: Vec<f32> = (0..2 * rows * columns).map(|i| i as f32).collect();
+        let t = floats(Floats::F32(v.clone()).transpose_last([rows, columns]));
+        for (n, r, c) in [(0, 0, 1), (0, 36, 69), (1, 35, 2), (1, 0, 33)] {
+            assert_eq!(t[(n * columns + c) * rows + r], v[(n * rows + r) * columns + c]);
+        }
+    }
+}
