@@ -1,0 +1,55 @@
+//! `events.jsonl`: every event of the jobs in a run folder, one JSON line each.
+
+use super::EVENTS;
+use crate::error::{At, Result};
+use crate::job::Event;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+/// The events of a run folder, open for appending.
+pub struct EventLog {
+    file: File,
+    path: PathBuf,
+}
+
+impl EventLog {
+    /// Opens the log of `run_dir`. A last line that a crash has torn is removed first.
+    pub fn open(run_dir: &Path) -> Result<Self> {
+        std::fs::create_dir_all(run_dir).at("create", run_dir)?;
+        let path = run_dir.join(EVENTS);
+        let mut file = File::options().read(true).append(true).create(true).open(&path).at("write", &path)?;
+        let whole = end_of_last_line(&mut file).at("read", &path)?;
+        file.set_len(whole).at("write", &path)?;
+        Ok(Self { file, path })
+    }
+
+    /// Appends one event and hands it to the system, so that a reader sees it at once.
+    pub fn push(&mut self, event: &Event) -> Result<()> {
+        let mut line = serde_json::to_vec(event).expect("events are plain data");
+        line.push(b'\n');
+        self.file.write_all(&line).at("write", &self.path)
+    }
+}
+
+/// The events of a run folder. A torn line, or one of a newer version, is passed over; none without the file.
+pub fn read(run_dir: &Path) -> Vec<Event> {
+    super::read::lines(&run_dir.join(EVENTS)).filter_map(|line| serde_json::from_str(&line).ok()).collect()
+}
+
+/// Length of the file up to and with its last line end.
+fn end_of_last_line(file: &mut File) -> std::io::Result<u64> {
+    let mut end = file.metadata()?.len();
+    let mut block = [0u8; 4096];
+    while end > 0 {
+        let start = end.saturating_sub(block.len() as u64);
+        let part = &mut block[..(end - start) as usize];
+        file.seek(SeekFrom::Start(start))?;
+        file.read_exact(part)?;
+        if let Some(at) = part.iter().rposition(|b| *b == b'\n') {
+            return Ok(start + at as u64 + 1);
+        }
+        end = start;
+    }
+    Ok(0)
+}

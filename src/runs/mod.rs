@@ -1,0 +1,32 @@
+//! The run directory: its files, reading them, listing runs.
+//!
+//! The files are those of LLaMA-Factory (`trainer_log.jsonl`, `trainer_state.json`, `all_results.json`), so that
+//! either program reads the other's runs, and `events.jsonl`, which keeps everything a job said.
+
+pub mod events;
+pub mod list;
+pub mod lock;
+pub mod log;
+pub mod python_json;
+pub mod read;
+pub mod results;
+pub mod smooth;
+pub mod state;
+
+pub use events::EventLog;
+pub use list::{RunInfo, Status};
+pub use lock::RunLock;
+pub use log::TrainerLog;
+pub use read::Curve;
+pub use state::TrainerState;
+
+/// One JSON line per log, as LLaMA-Factory's web page reads it.
+pub const TRAINER_LOG: &str = "trainer_log.jsonl";
+/// transformers' `TrainerState`, with the whole log history.
+pub const TRAINER_STATE: &str = "trainer_state.json";
+/// Every `Event` of the jobs in this folder, one JSON line each.
+pub const EVENTS: &str = "events.jsonl";
+/// There while a process works in the folder, and locked by it.
+pub const LOCK: &str = "run.lock";
+/// Results of training and evaluation together.
+pub const ALL_RESULTS: &str = "all_results.json";
