@@ -1,0 +1,78 @@
+//! Features of the frozen vision tower: computed once per picture, kept in memory up to a limit, used again in
+//! later epochs.
+
+use crate::data::batch::EncodedSample;
+use crate::data::encode::Encoder;
+use crate::data::patches::Patches;
+use crate::error::{Error, Result};
+use crate::model::qwen3_vl::Qwen3Vl;
+use crate::model::vision::VisionOutput;
+use rayon::prelude::*;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Bytes of features that are kept.
+const LIMIT: usize = 2 << 30;
+
+/// Features by row of the data set. What does not fit is computed again when it is needed.
+pub struct Features {
+    kept: HashMap<usize, Vec<Arc<VisionOutput>>>,
+    bytes: usize,
+    /// Time spent on reading, decoding and resizing pictures.
+    pub data_wait: Duration,
+}
+
+impl Features {
+    pub fn new() -> Self {
+        Self { kept: HashMap::new(), bytes: 0, data_wait: Duration::ZERO }
+    }
+
+    /// Features of every picture of `samples`, which are those at `places` of the data set.
+    pub fn of(
+        &mut self,
+        model: &Qwen3Vl,
+        encoder: &Encoder,
+        samples: &[(usize, &EncodedSample)],
+    ) -> Result<Vec<Vec<Arc<VisionOutput>>>> {
+        let missing: Vec<_> = samples.iter().filter(|(place, _)| !self.kept.contains_key(place)).collect();
+        let start = Instant::now();
+        let patches: Vec<Result<Vec<Patches>>> = missing
+            .par_iter()
+            .map(|(_, s)| encoder.patches_of(&s.images).map_err(|e| of_sample(e, s)))
+            .collect();
+        self.data_wait += start.elapsed();
+        let mut fresh: HashMap<usize, Vec<Arc<VisionOutput>>> = HashMap::new();
+        for ((place, _), patches) in missing.iter().zip(patches) {
+            let seen = patches?.iter().map(|p| Arc::new(model.see(p))).collect();
+            fresh.insert(*place, seen);
+        }
+        let all = samples
+            .iter()
+            .map(|(place, _)| self.kept.get(place).or_else(|| fresh.get(place)).cloned().unwrap_or_default())
+            .collect();
+        for (place, features) in fresh {
+            let size: usize = features.iter().map(|f| bytes(f)).sum();
+            if self.bytes + size <= LIMIT {
+                self.bytes += size;
+                self.kept.insert(place, features);
+            }
+        }
+        Ok(all)
+    }
+}
+
+impl Default for Features {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn of_sample(e: Error, s: &EncodedSample) -> Error {
+    Error { message: format!("sample {} (row {}): {}", s.id, s.row, e.message), ..e }
+}
+
+fn bytes(f: &VisionOutput) -> usize {
+    let one = |t: &burn::tensor::Tensor<2>| t.dims().iter().product::<usize>() * t.dtype().size();
+    one(&f.merged) + f.deepstack.iter().map(one).sum::<usize>()
+}
