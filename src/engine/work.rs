@@ -1,0 +1,162 @@
+//! Runs one job: hands it to the part of the crate that does it, and says how it ended, on panic too.
+
+use super::Request;
+use super::loaded::Loaded;
+use crate::config::TrainConfig;
+use crate::data::{check, convert};
+use crate::error::{Error, Kind, Result};
+use crate::eval::predict;
+use crate::generate::ask::{self, Who};
+use crate::job::{AskJob, Command, Emit, Event, Job, Level, Outcome};
+use crate::runs::{EventLog, RunLock};
+use crate::train::output::{self, resume_folder};
+use crate::train::run;
+use serde_json::{Value, json};
+use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Receiver;
+use std::time::Duration;
+
+/// What stays between jobs: the loaded model.
+#[derive(Default)]
+pub(super) struct Worker {
+    loaded: Option<Loaded>,
+}
+
+impl Worker {
+    /// Runs a job to its end and sends exactly one `Finished`.
+    pub(super) fn run(&mut self, request: Request) {
+        let Request { job, inbox, on_event } = request;
+        let log = Mutex::new(None);
+        let emit = |event: Event| {
+            keep(&log, &event);
+            on_event(event);
+        };
+        let result = catch_unwind(AssertUnwindSafe(|| self.dispatch(&job, &inbox, &log, &emit)));
+        let outcome = match result {
+            Ok(Ok(summary)) => Outcome::Done { summary },
+            Ok(Err(error)) if error.kind == Kind::Stopped => {
+                Outcome::Stopped { summary: json!({ "message": error.message, "hint": error.hint }) }
+            }
+            Ok(Err(error)) => Outcome::Failed { error },
+            Err(panic) => {
+                // The model may be in the middle of a change.
+                self.loaded = None;
+                Outcome::Failed { error: panic_error(panic.as_ref()) }
+            }
+        };
+        emit(Event::Finished(outcome));
+    }
+
+    fn dispatch(&mut self, job: &Job, inbox: &Receiver<Command>, log: &Log, emit: Emit) -> Result<Value> {
+        match job {
+            Job::Convert(job) => with_stop(inbox, |stop| convert::run(job, stop, emit)),
+            Job::Check(job) => with_stop(inbox, |stop| check::run(job, stop, emit)),
+            Job::Train(config) => {
+                let _lock = RunLock::acquire(&config.output_dir)?;
+                if resume_folder(config)?.is_none() {
+                    output::clear(config)?;
+                }
+                open_log(log, &config.output_dir)?;
+                let (model, encoder, device) =
+                    self.load(&config.model_name_or_path, config, emit)?.for_training(config);
+                run::run(run::Setup { model, encoder, config, device }, inbox, emit)
+            }
+            Job::Evaluate(config) => {
+                let _lock = RunLock::acquire(&config.output_dir)?;
+                open_log(log, &config.output_dir)?;
+                let loaded = self.load(&config.model_name_or_path, config, emit)?;
+                loaded.use_adapter(config.adapter_name_or_path.as_deref())?;
+                let (model, encoder, adapter) = loaded.parts();
+                predict::run(&predict::Setup { model, encoder, config, adapter }, inbox, emit)
+            }
+            Job::Ask(job) => self.ask(job, inbox, emit),
+        }
+    }
+
+    /// The model of a folder; loaded once and kept for the next job.
+    fn load(&mut self, dir: &Path, config: &TrainConfig, emit: Emit) -> Result<&mut Loaded> {
+        if self.loaded.as_ref().is_none_or(|l| !l.serves(dir, config)) {
+            // Freed first: two models at once may not fit.
+            self.loaded = None;
+            self.loaded = Some(Loaded::load(dir, config, emit)?);
+        }
+        let loaded = self.loaded.as_mut().expect("set above");
+        loaded.set_encoder(config)?;
+        Ok(loaded)
+    }
+
+    fn ask(&mut self, job: &AskJob, inbox: &Receiver<Command>, emit: Emit) -> Result<Value> {
+        let loaded = self.load(&job.model, &job.config, emit)?;
+        loaded.use_adapter(job.adapter.as_deref())?;
+        let (model, encoder, adapter) = loaded.parts();
+        let text = ask::answer(Who { model, encoder, adapter }, &job.turn, &mut |piece| {
+            emit(Event::Token { id: 0, text: piece.into(), done: false });
+            let stop = std::iter::from_fn(|| inbox.try_recv().ok())
+                .any(|c| matches!(c, Command::Stop { .. } | Command::CancelAsk { .. }));
+            if stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
+        emit(Event::Token { id: 0, text: String::new(), done: true });
+        Ok(json!({ "answer": text }))
+    }
+}
+
+/// The run folder's `events.jsonl`, once a job has one.
+type Log = Mutex<Option<EventLog>>;
+
+fn open_log(log: &Log, dir: &Path) -> Result<()> {
+    *log.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(EventLog::open(dir)?);
+    Ok(())
+}
+
+/// A full disk must not end a run: what cannot be kept is lost to the log only. Pieces of answers are not kept.
+fn keep(log: &Log, event: &Event) {
+    if matches!(event, Event::Token { .. } | Event::Progress { .. }) {
+        return;
+    }
+    let mut log = log.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if log.as_mut().is_some_and(|log| log.push(event).is_err()) {
+        *log = None;
+    }
+}
+
+/// Runs a job that takes a stop flag, setting it when a `Stop` arrives.
+fn with_stop(
+    inbox: &Receiver<Command>,
+    job: impl FnOnce(&AtomicBool) -> Result<Value> + Send,
+) -> Result<Value> {
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let running = scope.spawn(|| job(&stop));
+        while !running.is_finished() {
+            match inbox.recv_timeout(Duration::from_millis(20)) {
+                Ok(Command::Stop { .. }) => stop.store(true, Ordering::Relaxed),
+                // The sender is gone: nobody will stop it any more.
+                Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => break,
+                _ => {}
+            }
+        }
+        running.join().unwrap_or_else(|panic| Err(panic_error(panic.as_ref())))
+    })
+}
+
+/// Says why a GPU is not used.
+pub(super) fn tell_note(note: Option<&String>, emit: Emit) {
+    if let Some(line) = note {
+        emit(Event::Log { level: Level::Warning, line: line.clone() });
+    }
+}
+
+/// A panic as an error that a user can report.
+fn panic_error(panic: &(dyn std::any::Any + Send)) -> Error {
+    let text = panic
+        .downcast_ref::<&str>()
+        .map(|s| (*s).to_string())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "no message".into());
+    Error::internal(format!("bug: the job stopped with a panic: {text}"))
+        .hint("the last checkpoint is intact; please report this with the log file")
+}

@@ -1,0 +1,81 @@
+//! What is said to a running job: read between two micro-steps, and while an answer is being written.
+
+use crate::generate::ask::{self, Who};
+use crate::job::{Command, Emit, Event, Level, Turn};
+use std::collections::VecDeque;
+use std::ops::ControlFlow;
+use std::sync::mpsc::Receiver;
+
+/// What the loop does next.
+pub enum Control {
+    GoOn,
+    Stop { save: bool },
+}
+
+/// The job's inbox, with what arrived while something else was going on.
+pub struct Inbox<'a> {
+    from: &'a Receiver<Command>,
+    waiting: VecDeque<Command>,
+    paused: bool,
+}
+
+impl<'a> Inbox<'a> {
+    pub fn new(from: &'a Receiver<Command>) -> Self {
+        Self { from, waiting: VecDeque::new(), paused: false }
+    }
+
+    /// The next command, or `None` when there is nothing to do but to go on. Blocks while paused; a vanished
+    /// sender (the workbench was closed) ends a pause.
+    pub fn next(&mut self, emit: Emit) -> Option<Command> {
+        let command = match self.waiting.pop_front() {
+            Some(command) => command,
+            None if self.paused => match self.from.recv() {
+                Ok(command) => command,
+                Err(_) => {
+                    self.set_paused(false, emit);
+                    return None;
+                }
+            },
+            None => self.from.try_recv().ok()?,
+        };
+        match command {
+            Command::Pause => self.set_paused(true, emit),
+            Command::Resume => self.set_paused(false, emit),
+            _ => {}
+        }
+        Some(command)
+    }
+
+    fn set_paused(&mut self, paused: bool, emit: Emit) {
+        if self.paused != paused {
+            self.paused = paused;
+            emit(Event::Paused(paused));
+        }
+    }
+
+    /// Answers a question, piece by piece. `CancelAsk` and `Stop` break it off; other commands wait.
+    pub fn answer(&mut self, who: Who, id: u64, turn: &Turn, emit: Emit) {
+        let result = ask::answer(who, turn, &mut |text| {
+            emit(Event::Token { id, text: text.into(), done: false });
+            while let Ok(command) = self.from.try_recv() {
+                let ends = match &command {
+                    Command::CancelAsk { id: other } => *other == id,
+                    Command::Stop { .. } => true,
+                    _ => false,
+                };
+                self.waiting.push_back(command);
+                if ends {
+                    return ControlFlow::Break(());
+                }
+            }
+            ControlFlow::Continue(())
+        });
+        if let Err(e) = result {
+            emit(Event::Log {
+                level: Level::Error,
+                line: format!("the question was not answered: {}", e.message),
+            });
+        }
+        emit(Event::Token { id, text: String::new(), done: true });
+    }
+}

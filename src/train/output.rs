@@ -1,0 +1,134 @@
+//! The run folder while training: log lines, state, results, and the files that make the adapter usable elsewhere.
+
+use super::checkpoint::{self, Position};
+use crate::config::TrainConfig;
+use crate::config::steps::Steps;
+use crate::error::{At, Error, Result};
+use crate::files;
+use crate::job::StepRow;
+use crate::runs::results::{self, TrainTotals};
+use crate::runs::{EVENTS, TrainerLog, TrainerState};
+use serde_json::{Map, Value, json};
+use std::path::{Path, PathBuf};
+
+/// Files of the model folder that a PEFT adapter folder needs beside it to be loaded.
+const COMPANIONS: [&str; 9] = [
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "chat_template.jinja",
+    "processor_config.json",
+    "preprocessor_config.json",
+];
+
+/// The open run folder. The caller holds its lock.
+pub struct Output {
+    dir: PathBuf,
+    model_dir: PathBuf,
+    log: TrainerLog,
+    state: TrainerState,
+    last: StepRow,
+}
+
+/// The checkpoint a run goes on from: the one that is named, else the newest in `output_dir` (as LLaMA-Factory),
+/// unless `overwrite_output_dir`.
+///
+/// Errors: a named folder that is not there; an output folder with a finished run in it.
+pub fn resume_folder(config: &TrainConfig) -> Result<Option<PathBuf>> {
+    if let Some(dir) = &config.resume_from_checkpoint {
+        return crate::error::must_exist(dir, "resume_from_checkpoint").map(Some);
+    }
+    if config.overwrite_output_dir {
+        return Ok(None);
+    }
+    Ok(checkpoint::list(&config.output_dir).pop().map(|(_, dir)| dir))
+}
+
+impl Output {
+    /// Continues the folder's log after `position`, or begins a new one.
+    pub fn open(config: &TrainConfig, plan: &Steps, position: &Position) -> Result<Self> {
+        let dir = config.output_dir.clone();
+        let log = TrainerLog::open(&dir, position.step)?;
+        let mut state = TrainerState::new(config, plan);
+        if position.step > 0 {
+            let at = dir.join(format!("checkpoint-{}", position.step));
+            if let Ok(before) = TrainerState::read(&at) {
+                state.log_history = before.log_history;
+            }
+        }
+        let config_json = serde_json::to_value(config).expect("plain data serialises");
+        let text = serde_yaml_ng::to_string(&config_json).map_err(|e| Error::internal(e.to_string()))?;
+        files::write(&dir.join("training_args.yaml"), text.as_bytes())?;
+        let model_dir = config.model_name_or_path.clone();
+        Ok(Self { dir, model_dir, log, state, last: StepRow::default() })
+    }
+
+    /// A training log line.
+    pub fn step(&mut self, row: &StepRow) -> Result<()> {
+        self.log.step(row)?;
+        self.state.step(row);
+        self.last = row.clone();
+        Ok(())
+    }
+
+    /// An evaluation while training; `at` says where the run stands.
+    pub fn evaluated(&mut self, at: &StepRow, eval_loss: f64) -> Result<()> {
+        self.log.evaluated(at, eval_loss)?;
+        let mut metrics = Map::new();
+        metrics.insert("eval_loss".into(), json!(eval_loss));
+        self.state.evaluated(&metrics);
+        results::write(&self.dir, "eval", &metrics)
+    }
+
+    /// `trainer_state.json` and the files beside an adapter, into a checkpoint.
+    pub fn fill(&self, dir: &Path) -> Result<()> {
+        self.state.write(dir)?;
+        self.companions(dir)
+    }
+
+    fn companions(&self, dir: &Path) -> Result<()> {
+        for name in COMPANIONS {
+            let from = self.model_dir.join(name);
+            if from.exists() {
+                let bytes = std::fs::read(&from).at("read", &from)?;
+                files::write(&dir.join(name), &bytes)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The results at the end of a run; returns `all_results.json`.
+    pub fn finish(&mut self, totals: &TrainTotals) -> Result<Map<String, Value>> {
+        self.log.end(&self.last, totals.train_runtime)?;
+        self.state.end(totals);
+        self.state.write(&self.dir)?;
+        self.companions(&self.dir)?;
+        results::write(&self.dir, "train", &totals.metrics())?;
+        Ok(results::read(&self.dir))
+    }
+}
+
+/// Makes room for a run that begins anew: removes what an earlier one left where that is allowed.
+///
+/// Errors: a finished run is there and `overwrite_output_dir` is not set.
+pub fn clear(config: &TrainConfig) -> Result<()> {
+    let dir = &config.output_dir;
+    if dir.join("train_results.json").exists() && !config.overwrite_output_dir {
+        return Err(Error::usage(format!("{} holds a finished run", dir.display()))
+            .hint("choose another output_dir, or set overwrite_output_dir: true"));
+    }
+    for (_, old) in checkpoint::list(dir) {
+        std::fs::remove_dir_all(&old).at("remove", &old)?;
+    }
+    for name in ["all_results.json", "train_results.json", "eval_results.json", "trainer_state.json", EVENTS]
+    {
+        match std::fs::remove_file(dir.join(name)) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e).at("remove", dir.join(name)),
+            _ => {}
+        }
+    }
+    Ok(())
+}
