@@ -1,0 +1,245 @@
+//! The chat pane: a picture beside the talk about it, answers as they come, from the adapter or the base model.
+
+use super::{Canvas, Hit, Pane, movement, row};
+use crate::tui::action::{Action, Context};
+use crate::tui::effects::Effect;
+use crate::tui::state::State;
+use crate::tui::state::data::{caption, question};
+use crate::tui::state::talk::{Answering, Exchange};
+use crate::tui::text;
+use crate::tui::widgets::input::Typed;
+use crossterm::event::KeyEvent;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+use ratatui::text::{Line, Span};
+
+/// How the talk is looked at.
+#[derive(Default)]
+pub struct ChatPane {
+    /// Lines scrolled up from the end.
+    back: usize,
+    show_caption: bool,
+}
+
+/// Said wherever answers are shown.
+const NO_DEVICE: &str = "Not a medical device: for research, no diagnosis.";
+
+impl Pane for ChatPane {
+    fn context(&self) -> Context {
+        Context::Chat
+    }
+
+    fn name(&self) -> &'static str {
+        "Chat"
+    }
+
+    fn title(&self, state: &State) -> String {
+        format!("answers: {}", who(state))
+    }
+
+    fn hints(&self, state: &State) -> Vec<(Action, &'static str)> {
+        let mut hints = vec![(Action::Write, "ask")];
+        if state.talk.answering() {
+            hints.push((Action::StopAnswer, "stop"));
+        } else if !state.talk.exchanges.is_empty() {
+            hints.push((Action::Retry, "retry"));
+        }
+        hints.extend([
+            (Action::ToggleBase, if state.talk.use_base { "use adapter" } else { "use base" }),
+            (Action::NextPicture, "next picture"),
+            (Action::ShowCaption, "caption"),
+        ]);
+        hints
+    }
+
+    fn act(&mut self, action: Action, state: &mut State) -> Option<Vec<Effect>> {
+        match action {
+            Action::Write => state.talk.typing = true,
+            Action::ToggleBase => state.talk.use_base = !state.talk.use_base,
+            Action::Retry => {
+                self.back = 0;
+                return Some(state.retry());
+            }
+            Action::StopAnswer => return Some(state.stop_answer()),
+            Action::ClearTalk if !state.talk.answering() => state.talk.exchanges.clear(),
+            Action::NextPicture => state.data.step(1),
+            Action::PreviousPicture => state.data.step(-1),
+            Action::ShowCaption => self.show_caption = !self.show_caption,
+            action => {
+                let most = 100_000;
+                self.back = (self.back as isize).saturating_sub(movement(action)?).clamp(0, most) as usize;
+            }
+        }
+        Some(Vec::new())
+    }
+
+    fn typing(&self, state: &State) -> bool {
+        state.talk.typing
+    }
+
+    fn type_key(&mut self, key: KeyEvent, state: &mut State) -> Vec<Effect> {
+        match state.talk.input.key(key) {
+            Typed::Cancel => state.talk.typing = false,
+            Typed::Submit if state.talk.answering() => {}
+            Typed::Submit => {
+                self.back = 0;
+                let typed = state.talk.input.take();
+                // An empty line asks what the sample itself asks.
+                let asked = if typed.trim().is_empty() { suggestion(state) } else { typed };
+                return state.ask(&asked);
+            }
+            Typed::Changed | Typed::Other => {}
+        }
+        Vec::new()
+    }
+
+    fn paste(&mut self, pasted: &str, state: &mut State) {
+        state.talk.input.paste(pasted);
+    }
+
+    fn draw(&mut self, canvas: &mut Canvas, area: Rect) {
+        let foot = area.height.min(2);
+        let body = Rect { height: area.height.saturating_sub(3), ..area };
+        let bottom = Rect { y: area.bottom() - foot, height: foot, ..area };
+        draw_question(canvas, bottom);
+        let side = if area.width >= 56 { (area.width * 2 / 5).min(60) } else { 0 };
+        if side > 0 {
+            let words = Rect { x: body.x + side + 2, width: body.width - side - 2, ..body };
+            self.draw_side(canvas, Rect { width: side, ..body });
+            self.draw_talk(canvas, words);
+        } else if body.height >= 12 {
+            let picture = Rect { height: body.height / 3, ..body };
+            self.draw_side(canvas, picture);
+            let y = picture.bottom() + 1;
+            self.draw_talk(canvas, Rect { y, height: body.bottom() - y, ..body });
+        } else {
+            self.draw_talk(canvas, body);
+        }
+    }
+}
+
+/// Who would answer now.
+fn who(state: &State) -> String {
+    let run = state.run.as_ref().filter(|r| r.alive());
+    match (state.talk.use_base, run, &state.adapter) {
+        (true, ..) => "base model".into(),
+        (_, Some(run), _) => format!("adapter in training, step {}", run.step()),
+        (_, None, Some(dir)) => {
+            let name = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            format!("adapter {}", crate::data::clean::for_terminal(&name))
+        }
+        (_, None, None) => "base model (no adapter yet)".into(),
+    }
+}
+
+/// What the selected sample asks.
+fn suggestion(state: &State) -> String {
+    let asked = state.data.sample().map(|s| question(s).trim().replace('\n', " "));
+    asked.filter(|q| !q.is_empty()).unwrap_or_else(|| crate::job::DEFAULT_QUESTION.into())
+}
+
+/// The line being written, and the line that must be read.
+fn draw_question(canvas: &mut Canvas, area: Rect) {
+    let state = canvas.state;
+    let (theme, talk) = (&state.theme, &state.talk);
+    canvas.line(area, usize::from(area.height.saturating_sub(1)), Line::styled(NO_DEVICE, theme.dim));
+    if area.height < 2 {
+        return;
+    }
+    canvas.line(area, 0, Span::styled("> ", if talk.typing { theme.key } else { theme.dim }));
+    let at = row(area, 0);
+    let at = Rect { x: at.x + at.width.min(2), width: at.width.saturating_sub(2), ..at };
+    canvas.hits.push((row(area, 0), Hit::Act(Action::Write)));
+    if talk.typing {
+        canvas.cursor = talk.input.draw(at, canvas.frame.buffer_mut(), theme.strong);
+    }
+    if talk.input.text().is_empty() {
+        let key = if talk.typing { "Enter".into() } else { state.keys.hint_in(Context::Chat, Action::Write) };
+        let verb = if talk.typing { "asks" } else { "to ask, for example" };
+        let hint = format!("{key} {verb}: {}", suggestion(state));
+        canvas.line(at, 0, Line::styled(text::truncate(&hint, at.width.into()), theme.dim));
+    } else if !talk.typing {
+        canvas.line(at, 0, Line::raw(talk.input.text().to_string()));
+    }
+}
+
+impl ChatPane {
+    /// The picture with the sample's name, and its caption when wanted.
+    fn draw_side(&self, canvas: &mut Canvas, area: Rect) {
+        let state = canvas.state;
+        let theme = &state.theme;
+        let Some(sample) = state.data.sample() else {
+            let key = state.keys.hint(Action::FocusData);
+            canvas.wrapped(area, 0, &format!("No picture: choose a sample in {key} Data."), theme.dim);
+            return;
+        };
+        let rows = if self.show_caption { (area.height / 2).max(2) } else { 1 };
+        let picture = Rect { height: area.height.saturating_sub(rows), ..area };
+        if let Some(image) = sample.images.first() {
+            canvas.picture(picture, image);
+        }
+        let words = Rect { y: picture.bottom(), height: area.height - picture.height, ..area };
+        let id = crate::data::clean::for_terminal(&sample.id);
+        let name = format!("row {} · {id}", sample.row);
+        canvas.line(words, 0, Line::styled(text::truncate(&name, words.width.into()), theme.dim));
+        if self.show_caption {
+            canvas.wrapped(words, 1, &format!("Caption: {}", caption(sample)), theme.good);
+        }
+    }
+
+    fn draw_talk(&mut self, canvas: &mut Canvas, area: Rect) {
+        let state = canvas.state;
+        let theme = &state.theme;
+        if state.talk.exchanges.is_empty() {
+            let lines = [
+                "Ask about the picture, also while training:".to_string(),
+                "the model answers as it is at that step.".to_string(),
+                format!(
+                    "{} then {} shows what training changed.",
+                    state.keys.hint(Action::ToggleBase),
+                    state.keys.hint_in(Context::Chat, Action::Retry)
+                ),
+            ];
+            return canvas.empty(area, "No questions yet", &lines);
+        }
+        let columns = usize::from(area.width);
+        let mut lines = Vec::new();
+        for exchange in &state.talk.exchanges {
+            lines.extend(exchange_lines(exchange, columns, theme));
+        }
+        lines.pop(); // the empty line behind the last answer
+        let height = usize::from(area.height);
+        self.back = self.back.min(lines.len().saturating_sub(height));
+        let first = lines.len().saturating_sub(height + self.back);
+        for (y, line) in lines.into_iter().skip(first).take(height).enumerate() {
+            canvas.line(area, y, line);
+        }
+    }
+}
+
+/// A question, who answers, the answer, and an empty line.
+fn exchange_lines(
+    exchange: &Exchange,
+    columns: usize,
+    theme: &crate::tui::theme::Theme,
+) -> Vec<Line<'static>> {
+    // More than this of one answer is never looked at in a terminal.
+    const MOST: usize = 2000;
+    let styled = |lines: Vec<String>, style: Style| lines.into_iter().map(move |l| Line::styled(l, style));
+    let mut all: Vec<_> = styled(text::wrap(&exchange.question, columns, MOST), theme.accent).collect();
+    let (state, style) = match &exchange.status {
+        Answering::Waiting => (" · waiting …", theme.dim),
+        Answering::Streaming => (" · …", theme.dim),
+        Answering::Done => ("", theme.dim),
+        Answering::Stopped => (" · stopped", theme.warn),
+        Answering::Failed(_) => (" · failed", theme.bad),
+    };
+    let by = text::truncate(&format!("{}{state}", exchange.by), columns).into_owned();
+    all.push(Line::styled(by, style));
+    all.extend(styled(text::wrap(exchange.answer.trim_end(), columns, MOST), Style::new()));
+    if let Answering::Failed(why) = &exchange.status {
+        all.extend(styled(text::wrap(why, columns, 20), theme.bad));
+    }
+    all.push(Line::raw(""));
+    all
+}

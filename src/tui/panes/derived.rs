@@ -1,0 +1,27 @@
+//! Numbers that follow from the settings and the data sets that were opened, in one line.
+
+use crate::config::TrainConfig;
+use crate::config::steps::{held_out, steps};
+use crate::tui::state::State;
+
+/// Training samples as LLaMA-Factory counts them: `max_samples` of each set, `val_size` off the whole. `None` as
+/// long as a set has not been opened.
+fn samples(config: &TrainConfig, state: &State) -> Option<usize> {
+    let counts: Option<Vec<_>> = config.dataset.iter().map(|name| state.data.count(name)).collect();
+    let counts = counts.filter(|c| !c.is_empty())?;
+    let all: usize = counts.iter().map(|n| config.max_samples.map_or(*n, |most| most.min(*n))).sum();
+    Some(all.saturating_sub(held_out(config.val_size, all)))
+}
+
+/// Effective batch, steps per epoch, steps, warmup.
+pub fn line(config: &TrainConfig, state: &State) -> String {
+    let Some(samples) = samples(config, state) else {
+        let batch = steps(config, 1, 1).effective_batch;
+        return format!("batch {batch} · steps: unknown until the data set is open");
+    };
+    let s = steps(config, samples, 1);
+    format!(
+        "{samples} samples · batch {} · {} steps/epoch · {} steps · warmup {}",
+        s.effective_batch, s.updates_per_epoch, s.total, s.warmup
+    )
+}

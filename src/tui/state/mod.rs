@@ -1,0 +1,221 @@
+//! All that the workbench knows; panes read and change it, nothing here touches a thread, file or terminal.
+
+pub mod data;
+pub mod run;
+pub mod talk;
+
+use super::action::Keymap;
+use super::effects::{Effect, Load};
+use super::pictures::Pictures;
+use super::theme::Theme;
+use super::widgets::popup::Popup;
+use crate::config::TrainConfig;
+use crate::data::clean;
+use crate::error::Error;
+use crate::job::{ConvertJob, Event, Job, Level, Outcome};
+use data::Data;
+use run::Run;
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use talk::Talk;
+
+/// The number of a submitted job.
+pub type JobId = u64;
+
+/// The four panes, in the order of their number keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PaneId {
+    Data,
+    Parameters,
+    Training,
+    Chat,
+}
+
+impl PaneId {
+    pub const ALL: [PaneId; 4] = [PaneId::Data, PaneId::Parameters, PaneId::Training, PaneId::Chat];
+}
+
+/// A short message over the hints; goes with the next key.
+pub struct Notice {
+    pub level: Level,
+    pub text: String,
+}
+
+/// Work besides training that the user waits for: unpacking, converting.
+pub struct Busy {
+    pub job: Option<JobId>,
+    pub what: String,
+    pub done: usize,
+    pub total: usize,
+}
+
+/// Everything the panes show.
+pub struct State {
+    pub workspace: PathBuf,
+    pub config: TrainConfig,
+    /// What `config` started from: differences are marked, "reset" goes back to it.
+    pub preset: TrainConfig,
+    pub data: Data,
+    pub run: Option<Run>,
+    pub talk: Talk,
+    pub pictures: Pictures,
+    pub busy: Option<Busy>,
+    /// Conversions that wait for the running one.
+    conversions: VecDeque<ConvertJob>,
+    /// The newest trained adapter.
+    pub adapter: Option<PathBuf>,
+    pub focus: PaneId,
+    pub zoomed: bool,
+    /// Shares of the left column and the upper row, in percent.
+    pub split: (u16, u16),
+    pub popup: Option<Popup>,
+    pub notice: Option<Notice>,
+    pub keys: Keymap,
+    pub theme: Theme,
+    /// The user wants to leave as soon as the running job has ended.
+    pub quit_after_job: bool,
+    next_job: JobId,
+}
+
+impl State {
+    pub fn new(workspace: PathBuf, config: TrainConfig, theme: Theme) -> Self {
+        Self {
+            data: Data::new(workspace.join("data")),
+            workspace,
+            preset: config.clone(),
+            config,
+            run: None,
+            talk: Talk::default(),
+            pictures: Pictures::default(),
+            busy: None,
+            conversions: VecDeque::new(),
+            adapter: None,
+            focus: PaneId::Data,
+            zoomed: false,
+            split: (50, 50),
+            popup: None,
+            notice: None,
+            keys: Keymap::embedded(),
+            theme,
+            quit_after_job: false,
+            next_job: 1,
+        }
+    }
+
+    pub fn notify(&mut self, level: Level, text: impl Into<String>) {
+        self.notice = Some(Notice { level, text: clean::for_terminal(&text.into()) });
+    }
+
+    /// Shows an error with its hint.
+    pub fn fail(&mut self, error: &Error) {
+        let hint = error.hint.as_ref().map(|h| format!(" · {h}")).unwrap_or_default();
+        self.notify(Level::Error, format!("{}{hint}", error.message));
+    }
+
+    /// A job to submit, under a new number.
+    pub fn submit(&mut self, job: Job) -> (JobId, Effect) {
+        let id = self.next_job;
+        self.next_job += 1;
+        (id, Effect::Submit { id, job })
+    }
+
+    /// Whether a training job is alive.
+    pub fn training(&self) -> bool {
+        self.run.as_ref().is_some_and(Run::alive)
+    }
+
+    /// Unpacks the demo; conversion follows when it is there.
+    pub fn start_demo(&mut self) -> Vec<Effect> {
+        if self.busy.is_some() || self.training() {
+            self.notify(Level::Warning, "something is running: wait for it, or stop it first");
+            return Vec::new();
+        }
+        self.busy = Some(Busy { job: None, what: "unpacking the demo".into(), done: 0, total: 0 });
+        vec![Effect::Load(Load::Demo(self.workspace.clone()))]
+    }
+
+    /// Converts parquet files into the workspace's data folder and registers them, one job after another.
+    pub fn start_conversions(&mut self, jobs: VecDeque<ConvertJob>) -> Vec<Effect> {
+        self.conversions = jobs;
+        self.next_conversion()
+    }
+
+    fn next_conversion(&mut self) -> Vec<Effect> {
+        let Some(job) = self.conversions.pop_front() else { return Vec::new() };
+        self.data.dir = job.out.clone();
+        let (id, effect) = self.submit(Job::Convert(job));
+        self.busy = Some(Busy { job: Some(id), what: "converting".into(), done: 0, total: 0 });
+        vec![effect]
+    }
+
+    /// Training as the parameters say, in a run folder that is free.
+    pub fn start_training(&mut self) -> Vec<Effect> {
+        if self.training() {
+            self.notify(Level::Warning, "a training job is running already");
+            return Vec::new();
+        }
+        let problems = crate::config::validate::problems(&self.config);
+        let fatal: Vec<_> = problems.iter().filter(|p| p.fatal).collect();
+        if !fatal.is_empty() {
+            let lines = fatal.iter().map(|p| format!("{}: {}", p.key, p.message)).collect();
+            self.popup = Some(Popup::text("Training cannot start", lines));
+            return Vec::new();
+        }
+        self.focus = PaneId::Training;
+        vec![Effect::Load(Load::FreeRunDir(Box::new(self.config.clone())))]
+    }
+
+    /// The second half of [`State::start_training`]: `config` has a free `output_dir`.
+    pub fn submit_training(&mut self, config: TrainConfig) -> Vec<Effect> {
+        let (id, effect) = self.submit(Job::Train(Box::new(config.clone())));
+        self.run = Some(Run::new(id, config.output_dir));
+        vec![effect]
+    }
+
+    /// What a job said.
+    pub fn on_event(&mut self, id: JobId, event: Event) -> Vec<Effect> {
+        if self.talk.on_event(id, &event) && !matches!(event, Event::Finished(_)) {
+            return Vec::new();
+        }
+        if self.busy.as_ref().is_some_and(|b| b.job == Some(id)) {
+            return self.on_convert(event);
+        }
+        let Some(run) = self.run.as_mut().filter(|r| r.job == id) else { return Vec::new() };
+        let finished = matches!(event, Event::Finished(_));
+        run.on_event(event);
+        if !finished {
+            return Vec::new();
+        }
+        let error = run.error().cloned();
+        if let Some(error) = error {
+            self.fail(&error);
+        }
+        match (self.quit_after_job, self.workspace.clone()) {
+            (true, _) => vec![Effect::Quit],
+            (false, workspace) => vec![Effect::Load(Load::Adapter(workspace))],
+        }
+    }
+
+    fn on_convert(&mut self, event: Event) -> Vec<Effect> {
+        match event {
+            Event::Progress { phase, done, total } => {
+                if let Some(busy) = &mut self.busy {
+                    (busy.what, busy.done, busy.total) = (phase.name().into(), done, total);
+                }
+                Vec::new()
+            }
+            Event::Finished(outcome) => {
+                self.busy = None;
+                match outcome {
+                    Outcome::Done { .. } if !self.conversions.is_empty() => return self.next_conversion(),
+                    Outcome::Done { .. } => self.notify(Level::Info, "converted and registered"),
+                    Outcome::Failed { error } => self.fail(&error),
+                    Outcome::Stopped { .. } => self.notify(Level::Warning, "conversion stopped"),
+                }
+                self.conversions.clear();
+                vec![Effect::Load(Load::Registry(self.data.dir.clone()))]
+            }
+            _ => Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! What panes are drawn with: charts, lists, one-line inputs, popups.
+
+pub mod chart;
+pub mod input;
+pub mod popup;
+pub mod table;

@@ -1,0 +1,181 @@
+//! The worker thread of the workbench: all reading of data sets, settings and folders happens here.
+
+use super::Msg;
+use super::effects::{Load, Loaded};
+use crate::config::{TrainConfig, layers};
+use crate::data::ImageRef;
+use crate::data::registry::Registry;
+use crate::demo::DemoPaths;
+use crate::error::{Error, Kind, Result};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Sender, channel};
+use std::time::SystemTime;
+
+/// Starts the thread; requests are answered in order.
+pub fn start(out: Sender<Msg>) -> Sender<Load> {
+    let (requests, inbox) = channel();
+    std::thread::Builder::new()
+        .name("loader".into())
+        .spawn(move || {
+            for load in inbox {
+                // A panic on a strange file must not take the thread, and with it all loading, away.
+                let send = |loaded| out.send(Msg::Loaded(loaded)).is_ok();
+                let _ = catch_unwind(AssertUnwindSafe(|| answer(load, &send)));
+            }
+        })
+        .expect("the system can start a thread");
+    requests
+}
+
+fn answer(load: Load, send: &dyn Fn(Loaded) -> bool) {
+    match load {
+        Load::Workspace(dir) => {
+            if let Ok(config) = layers::load(Some(&dir.join("demo.yaml")), &[]) {
+                send(Loaded::Config(Box::new(at_home(config, &dir))));
+            }
+            send(Loaded::Adapter(newest_adapter(&dir.join("runs"))));
+            if dir.join("data").join("dataset_info.json").exists() {
+                send(Loaded::Registry(registry(&dir.join("data"))));
+            }
+        }
+        Load::Registry(dir) => {
+            send(Loaded::Registry(registry(&dir)));
+        }
+        Load::Dataset { dir, name, media_dir } => {
+            let found = guarded(&name, || crate::data::dataset::load(&dir, &name, media_dir.as_deref()));
+            let found = found.map(|d| (d.samples, d.findings));
+            send(Loaded::Dataset { name, found });
+        }
+        Load::Adapter(dir) => {
+            send(Loaded::Adapter(newest_adapter(&dir.join("runs"))));
+        }
+        Load::Demo(dir) => {
+            send(Loaded::Demo(guarded("the demo", || demo(&dir))));
+        }
+        Load::Files(typed) => {
+            send(Loaded::Files(files(&typed)));
+        }
+        Load::FreeRunDir(config) => {
+            send(Loaded::FreeRunDir(free_run_dir(config)));
+        }
+    }
+}
+
+/// A panic as an error, so that the screen does not wait for ever.
+fn guarded<T>(what: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+        Err(Error::internal(format!("bug: reading {what} stopped with a panic"))
+            .hint("see lorascope.log in the workspace"))
+    })
+}
+
+/// Decodes a picture; a broken one is an error, never a panic.
+pub fn open_picture(image: &ImageRef) -> Result<image::DynamicImage> {
+    guarded("the picture", || crate::data::picture::open(image))
+}
+
+fn registry(dir: &Path) -> Result<Vec<String>> {
+    Ok(Registry::open(dir)?.names().iter().map(ToString::to_string).collect())
+}
+
+fn demo(workspace: &Path) -> Result<(DemoPaths, Box<TrainConfig>)> {
+    let paths = crate::demo::unpack(workspace)?;
+    let config = layers::load(Some(&paths.config), &[])?;
+    Ok((paths, Box::new(at_home(config, workspace))))
+}
+
+/// Relative paths of a workspace's own settings start at the workspace, wherever the program was started.
+fn at_home(mut config: TrainConfig, workspace: &Path) -> TrainConfig {
+    let home = |path: &mut PathBuf| {
+        if path.is_relative() && !path.as_os_str().is_empty() && !path.starts_with(workspace) {
+            *path = workspace.join(&*path);
+        }
+    };
+    home(&mut config.model_name_or_path);
+    home(&mut config.dataset_dir);
+    home(&mut config.output_dir);
+    config.media_dir.as_mut().map(home);
+    config
+}
+
+/// The folder with the newest `adapter_config.json`, among the runs and their checkpoints.
+fn newest_adapter(runs: &Path) -> Option<PathBuf> {
+    let pattern = |tail: &str| format!("{}{tail}", glob::Pattern::escape(&runs.to_string_lossy()));
+    let in_runs = glob::glob(&pattern("/*/adapter_config.json")).ok()?;
+    let in_checkpoints = glob::glob(&pattern("/*/checkpoint-*/adapter_config.json")).ok()?;
+    let modified = |p: &PathBuf| p.metadata().and_then(|m| m.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
+    let newest = in_runs.chain(in_checkpoints).flatten().max_by_key(modified)?;
+    newest.parent().map(Path::to_path_buf)
+}
+
+/// What a user typed, as paths: spaces or commas between, `~` and globs as in a shell.
+fn files(typed: &str) -> Result<Vec<PathBuf>> {
+    let home = std::env::var("HOME").unwrap_or_default();
+    let mut found = Vec::new();
+    for part in typed.split([' ', ',']).filter(|p| !p.is_empty()) {
+        let path = part.strip_prefix("~/").map_or_else(|| part.to_string(), |rest| format!("{home}/{rest}"));
+        if Path::new(&path).exists() {
+            found.push(PathBuf::from(path));
+            continue;
+        }
+        let paths = glob::glob(&path).map_err(|e| Error::usage(format!("{part}: {e}")))?;
+        let before = found.len();
+        found.extend(paths.flatten());
+        if found.len() == before {
+            return Err(
+                Error::input(format!("no such file: {part}")).hint("check the path for a typing error")
+            );
+        }
+    }
+    Ok(found)
+}
+
+/// Appends -2, -3 and so on to a run folder that is in use, so that no run overwrites another by accident.
+fn free_run_dir(mut config: Box<TrainConfig>) -> Result<Box<TrainConfig>> {
+    if config.overwrite_output_dir || config.resume_from_checkpoint.is_some() {
+        return Ok(config);
+    }
+    let wanted = config.output_dir.clone();
+    let used = |dir: &Path| dir.read_dir().is_ok_and(|mut entries| entries.next().is_some());
+    for n in 1..10_000 {
+        config.output_dir = if n == 1 { wanted.clone() } else { numbered(&wanted, n) };
+        if !used(&config.output_dir) {
+            return Ok(config);
+        }
+    }
+    Err(Error::new(Kind::Io, format!("too many runs beside {}", wanted.display()))
+        .hint("set another output_dir"))
+}
+
+fn numbered(dir: &Path, n: usize) -> PathBuf {
+    let name = dir.file_name().unwrap_or_default().to_string_lossy();
+    dir.with_file_name(format!("{name}-{n}"))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_used_run_folder_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut config =
+            Box::new(TrainConfig { output_dir: dir.path().join("demo"), ..TrainConfig::default() });
+        assert_eq!(free_run_dir(config.clone()).unwrap().output_dir, dir.path().join("demo"));
+        crate::files::write(&dir.path().join("demo/trainer_log.jsonl"), b"{}").unwrap();
+        assert_eq!(free_run_dir(config.clone()).unwrap().output_dir, dir.path().join("demo-2"));
+        config.overwrite_output_dir = true;
+        assert_eq!(free_run_dir(config).unwrap().output_dir, dir.path().join("demo"));
+    }
+
+    #[test]
+    fn the_newest_adapter_is_found_also_in_a_checkpoint() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(newest_adapter(dir.path()), None);
+        let checkpoint = dir.path().join("a/checkpoint-5");
+        crate::files::write(&checkpoint.join("adapter_config.json"), b"{}").unwrap();
+        assert_eq!(newest_adapter(dir.path()), Some(checkpoint));
+    }
+}
