@@ -1,0 +1,70 @@
+//! Runs a job on an engine and hands its events to a subcommand; Ctrl-C asks the job to stop.
+
+use super::interrupt;
+use super::output::Out;
+use crate::engine::Engine;
+use crate::error::{Error, Kind, Result};
+use crate::job::{Command, Event, Job, Level, Outcome};
+use serde_json::Value;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
+
+/// Runs `job` to its end; `on_event` gets every event but the last. The first Ctrl-C (or SIGTERM) stops and saves,
+/// a second one ends the program at once.
+pub fn run(engine: &Engine, job: Job, out: &Out, on_event: &mut dyn FnMut(&Event)) -> Result<Value> {
+    let stop = interrupt::stop_flag()?;
+    let (send, events) = channel();
+    let handle = engine.submit(job, move |event| {
+        let _ = send.send(event);
+    });
+    let mut asked = false;
+    loop {
+        if stop.load(Ordering::Relaxed) && !asked {
+            asked = true;
+            out.note("stopping and saving; Ctrl-C again ends at once");
+            handle.send(Command::Stop { save: true });
+        }
+        let event = match events.recv_timeout(Duration::from_millis(100)) {
+            Ok(event) => event,
+            Err(RecvTimeoutError::Timeout) => continue,
+            Err(RecvTimeoutError::Disconnected) => {
+                return Err(Error::internal("the job ended without a result"));
+            }
+        };
+        match event {
+            Event::Finished(outcome) => {
+                out.clear_bar();
+                return finish(outcome);
+            }
+            event => {
+                common(&event, out);
+                on_event(&event);
+            }
+        }
+    }
+}
+
+/// What every subcommand shows alike: progress, findings, notices.
+fn common(event: &Event, out: &Out) {
+    match event {
+        Event::Progress { .. } => out.progress(event),
+        Event::Finding(_) => super::findings::print(out, event),
+        Event::Log { level, line } if *level >= Level::Warning => {
+            out.note(format!("{level:?}: {line}").to_lowercase())
+        }
+        Event::Log { line, .. } => out.note(line),
+        _ => {}
+    }
+}
+
+fn finish(outcome: Outcome) -> Result<Value> {
+    match outcome {
+        Outcome::Done { summary } => Ok(summary),
+        Outcome::Failed { error } => Err(error),
+        Outcome::Stopped { summary } => {
+            let text = |key: &str| summary[key].as_str().unwrap_or_default().to_string();
+            Err(Error::new(Kind::Stopped, text("message")).hint(text("hint")))
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! The command line: one file per subcommand, each building a `Job` and printing its events.
+
+pub mod ask;
+pub mod check;
+pub mod columns;
+pub mod config_file;
+pub mod convert;
+pub mod demo;
+pub mod eval;
+pub mod findings;
+pub mod interrupt;
+pub mod job;
+pub mod output;
+pub mod params;
+pub mod runs;
+pub mod score;
+pub mod show;
+pub mod train;
+
+use crate::error::Result;
+use clap::{Args, Parser, Subcommand};
+use output::Out;
+use std::path::PathBuf;
+
+/// LoRA fine-tuning of Qwen3-VL on medical images, in the terminal.
+///
+/// Without a subcommand it opens the workbench.
+///
+/// Exit codes: 0 done, 2 wrong usage or setting, 3 bad input, 4 check failed, 5 cannot read or write,
+/// 6 training stopped on NaN/Inf or memory, 70 bug, 130 stopped by the user.
+#[derive(Parser)]
+#[command(name = "lorascope", version)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Option<Cmd>,
+    #[command(flatten)]
+    pub global: Global,
+    /// Folder of the workbench: data, model, runs
+    #[arg(long, value_name = "DIR", default_value = "lorascope-workspace")]
+    pub workspace: PathBuf,
+}
+
+/// Options every subcommand takes.
+#[derive(Args, Clone, Debug)]
+pub struct Global {
+    /// Print results as JSON on standard output
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Print results and errors only, no progress
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+}
+
+#[derive(Subcommand)]
+pub enum Cmd {
+    Demo(demo::DemoArgs),
+    Convert(convert::ConvertArgs),
+    Check(check::CheckArgs),
+    Show(show::ShowArgs),
+    Train(train::TrainArgs),
+    Eval(eval::EvalArgs),
+    Score(score::ScoreArgs),
+    Ask(ask::AskArgs),
+    Params(params::ParamsArgs),
+    Runs(runs::RunsArgs),
+}
+
+/// Runs what the command line asks for.
+pub fn run(cli: Cli) -> Result<()> {
+    let out = Out::new(cli.global.json, cli.global.quiet);
+    match cli.command {
+        None => crate::tui::run(crate::tui::Options {
+            workspace: cli.workspace,
+            config: crate::config::TrainConfig::default(),
+        }),
+        Some(Cmd::Demo(args)) => demo::run(&args, &out),
+        Some(Cmd::Convert(args)) => convert::run(&args, &out),
+        Some(Cmd::Check(args)) => check::run(&args, &out),
+        Some(Cmd::Train(args)) => train::run(&args, &out),
+        Some(Cmd::Eval(args)) => eval::run(&args, &out),
+        Some(Cmd::Score(args)) => score::run(&args, &out),
+        Some(Cmd::Ask(args)) => ask::run(&args, &out),
+        Some(Cmd::Params(args)) => params::run(&args, &out),
+        Some(Cmd::Runs(args)) => runs::run(&args, &out),
+        Some(Cmd::Show(args)) => show::run(&args, &out),
+    }
+}

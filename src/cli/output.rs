@@ -1,0 +1,129 @@
+//! What the command line prints: results on standard output, progress and notices on standard error.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+use crate::error::Error;
+use crate::job::{Event, Phase};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::io::{IsTerminal, Write};
+use std::sync::Mutex;
+
+/// Prints results, notices and progress by the global options, `NO_COLOR` and whether it is a terminal.
+pub struct Out {
+    pub json: bool,
+    pub quiet: bool,
+    bar: Mutex<Option<(Phase, ProgressBar)>>,
+}
+
+impl Out {
+    pub fn new(json: bool, quiet: bool) -> Self {
+        Self { json, quiet, bar: Mutex::new(None) }
+    }
+
+    /// A line of result text; not printed with `--json`.
+    pub fn line(&self, text: impl AsRef<str>) {
+        if !self.json {
+            self.clear_bar();
+            put(&printable(text.as_ref()));
+        }
+    }
+
+    /// Result text in which the pieces with `true` stand out: by colour on a terminal, else between ⟦ and ⟧.
+    pub fn highlighted(&self, pieces: &[(bool, String)]) {
+        if self.json {
+            return;
+        }
+        let colours =
+            std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+        let paint = |(stands_out, text): &(bool, String)| match (colours, stands_out) {
+            (true, true) => format!("\x1b[1;32m{}\x1b[0m", printable(text)),
+            (true, false) => format!("\x1b[36m{}\x1b[0m", printable(text)),
+            (false, true) => format!("⟦{}⟧", printable(text)),
+            (false, false) => printable(text),
+        };
+        self.clear_bar();
+        put(&pieces.iter().map(paint).collect::<String>());
+    }
+
+    /// A piece of a text that is still being written; `done` ends the line.
+    pub fn piece(&self, text: &str, done: bool) {
+        if !self.json {
+            self.clear_bar();
+            let mut out = std::io::stdout();
+            let _ = write!(out, "{}{}", printable(text), if done { "\n" } else { "" });
+            let _ = out.flush();
+        }
+    }
+
+    /// The result object of `--json`, on one line.
+    pub fn object(&self, value: &impl serde::Serialize) {
+        if self.json {
+            self.clear_bar();
+            put(&serde_json::to_string(value).expect("plain data serialises"));
+        }
+    }
+
+    /// A notice for people, on standard error; nothing with `--quiet`.
+    pub fn note(&self, text: impl AsRef<str>) {
+        if !self.quiet {
+            self.clear_bar();
+            let _ = writeln!(std::io::stderr(), "{}", printable(text.as_ref()));
+        }
+    }
+
+    /// Moves the progress bar on an `Event::Progress`; other events are left to the caller.
+    pub fn progress(&self, event: &Event) {
+        let Event::Progress { phase, done, total } = event else { return };
+        if self.quiet || !std::io::stderr().is_terminal() {
+            return;
+        }
+        let mut bar = self.bar.lock().expect("no panic while the bar is held");
+        if bar.as_ref().is_none_or(|(p, _)| p != phase) {
+            if let Some((_, b)) = bar.take() {
+                b.finish_and_clear();
+            }
+            *bar = Some((*phase, new_bar(*phase)));
+        }
+        if let Some((_, b)) = bar.as_ref() {
+            b.set_length(*total as u64);
+            b.set_position(*done as u64);
+        }
+    }
+
+    /// Removes the progress bar from the screen.
+    pub fn clear_bar(&self) {
+        if let Some((_, b)) = self.bar.lock().expect("no panic while the bar is held").take() {
+            b.finish_and_clear();
+        }
+    }
+}
+
+fn new_bar(phase: Phase) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(5));
+    let style = ProgressStyle::with_template("{msg:16} {bar:28} {pos}/{len}  {per_sec}  ETA {eta}")
+        .expect("a constant template");
+    bar.set_style(style);
+    bar.set_message(phase.name());
+    bar
+}
+
+/// Prints an error with its hint, or as JSON on standard output with `--json`.
+pub fn print_error(error: &Error, json: bool) {
+    if json {
+        put(&serde_json::json!({ "error": error }).to_string());
+    }
+    let mut err = std::io::stderr();
+    let _ = writeln!(err, "error: {}", printable(&error.message));
+    if let Some(hint) = &error.hint {
+        let _ = writeln!(err, "  hint: {}", printable(hint));
+    }
+}
+
+fn put(text: &str) {
+    // A closed pipe (`| head`) is not an error of ours.
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+/// Text from data made harmless for a terminal.
+fn printable(text: &str) -> String {
+    crate::data::clean::for_terminal_lines(text)
+}

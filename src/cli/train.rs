@@ -1,0 +1,90 @@
+//! `lorascope train`: LoRA SFT as a configuration file says.
+
+use super::output::Out;
+use super::{columns, config_file, job};
+use crate::engine::Engine;
+use crate::error::Result;
+use crate::job::{Event, Job, StepRow, TargetRow};
+use clap::Args;
+use std::path::PathBuf;
+
+/// Train a LoRA adapter; goes on from the newest checkpoint in output_dir
+///
+/// Takes LLaMA-Factory's YAML keys. Ctrl-C stops and saves; the same command goes on from there. With --json each
+/// event is one line on standard output, the last one the summary.
+#[derive(Args, Debug)]
+pub struct TrainArgs {
+    /// The configuration
+    #[arg(value_name = "CONFIG.yaml")]
+    pub config: PathBuf,
+    /// Settings that come after the file, such as learning_rate=1e-4
+    #[arg(value_name = "key=value")]
+    pub overrides: Vec<String>,
+}
+
+pub fn run(args: &TrainArgs, out: &Out) -> Result<()> {
+    let config = config_file::load(&args.config, &args.overrides, out)?;
+    let summary = job::run(&Engine::start(), Job::Train(Box::new(config)), out, &mut |event| {
+        print(event, out);
+        if !matches!(event, Event::Progress { .. }) {
+            out.object(event);
+        }
+    })?;
+    out.line(format!("done: the adapter is in {}", summary["output_dir"].as_str().unwrap_or_default()));
+    out.object(&summary);
+    Ok(())
+}
+
+/// A training job's events for people.
+pub fn print(event: &Event, out: &Out) {
+    match event {
+        Event::Started { run_dir, device, total_steps, trainable, parameters, targets } => {
+            out.note(format!("run {} on {device}: {total_steps} steps", run_dir.display()));
+            let share = *trainable as f64 / *parameters as f64 * 100.0;
+            out.note(format!("{trainable} of {parameters} parameters are trained ({share:.2} %)"));
+            print_targets(targets, out);
+        }
+        Event::Step(row) => out.note(step_line(row)),
+        Event::Score { name, value, step: Some(step) } => out.note(format!("step {step}: {name} {value:.4}")),
+        Event::Saved { path, .. } => out.note(format!("saved {}", path.display())),
+        _ => {}
+    }
+}
+
+fn print_targets(targets: &[TargetRow], out: &Out) {
+    let heading = ["modules", "matrices", "parameters", "trained", ""];
+    let rows: Vec<Vec<String>> = targets
+        .iter()
+        .map(|t| {
+            let count = |n: usize| if n == 0 { String::new() } else { n.to_string() };
+            vec![
+                t.family.clone(),
+                count(t.matrices),
+                t.parameters.to_string(),
+                t.trainable.to_string(),
+                t.note.clone(),
+            ]
+        })
+        .collect();
+    let widths = columns::widths(&heading, &rows);
+    out.note(columns::row(&heading, &widths));
+    for row in &rows {
+        out.note(columns::row(&row.iter().map(String::as_str).collect::<Vec<_>>(), &widths));
+    }
+}
+
+fn step_line(row: &StepRow) -> String {
+    let per_second = |n: usize| n as f64 / row.seconds.max(1e-9);
+    format!(
+        "step {}/{}  epoch {:.2}  loss {:.4}  lr {:.3e}  grad_norm {:.3}  {:.1} samples/s  {:.0} tokens/s  ETA {}",
+        row.step,
+        row.total_steps,
+        row.epoch,
+        row.loss,
+        row.lr,
+        row.grad_norm,
+        per_second(row.samples),
+        per_second(row.tokens),
+        crate::runs::log::timedelta(row.remaining),
+    )
+}

@@ -1,0 +1,21 @@
+//! The one test binary: a module per area.
+
+mod cli_tables;
+mod commands;
+mod config;
+mod data;
+mod demo;
+mod encode;
+mod eval;
+mod golden;
+mod layers;
+mod model;
+mod models;
+mod runs;
+mod screens;
+mod screens_fuzz;
+mod screens_use;
+mod train;
+mod train_plain;
+mod vision;
+mod weights;
