@@ -2,16 +2,18 @@
 
 use super::job;
 use super::output::Out;
-use crate::config::layers;
+use crate::config::{TrainConfig, layers};
 use crate::engine::Engine;
 use crate::error::{Result, must_exist};
 use crate::job::{AskJob, Event, Job, Turn};
+use crate::runs::TRAINING_ARGS;
 use clap::Args;
 use std::path::PathBuf;
 
 /// Ask a model about pictures; the answer is written as it comes
 ///
-/// Not a medical device: answers are for research only.
+/// Takes template and picture sizes from the run that made the adapter. Not a medical device: answers are for
+/// research only.
 #[derive(Args, Debug)]
 pub struct AskArgs {
     /// Model folder
@@ -30,14 +32,21 @@ pub struct AskArgs {
     pub overrides: Vec<String>,
 }
 
+/// Settings of the run that made the adapter (template, picture sizes), so that the model sees pictures as it did in
+/// training; then greedy, so that the same question gets the same answer; then what the command line says.
+fn settings(args: &AskArgs) -> Result<TrainConfig> {
+    let dirs = args.adapter.iter().flat_map(|dir| [Some(dir.as_path()), dir.parent()]).flatten();
+    let trained = dirs.map(|dir| dir.join(TRAINING_ARGS)).find(|file| file.exists());
+    let mut overrides = vec!["do_sample=false".to_string(), "max_new_tokens=256".to_string()];
+    overrides.extend(args.overrides.iter().cloned());
+    layers::load(trained.as_deref(), &overrides)
+}
+
 pub fn run(args: &AskArgs, out: &Out) -> Result<()> {
     for image in &args.image {
         must_exist(image, "picture")?;
     }
-    // Greedy unless asked otherwise: the same question gets the same answer.
-    let mut overrides = vec!["do_sample=false".to_string(), "max_new_tokens=256".to_string()];
-    overrides.extend(args.overrides.iter().cloned());
-    let config = layers::load(None, &overrides)?;
+    let config = settings(args)?;
     let turn = Turn {
         images: args.image.clone(),
         question: args.question.clone(),

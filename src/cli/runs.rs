@@ -37,7 +37,7 @@ fn cells(run: &RunInfo) -> Vec<String> {
     vec![
         crate::data::clean::for_terminal(&run.name),
         run.status.name().to_string(),
-        format!("{}/{}", run.step, run.total_steps),
+        if run.total_steps == 0 { "-".to_string() } else { format!("{}/{}", run.step, run.total_steps) },
         run.loss.map_or_else(|| "-".to_string(), |loss| format!("{loss:.4}")),
         age(run.age_seconds),
     ]

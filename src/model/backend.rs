@@ -13,9 +13,14 @@ pub struct Backend {
 }
 
 /// The GPU if this build has the CUDA backend and the driver knows one, else the CPU. `bf16` is the wanted type of
-/// the frozen weights; the CPU computes in f32 because its bf16 products are slower.
+/// the frozen weights; the CPU computes in f32 because its bf16 products are slower. The environment variable
+/// `LORASCOPE_DEVICE` (`cpu` or `cuda`) decides instead where it is set.
 pub fn choose(bf16: bool) -> Backend {
-    match gpu(bf16) {
+    let wanted = std::env::var("LORASCOPE_DEVICE").unwrap_or_default();
+    if wanted == "cpu" {
+        return cpu(None);
+    }
+    match gpu(bf16, wanted == "cuda") {
         Ok(backend) => backend,
         Err(note) => cpu(note),
     }
@@ -27,18 +32,28 @@ fn cpu(note: Option<String>) -> Backend {
 }
 
 #[cfg(not(feature = "cuda"))]
-fn gpu(_bf16: bool) -> Result<Backend, Option<String>> {
-    Err(None)
+fn gpu(_bf16: bool, wanted: bool) -> Result<Backend, Option<String>> {
+    let note = "no GPU is used: this program was built without `--features cuda`; computing on the CPU";
+    Err(wanted.then(|| note.into()))
 }
 
 /// Asks NVML, never burn: enumerating devices through burn panics where there is no driver.
 #[cfg(feature = "cuda")]
-fn gpu(bf16: bool) -> Result<Backend, Option<String>> {
+fn gpu(bf16: bool, wanted: bool) -> Result<Backend, Option<String>> {
     let no = |why: String| Some(format!("no GPU is used: {why}; computing on the CPU"));
-    let nvml =
-        nvml_wrapper::Nvml::init().map_err(|e| no(format!("the NVIDIA driver does not answer ({e})")))?;
-    let gpu = nvml.device_by_index(0).map_err(|e| no(format!("the driver knows no GPU ({e})")))?;
-    let name = gpu.name().unwrap_or_else(|_| "GPU 0".into());
     let dtype = if bf16 { DType::BF16 } else { DType::F32 };
+    let name = match gpu_name() {
+        Ok(name) => name,
+        Err(_) if wanted => "CUDA device 0".into(),
+        Err(why) => return Err(no(why)),
+    };
     Ok(Backend { device: Device::cuda(0usize), dtype, name, note: None })
+}
+
+/// The name of the first GPU, or why there is none.
+#[cfg(feature = "cuda")]
+fn gpu_name() -> Result<String, String> {
+    let nvml = nvml_wrapper::Nvml::init().map_err(|e| format!("the NVIDIA driver does not answer ({e})"))?;
+    let gpu = nvml.device_by_index(0).map_err(|e| format!("the driver knows no GPU ({e})"))?;
+    Ok(gpu.name().unwrap_or_else(|_| "GPU 0".into()))
 }

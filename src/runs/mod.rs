@@ -30,3 +30,5 @@ pub const EVENTS: &str = "events.jsonl";
 pub const LOCK: &str = "run.lock";
 /// Results of training and evaluation together.
 pub const ALL_RESULTS: &str = "all_results.json";
+/// The settings of the run, as a configuration file.
+pub const TRAINING_ARGS: &str = "training_args.yaml";

@@ -7,7 +7,7 @@ use crate::error::{At, Error, Result};
 use crate::files;
 use crate::job::StepRow;
 use crate::runs::results::{self, TrainTotals};
-use crate::runs::{EVENTS, TrainerLog, TrainerState};
+use crate::runs::{EVENTS, TRAINING_ARGS, TrainerLog, TrainerState};
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 
@@ -61,7 +61,7 @@ impl Output {
         }
         let config_json = serde_json::to_value(config).expect("plain data serialises");
         let text = serde_yaml_ng::to_string(&config_json).map_err(|e| Error::internal(e.to_string()))?;
-        files::write(&dir.join("training_args.yaml"), text.as_bytes())?;
+        files::write(&dir.join(TRAINING_ARGS), text.as_bytes())?;
         let model_dir = config.model_name_or_path.clone();
         Ok(Self { dir, model_dir, log, state, last: StepRow::default() })
     }
