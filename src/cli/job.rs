@@ -50,9 +50,8 @@ fn common(event: &Event, out: &Out) {
     match event {
         Event::Progress { .. } => out.progress(event),
         Event::Finding(_) => super::findings::print(out, event),
-        Event::Log { level, line } if *level >= Level::Warning => {
-            out.note(format!("{level:?}: {line}").to_lowercase())
-        }
+        Event::Log { level: Level::Error, line } => out.note(format!("error: {line}")),
+        Event::Log { level: Level::Warning, line } => out.note(format!("warning: {line}")),
         Event::Log { line, .. } => out.note(line),
         _ => {}
     }

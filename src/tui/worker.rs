@@ -131,21 +131,34 @@ fn files(typed: &str) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Appends -2, -3 and so on to a run folder that is in use, so that no run overwrites another by accident.
+/// The run folder to train in: the wanted one if it is free or holds a run that was stopped (which goes on from its
+/// newest checkpoint), else the first of -2, -3 and so on. The workbench never overwrites a run.
 fn free_run_dir(mut config: Box<TrainConfig>) -> Result<Box<TrainConfig>> {
-    if config.overwrite_output_dir || config.resume_from_checkpoint.is_some() {
+    config.overwrite_output_dir = false;
+    if config.resume_from_checkpoint.is_some() {
         return Ok(config);
     }
     let wanted = config.output_dir.clone();
-    let used = |dir: &Path| dir.read_dir().is_ok_and(|mut entries| entries.next().is_some());
     for n in 1..10_000 {
         config.output_dir = if n == 1 { wanted.clone() } else { numbered(&wanted, n) };
-        if !used(&config.output_dir) {
+        if !is_used(&config.output_dir) || was_stopped(&config.output_dir) {
             return Ok(config);
         }
     }
     Err(Error::new(Kind::Io, format!("too many runs beside {}", wanted.display()))
         .hint("set another output_dir"))
+}
+
+fn is_used(dir: &Path) -> bool {
+    dir.read_dir().is_ok_and(|mut entries| entries.next().is_some())
+}
+
+/// A run that has a checkpoint but no results, and that nobody works on.
+fn was_stopped(dir: &Path) -> bool {
+    let Ok(entries) = dir.read_dir() else { return false };
+    let checkpoint = |name: &str| name.starts_with("checkpoint-");
+    let has_checkpoint = entries.flatten().any(|e| e.file_name().to_str().is_some_and(checkpoint));
+    has_checkpoint && !dir.join("train_results.json").exists() && !crate::runs::lock::is_held(dir)
 }
 
 fn numbered(dir: &Path, n: usize) -> PathBuf {
@@ -167,7 +180,17 @@ mod tests {
         crate::files::write(&dir.path().join("demo/trainer_log.jsonl"), b"{}").unwrap();
         assert_eq!(free_run_dir(config.clone()).unwrap().output_dir, dir.path().join("demo-2"));
         config.overwrite_output_dir = true;
-        assert_eq!(free_run_dir(config).unwrap().output_dir, dir.path().join("demo"));
+        let free = |config: &TrainConfig| free_run_dir(Box::new(config.clone())).unwrap();
+        assert_eq!(
+            free(&config).output_dir,
+            dir.path().join("demo-2"),
+            "also when the settings say overwrite"
+        );
+        assert!(!free(&config).overwrite_output_dir);
+        crate::files::write(&dir.path().join("demo/checkpoint-5/adapter_config.json"), b"{}").unwrap();
+        assert_eq!(free(&config).output_dir, dir.path().join("demo"), "a stopped run goes on");
+        crate::files::write(&dir.path().join("demo/train_results.json"), b"{}").unwrap();
+        assert_eq!(free(&config).output_dir, dir.path().join("demo-2"), "a finished one is left alone");
     }
 
     #[test]
