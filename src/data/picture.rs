@@ -1,5 +1,6 @@
 //! Opens pictures from data safely: format by content, limits by header, clear errors with the path.
 
+use super::picture_header::jpeg_facts;
 use super::sample::ImageRef;
 use crate::error::{At, Error, Result};
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader};
@@ -76,7 +77,7 @@ impl Picture {
         let mut limits = image::Limits::default();
         limits.max_alloc = Some(MAX_DECODER_BYTES);
         reader.limits(limits);
-        if reader.format() == Some(ImageFormat::Jpeg) && !jpeg_is_complete(&bytes) {
+        if reader.format() == Some(ImageFormat::Jpeg) && !jpeg_facts(&bytes).complete {
             return Err(broken(&name, &"the JPEG data ends early"));
         }
         let decoder = reader.into_decoder().map_err(|e| broken(&name, &e))?;
@@ -140,28 +141,6 @@ fn is_indexed(start: &[u8]) -> bool {
         return matches!((start[24], start[25]), (_, 3) | (1, 0));
     }
     start.starts_with(b"GIF8")
-}
-
-/// Whether a JPEG's end marker follows its picture data. Decoders fill a missing part with grey; Pillow refuses
-/// such a file. Thumbnails have an end marker too, so the segments are walked (ITU T.81, annex B).
-fn jpeg_is_complete(bytes: &[u8]) -> bool {
-    let mut at = 2;
-    while let Some(found) = bytes.get(at..).and_then(|rest| rest.iter().position(|b| *b == 0xFF)) {
-        at += found + 1;
-        match bytes.get(at) {
-            None => return false,
-            // end of image
-            Some(0xD9) => return true,
-            // a stuffed 0xFF of the picture data, a fill byte, a restart marker
-            Some(0x00 | 0x01 | 0xFF | 0xD0..=0xD8) => {}
-            // a segment: skip its length, then picture data or the next marker follows
-            Some(_) => match bytes.get(at + 1..at + 3) {
-                Some(length) => at += 1 + usize::from(u16::from_be_bytes([length[0], length[1]])),
-                None => return false,
-            },
-        }
-    }
-    false
 }
 
 #[cfg(test)]
