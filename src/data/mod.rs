@@ -18,6 +18,7 @@ pub mod picture;
 pub mod picture_file;
 pub mod picture_header;
 mod pixels;
+pub mod reader;
 pub mod registry;
 mod resize;
 pub mod row_notes;
