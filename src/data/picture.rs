@@ -69,10 +69,7 @@ impl Picture {
     /// Decodes a picture as [`open`] does and keeps how it was stored.
     pub fn open(image: &ImageRef) -> Result<Self> {
         let name = name(image);
-        let bytes = match image {
-            ImageRef::Path(path) => std::fs::read(path).at("read the picture", path)?.into(),
-            ImageRef::Bytes(bytes) => bytes.clone(),
-        };
+        let bytes = image.bytes()?;
         let mut reader = reader(Box::new(Cursor::new(&bytes[..])), &name)?;
         let mut limits = image::Limits::default();
         limits.max_alloc = Some(MAX_DECODER_BYTES);
@@ -93,6 +90,7 @@ pub fn name(image: &ImageRef) -> String {
     match image {
         ImageRef::Path(path) => path.display().to_string(),
         ImageRef::Bytes(_) => "picture in the data file".into(),
+        ImageRef::Embedded(picture) => picture.name(),
     }
 }
 
@@ -100,6 +98,7 @@ fn source(image: &ImageRef) -> Result<Box<dyn Source + '_>> {
     Ok(match image {
         ImageRef::Path(path) => Box::new(BufReader::new(File::open(path).at("read the picture", path)?)),
         ImageRef::Bytes(bytes) => Box::new(Cursor::new(&bytes[..])),
+        ImageRef::Embedded(picture) => Box::new(Cursor::new(picture.bytes()?)),
     })
 }
 

@@ -1,5 +1,7 @@
 //! A conversation with its pictures, as the registry hands it to template, check and browser.
 
+use super::source::Embedded;
+use crate::error::{At, Result};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -24,6 +26,22 @@ pub struct Message {
 pub enum ImageRef {
     Path(PathBuf),
     Bytes(Arc<[u8]>),
+    /// In a parquet file, read when it is needed.
+    Embedded(Embedded),
+}
+
+impl ImageRef {
+    /// The picture's file as it is stored.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn bytes(&self) -> Result<Arc<[u8]>> {
+        match self {
+            ImageRef::Path(path) => Ok(std::fs::read(path).at("read the picture", path)?.into()),
+            ImageRef::Bytes(bytes) => Ok(bytes.clone()),
+            ImageRef::Embedded(picture) => picture.bytes(),
+        }
+    }
 }
 
 /// One row of a data set.
