@@ -1,6 +1,7 @@
 //! LoRA (arXiv 2106.09685): the adapter's matrices, a frozen linear layer with an adapter beside it, gradients.
 
 use super::ops::{self, dropout};
+use super::weight::Weight;
 use burn::tensor::Tensor;
 
 /// Trainable matrices A [r, in] and B [out, r] of one adapted module, f32.
@@ -110,19 +111,18 @@ impl From<Option<Tensor<2>>> for InputGrad {
 /// A frozen linear layer without bias, with an adapter beside it when `slot` is set.
 #[derive(Clone, Debug)]
 pub struct Linear {
-    /// [out, in]
-    pub w: Tensor<2>,
+    pub w: Weight,
     pub slot: Option<usize>,
 }
 
 impl Linear {
-    pub fn new(w: Tensor<2>) -> Self {
+    pub fn new(w: Weight) -> Self {
         Self { w, slot: None }
     }
 
     /// y = x·Wᵀ + scale · (drop(x)·Aᵀ)·Bᵀ for x [T, in].
     pub fn forward(&self, x: &Tensor<2>, pass: &Pass) -> Tensor<2> {
-        let y = ops::matmul(x, &self.w.clone().transpose());
+        let y = self.w.forward(x);
         match pass.branch(self.slot) {
             None => y,
             Some(br) => {
@@ -143,8 +143,8 @@ impl Linear {
     ) -> Option<Tensor<2>> {
         let dx = match wanted {
             InputGrad::Skip => None,
-            InputGrad::Fresh => Some(ops::matmul(dy, &self.w)),
-            InputGrad::AddTo(sum) => Some(ops::add_matmul(sum, dy, &self.w, 1.0)),
+            InputGrad::Fresh => Some(self.w.backward(dy)),
+            InputGrad::AddTo(sum) => Some(self.w.add_backward(sum, dy)),
         };
         let Some(br) = pass.branch(self.slot) else { return dx };
         let (a, b) = (&br.pair.a, &br.pair.b);

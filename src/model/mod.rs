@@ -13,6 +13,7 @@ pub mod rope;
 mod section;
 pub mod text;
 pub mod vision;
+pub mod weight;
 pub mod weights;
 
 pub use config::{ModelConfig, MoeConfig, TextConfig, VisionConfig};

@@ -2,6 +2,7 @@
 
 use super::lora::Pass;
 use super::ops::{self, rows};
+use super::weight::ExpertWeight;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use std::ops::Range;
 
@@ -11,9 +12,9 @@ pub struct Moe {
     /// [E, hidden]
     pub router: Tensor<2>,
     /// [E, 2·I, hidden]: gate rows, then up rows
-    pub gate_up: Tensor<3>,
+    pub gate_up: ExpertWeight,
     /// [E, hidden, I]
-    pub down: Tensor<3>,
+    pub down: ExpertWeight,
     /// Experts per token.
     pub top_k: usize,
 }
@@ -48,12 +49,12 @@ impl Moe {
         // 2. Sort rows by expert: (T·k, hidden)
         let sorted = rows::gather(x, &routing.token);
         // 3. Gate and up of each expert: (T·k, 2·I)
-        let both = rows::grouped_linear(&sorted, &self.gate_up, &routing.groups, false);
+        let both = self.gate_up.forward(&sorted, &routing.groups);
         let width = both.dims()[1] / 2;
         let (gate, up) = (both.clone().narrow(1, 0, width), both.narrow(1, width, width));
         // 4. Down: (T·k, hidden)
         let act = ops::swiglu(&gate, &up);
-        let out = rows::grouped_linear(&act, &self.down, &routing.groups, false);
+        let out = self.down.forward(&act, &routing.groups);
         // 5. Home again, weighted: (T, hidden)
         let y = rows::combine(&out, &routing.place, &routing.weights, self.top_k);
         (y, Saved { routing, gate, up, out })
@@ -63,10 +64,10 @@ impl Moe {
     pub fn backward(&self, dy: &Tensor<2>, saved: &Saved) -> Tensor<2> {
         let r = &saved.routing;
         let (d_out, d_weights) = rows::combine_backward(dy, &saved.out, &r.place, &r.weights, self.top_k);
-        let d_act = rows::grouped_linear(&d_out, &self.down, &r.groups, true);
+        let d_act = self.down.backward(&d_out, &r.groups);
         let (d_gate, d_up) = ops::swiglu_backward(&d_act, &saved.gate, &saved.up);
         let d_both = Tensor::cat(vec![d_gate, d_up], 1);
-        let d_sorted = rows::grouped_linear(&d_both, &self.gate_up, &r.groups, true);
+        let d_sorted = self.gate_up.backward(&d_both, &r.groups);
         let ones = vec![1.0; r.weights.len()];
         let dx = rows::combine(&d_sorted, &r.place, &ones, self.top_k);
         let d_logits = self.route_backward(r, &d_weights, &dy.device()).cast(dy.dtype());

@@ -8,6 +8,7 @@ use super::peft::AdapterTensor;
 use super::rope::{self, Positions};
 use super::text::{Block, Mlp, Rope, Text, Visual};
 use super::vision::{Vision, VisionOutput};
+use super::weight::{ExpertWeight, Weight};
 use super::weights::Weights;
 use crate::data::patches::Patches;
 use crate::error::{Error, Result};
@@ -120,11 +121,9 @@ impl Qwen3Vl {
 
     /// Folds the attached adapter into the weights: W ← W + scale · B·A.
     pub fn merge(&mut self, adapter: &Adapter) {
-        let dtype = self.dtype;
         for (_, l) in self.linears_mut() {
             if let Some(pair) = l.slot.take().map(|slot| &adapter.pairs[slot]) {
-                let w = l.w.clone().cast(DType::F32);
-                l.w = super::ops::add_matmul(w, &pair.b, &pair.a, adapter.scale).cast(dtype);
+                l.w.change(|w| super::ops::add_matmul(w, &pair.b, &pair.a, adapter.scale));
             }
         }
     }
@@ -230,7 +229,7 @@ impl Loader<'_> {
     }
 
     fn linear(&self, name: &str, out: usize, inp: usize) -> Result<Linear> {
-        Ok(Linear::new(self.get(&format!("{name}.weight"), [out, inp])?))
+        Ok(Linear::new(Weight::Full(self.get(&format!("{name}.weight"), [out, inp])?)))
     }
 
     fn text(&self, config: &ModelConfig, done: &dyn Fn(usize)) -> Result<Text> {
@@ -277,6 +276,7 @@ impl Loader<'_> {
             Some(m) => {
                 let (gate_up, down) = self.weights.experts(i, c, self.device, self.dtype)?;
                 let router = self.get(&format!("{at}.mlp.gate.weight"), [m.num_experts, h])?;
+                let (gate_up, down) = (ExpertWeight::Full(gate_up), ExpertWeight::Full(down));
                 Ok(Mlp::Moe(Moe { router, gate_up, down, top_k: m.num_experts_per_tok }))
             }
             None => Ok(Mlp::Dense {
