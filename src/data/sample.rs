@@ -31,6 +31,17 @@ pub enum ImageRef {
 }
 
 impl ImageRef {
+    /// The picture of this name: a file, or one in a parquet file (`scans.parquet#image:12`).
+    ///
+    /// # Errors
+    /// The parquet file cannot be read, or has no such column or row.
+    pub fn named(path: PathBuf) -> Result<Self> {
+        match path.to_str().map(Embedded::find).transpose()?.flatten() {
+            Some(picture) if !path.exists() => Ok(ImageRef::Embedded(picture)),
+            _ => Ok(ImageRef::Path(path)),
+        }
+    }
+
     /// The picture's file as it is stored.
     ///
     /// # Errors

@@ -86,7 +86,9 @@ fn picture(column: &ArrayRef, i: usize) -> Result<Cell, ArrowError> {
 pub(super) fn holds_pictures(kind: &DataType) -> bool {
     use DataType as T;
     match kind {
-        T::List(inner) | T::LargeList(inner) | T::FixedSizeList(inner, _) => holds_pictures(inner.data_type()),
+        T::List(inner) | T::LargeList(inner) | T::FixedSizeList(inner, _) => {
+            holds_pictures(inner.data_type())
+        }
         T::Struct(fields) => fields.iter().any(|f| f.name() == "bytes"),
         T::Dictionary(_, inner) => holds_pictures(inner),
         T::Binary | T::LargeBinary | T::BinaryView | T::FixedSizeBinary(_) => true,

@@ -9,7 +9,7 @@ mod scan;
 mod text;
 mod window;
 
-use super::registry::Entry;
+use super::entry::Entry;
 use crate::error::{Error, Kind, Result};
 use json::JsonFile;
 use parquet::ParquetFile;

@@ -2,9 +2,9 @@
 
 use super::cells::{self, Cell};
 use super::window::Windows;
-use crate::data::parquet::ColumnNames;
-use crate::data::parquet_file;
-use crate::data::registry::Entry;
+use crate::data::convert::parquet::ColumnNames;
+use crate::data::convert::parquet_file;
+use crate::data::entry::Entry;
 use crate::error::{Error, Result};
 use arrow_array::ArrayRef;
 use parquet::arrow::ProjectionMask;
@@ -23,6 +23,8 @@ pub struct ParquetFile {
     /// The first row of each row group.
     starts: Vec<usize>,
     rows: usize,
+    /// The column of pictures; empty if none holds them.
+    column: String,
     /// Every picture lies in this file: its statistics say so, and only the number of pictures is to be read.
     all_embedded: bool,
     /// Copies of a file handle share their place in the file, so one thread reads at a time.
@@ -45,17 +47,21 @@ impl ParquetFile {
     /// Not a complete parquet file, and what it is instead.
     pub fn open(path: &Path, entry: &Entry) -> Result<Self> {
         let (texts, picture) = entry.wanted();
-        let names = match &entry.captions {
-            Some(captions) => ColumnNames { image: &captions.image, id: &captions.id, caption: &captions.caption },
-            None => ColumnNames { image: "", id: "id", caption: "" },
+        let (id, caption) = match &entry.captions {
+            Some(captions) => (&*captions.id, &*captions.caption),
+            None => ("id", ""),
         };
-        let (file, metadata) = parquet_file::open(path, &names)?;
+        Self::with_columns(path, &texts, picture, &ColumnNames { image: "", id, caption })
+    }
+
+    /// Columns that are not there are left out.
+    fn with_columns(path: &Path, texts: &[&str], picture: Option<&str>, names: &ColumnNames) -> Result<Self> {
+        let (file, metadata) = parquet_file::open(path, names)?;
         let schema = metadata.parquet_schema();
         let fields = metadata.schema().fields();
         let root = |name: &str| fields.iter().position(|f| f.name() == name);
-        let picture = picture.filter(|name| {
-            root(name).is_some_and(|i| cells::holds_pictures(fields[i].data_type()))
-        });
+        let picture =
+            picture.filter(|name| root(name).is_some_and(|i| cells::holds_pictures(fields[i].data_type())));
         let texts = texts.iter().filter(|name| Some(**name) != picture).filter_map(|name| root(name));
         let texts = Windows::new(ProjectionMask::roots(schema, texts));
         let columns = |mask: ProjectionMask| Some(Windows::new(mask));
@@ -74,19 +80,12 @@ impl ParquetFile {
         }
         let reading = Mutex::new(Reading { file, texts, outlines, pictures });
         let all_embedded = outline.is_some();
-        Ok(Self { path: path.to_path_buf(), metadata, starts, rows, all_embedded, reading })
-    }
-
-    pub fn path(&self) -> &Path {
-        &self.path
+        let column = picture.unwrap_or_default().to_string();
+        Ok(Self { path: path.to_path_buf(), metadata, starts, rows, column, all_embedded, reading })
     }
 
     pub fn len(&self) -> usize {
         self.rows
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.rows == 0
     }
 
     /// The columns of a row but its pictures.
@@ -193,11 +192,39 @@ impl Embedded {
         self.file.bytes(self.row, self.place)
     }
 
-    /// The file and the row in it, as `scans.parquet#12`; with the place if it is not the first picture.
-    pub fn name(&self) -> String {
-        let place = if self.place > 0 { format!("[{}]", self.place) } else { String::new() };
-        format!("{}#{}{place}", self.file.path.display(), self.row)
+    /// The file's stem and the row in it, as `convert` calls a row without an id.
+    pub fn stem(&self) -> String {
+        format!("{}-{}", self.file.path.file_stem().unwrap_or_default().to_string_lossy(), self.row)
     }
+
+    /// File, column and row, as `scans.parquet#image:12`; a second picture of the row is `scans.parquet#images:12.1`.
+    pub fn name(&self) -> String {
+        let place = if self.place > 0 { format!(".{}", self.place) } else { String::new() };
+        format!("{}#{}:{}{place}", self.file.path.display(), self.file.column, self.row)
+    }
+
+    /// The picture that `name` names as [`Embedded::name`] does; `None` if it is no such name.
+    ///
+    /// # Errors
+    /// The file cannot be read, or has no such column or row.
+    pub fn find(name: &str) -> Result<Option<Self>> {
+        let Some((path, column, row, place)) = parse(name) else { return Ok(None) };
+        let names = ColumnNames { image: "", id: "", caption: "" };
+        let file = ParquetFile::with_columns(Path::new(path), &[], Some(column), &names)?;
+        if file.column.is_empty() || row >= file.rows {
+            return Err(Error::input(format!("no such picture: {name}"))
+                .hint(format!("{path} has {} rows; write FILE#COLUMN:ROW, rows from 0", file.rows)));
+        }
+        Ok(Some(Self { file: Arc::new(file), row, place }))
+    }
+}
+
+/// File, column, row and place of `FILE.parquet#COLUMN:ROW.PLACE`.
+fn parse(name: &str) -> Option<(&str, &str, usize, usize)> {
+    let (path, inside) = name.rsplit_once('#').filter(|(path, _)| path.ends_with(".parquet"))?;
+    let (column, place) = inside.rsplit_once(':')?;
+    let (row, place) = place.split_once('.').unwrap_or((place, "0"));
+    Some((path, column, row.parse().ok()?, place.parse().ok()?))
 }
 
 impl PartialEq for Embedded {

@@ -22,7 +22,9 @@ pub(super) fn files(path: &Path, name: &str) -> Result<Vec<PathBuf>> {
     }
     match types.first().map(String::as_str) {
         Some("json" | "jsonl" | "parquet") => Ok(files),
-        None if path.is_dir() => Err(Error::input(format!("the folder of the data set {name} is empty: {at}"))),
+        None if path.is_dir() => {
+            Err(Error::input(format!("the folder of the data set {name} is empty: {at}")))
+        }
         None => Err(Error::input(format!("the file of the data set {name} is missing: {at}"))
             .hint("convert the data again, or mend `file_name` in dataset_info.json")),
         Some(other) => Err(Error::input(format!("{at}: data of type `{other}` is not read here"))

@@ -14,7 +14,9 @@ pub(super) fn strings(row: &[u8], but: Option<&str>) -> serde_json::Result<Strin
 /// As [`strings`], of a row that was parsed.
 pub(super) fn strings_of(row: &Value, but: Option<&str>) -> String {
     let mut found = String::new();
-    Strings { found: &mut found, but }.deserialize(row).expect("a JSON value holds nothing that is not taken");
+    Strings { found: &mut found, but }
+        .deserialize(row)
+        .expect("a JSON value holds nothing that is not taken");
     found
 }
 

@@ -1,6 +1,6 @@
 //! Some rows around the one asked for, decoded and kept: reading on costs nothing, and memory stays bounded.
 
-use crate::data::parquet::guarded;
+use crate::data::convert::parquet::guarded;
 use arrow_array::RecordBatch;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
