@@ -2,8 +2,10 @@
 #![allow(clippy::unwrap_used)]
 
 mod fixture;
+mod mixing;
 mod robust;
 mod sets;
+mod source;
 
 use fixture::{Converted, convert, convert_with, fixture, job, tree};
 use lorascope::data::convert::picture_file;

@@ -5,6 +5,7 @@ pub mod check;
 pub mod columns;
 pub mod config_file;
 pub mod convert;
+pub mod datasets;
 pub mod demo;
 pub mod eval;
 pub mod findings;
@@ -55,6 +56,7 @@ pub struct Global {
 pub enum Cmd {
     Demo(demo::DemoArgs),
     Convert(convert::ConvertArgs),
+    Datasets(datasets::DatasetsArgs),
     Check(check::CheckArgs),
     Show(show::ShowArgs),
     Train(train::TrainArgs),
@@ -75,6 +77,7 @@ pub fn run(cli: Cli) -> Result<()> {
         }),
         Some(Cmd::Demo(args)) => demo::run(&args, &out),
         Some(Cmd::Convert(args)) => convert::run(&args, &out),
+        Some(Cmd::Datasets(args)) => datasets::run(&args, &out),
         Some(Cmd::Check(args)) => check::run(&args, &out),
         Some(Cmd::Train(args)) => train::run(&args, &out),
         Some(Cmd::Eval(args)) => eval::run(&args, &out),

@@ -22,5 +22,6 @@ pub mod source;
 pub mod special;
 pub mod stream;
 pub mod template;
+pub mod verdict;
 
 pub use sample::{ImageRef, Message, Role, Sample};
