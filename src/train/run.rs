@@ -336,7 +336,7 @@ impl Trainer<'_> {
 
     fn save(&mut self) -> Result<PathBuf> {
         let state = |dir: &std::path::Path| self.output.fill(dir);
-        let what = (&self.adapter, self.config);
+        let what = (&self.adapter, &*self.model, self.config);
         let path = checkpoint::save(&self.config.output_dir, what, &self.optimizer, &self.position, &state)?;
         checkpoint::rotate(&self.config.output_dir, self.config.save_total_limit)?;
         (self.emit)(Event::Saved { step: self.position.step, path: path.clone() });
@@ -382,7 +382,7 @@ impl Trainer<'_> {
             self.evaluate(epochs)?;
         }
         let dir = self.config.output_dir.clone();
-        checkpoint::save_adapter(&dir, &self.adapter, self.config)?;
+        checkpoint::save_adapter(&dir, &self.adapter, self.model, self.config)?;
         let totals = TrainTotals {
             epoch: epochs,
             total_flos: self.flops(),
