@@ -1,5 +1,9 @@
 //! Looks a registered data set over before it is trained on: format, roles, pictures, answers, length; a verdict.
 
+mod saved;
+
+pub use saved::{RowFindings, Saved, saved, saved_findings};
+
 use crate::data::dataset::{self, Dataset};
 use crate::data::encode::Encoder;
 use crate::data::groups::{Group, Place, count_rows};
