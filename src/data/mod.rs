@@ -25,6 +25,7 @@ pub mod registry;
 mod resize;
 pub mod row_notes;
 pub mod sample;
+pub mod source;
 pub mod special;
 pub mod split;
 mod spool;
