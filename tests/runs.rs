@@ -70,7 +70,7 @@ fn the_trainer_log_is_llama_factorys_byte_for_byte() {
 #[test]
 fn an_evaluation_line_has_no_loss_and_no_lr() {
     let dir = tempfile::tempdir().unwrap();
-    TrainerLog::open(dir.path(), 0).unwrap().evaluated(&row(5, 1.0), 0.25).unwrap();
+    TrainerLog::open(dir.path(), 0).unwrap().evaluated(&row(5, 1.0), Some(0.25)).unwrap();
     assert_eq!(
         fs::read_to_string(dir.path().join("trainer_log.jsonl")).unwrap(),
         "{\"current_steps\": 5, \"total_steps\": 10, \"eval_loss\": 0.25, \"epoch\": 0.0, \"percentage\": 50.0, \

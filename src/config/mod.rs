@@ -11,4 +11,4 @@ pub mod steps;
 pub mod train_config;
 pub mod validate;
 
-pub use train_config::{LrScheduler, TrainConfig};
+pub use train_config::{LrScheduler, MixStrategy, TrainConfig};

@@ -17,6 +17,18 @@ pub enum LrScheduler {
     CosineWithMinLr,
 }
 
+/// How several data sets become one. Names as in LLaMA-Factory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MixStrategy {
+    /// One after another.
+    Concat,
+    /// By turns, until the first is used up.
+    InterleaveUnder,
+    /// By turns, those used up again, until the last is used up.
+    InterleaveOver,
+}
+
 /// All settings of training, evaluation and generation. `Default` gives LLaMA-Factory's defaults.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -36,11 +48,17 @@ pub struct TrainConfig {
     pub dataset_dir: PathBuf,
     /// Where relative picture paths start; the data folder if not given.
     pub media_dir: Option<PathBuf>,
+    pub mix_strategy: MixStrategy,
+    /// Numbers with commas between: how often each data set comes.
+    pub interleave_probs: Option<String>,
     pub template: String,
+    /// The system message where a sample has none.
+    pub default_system: Option<String>,
     pub enable_thinking: Option<bool>,
     pub cutoff_len: usize,
     pub max_samples: Option<usize>,
     pub val_size: f64,
+    pub eval_on_each_dataset: bool,
     pub train_on_prompt: bool,
     pub mask_history: bool,
     pub disable_shuffling: bool,
@@ -104,6 +122,15 @@ pub struct TrainConfig {
 }
 
 impl TrainConfig {
+    /// The numbers of `interleave_probs`.
+    ///
+    /// # Errors
+    /// One of them is no number.
+    pub fn probabilities(&self) -> Result<Option<Vec<f64>>, std::num::ParseFloatError> {
+        let numbers = |text: &String| text.split(',').map(|p| p.trim().parse()).collect();
+        self.interleave_probs.as_ref().map(numbers).transpose()
+    }
+
     /// `lora_alpha`, or LLaMA-Factory's default of twice the rank.
     pub fn alpha(&self) -> f64 {
         self.lora_alpha.unwrap_or(2.0 * self.lora_rank as f64)
@@ -145,11 +172,15 @@ impl Default for TrainConfig {
             eval_dataset: Vec::new(),
             dataset_dir: PathBuf::from("data"),
             media_dir: None,
+            mix_strategy: MixStrategy::Concat,
+            interleave_probs: None,
             template: "qwen3_vl_nothink".into(),
+            default_system: None,
             enable_thinking: Some(true),
             cutoff_len: 2048,
             max_samples: None,
             val_size: 0.0,
+            eval_on_each_dataset: false,
             train_on_prompt: false,
             mask_history: false,
             disable_shuffling: false,

@@ -1,6 +1,6 @@
 //! Rules across settings: what cannot be run, and what will not do what it seems to.
 
-use super::{LrScheduler, TrainConfig, fields, llama_factory};
+use super::{LrScheduler, MixStrategy, TrainConfig, fields, llama_factory};
 
 /// Something wrong with a setting. `fatal` ones forbid the start.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -15,6 +15,7 @@ pub fn problems(config: &TrainConfig) -> Vec<Problem> {
     let mut found = Found(Vec::new());
     unsupported(config, &mut found);
     model_and_data(config, &mut found);
+    mixing(config, &mut found);
     method(config, &mut found);
     optimisation(config, &mut found);
     output(config, &mut found);
@@ -78,6 +79,43 @@ fn model_and_data(c: &TrainConfig, found: &mut Found) {
         c.train_on_prompt && c.mask_history,
         "mask_history",
         "mask_history and train_on_prompt exclude each other",
+    );
+}
+
+fn mixing(c: &TrainConfig, found: &mut Found) {
+    let Some(given) = &c.interleave_probs else { return };
+    let key = "interleave_probs";
+    found.fatal(
+        c.mix_strategy == MixStrategy::Concat,
+        key,
+        "interleave_probs needs mix_strategy: interleave_under or interleave_over",
+    );
+    let Ok(probs) = c.probabilities() else {
+        return found.fatal(
+            true,
+            key,
+            format!("interleave_probs must be numbers, commas between (given: {given})"),
+        );
+    };
+    let probs = probs.unwrap_or_default();
+    for (names, what) in [(&c.dataset, "dataset"), (&c.eval_dataset, "eval_dataset")] {
+        found.fatal(
+            !names.is_empty() && names.len() != probs.len(),
+            key,
+            format!("interleave_probs has {} numbers, {what} {} names", probs.len(), names.len()),
+        );
+    }
+    let sum: f64 = probs.iter().sum();
+    // numpy's tolerance: the root of the machine epsilon.
+    found.fatal(
+        !((sum - 1.0).abs() <= f64::EPSILON.sqrt() && probs.iter().all(|p| *p >= 0.0)),
+        key,
+        format!("interleave_probs must be 0 or more and add up to 1 (given: {given})"),
+    );
+    found.fatal(
+        c.mix_strategy == MixStrategy::InterleaveOver && probs.contains(&0.0),
+        key,
+        "with interleave_over no data set may come with probability 0: it would never be used up",
     );
 }
 

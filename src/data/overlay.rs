@@ -232,6 +232,7 @@ pub fn fingerprint(sample: &Sample) -> String {
         match image {
             super::ImageRef::Path(path) => add(&path.file_name().unwrap_or_default().to_string_lossy()),
             super::ImageRef::Bytes(bytes) => add(blake3::hash(bytes).to_hex().as_str()),
+            super::ImageRef::Embedded(picture) => add(&picture.name()),
         }
     }
     hasher.finalize().to_hex()[..16].to_string()
@@ -326,7 +327,11 @@ mod tests {
         assert!(Change::turn(&source, 1, "an <image> here").is_err());
         assert!(Change::turn(&source, 2, "no turn").is_err());
         let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("a_b.overlay.jsonl"), "{\"row\":1,\"of\":\"x\",\"turn\":0}\n\nhello\n").unwrap();
+        std::fs::write(
+            dir.path().join("a_b.overlay.jsonl"),
+            "{\"row\":1,\"of\":\"x\",\"turn\":0}\n\nhello\n",
+        )
+        .unwrap();
         let error = Overlay::open(dir.path(), "a/b").unwrap_err();
         assert!(error.message.contains("line 3") && error.hint.is_some(), "{}", error.message);
     }

@@ -70,9 +70,9 @@ impl TrainerLog {
     }
 
     /// Appends the line of an evaluation after the step `at`.
-    pub fn evaluated(&mut self, at: &StepRow, eval_loss: f64) -> Result<()> {
+    pub fn evaluated(&mut self, at: &StepRow, eval_loss: Option<f64>) -> Result<()> {
         let line = Line::new(at.step, at.total_steps, at.elapsed, at.remaining);
-        self.push(&Line { eval_loss: Some(eval_loss), epoch: Some(at.epoch), ..line })
+        self.push(&Line { eval_loss, epoch: Some(at.epoch), ..line })
     }
 
     /// Appends the last line of a run: no loss, nothing remaining. `at` is the last step.

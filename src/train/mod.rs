@@ -5,7 +5,6 @@ pub mod clock;
 pub mod commands;
 pub mod init;
 pub mod memory;
-mod numpy;
 pub mod optimizer;
 pub mod output;
 pub mod report;

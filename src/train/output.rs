@@ -74,13 +74,17 @@ impl Output {
         Ok(())
     }
 
-    /// An evaluation while training; `at` says where the run stands.
-    pub fn evaluated(&mut self, at: &StepRow, eval_loss: f64) -> Result<()> {
-        self.log.evaluated(at, eval_loss)?;
-        let mut metrics = Map::new();
-        metrics.insert("eval_loss".into(), json!(eval_loss));
-        self.state.evaluated(&metrics);
-        results::write(&self.dir, "eval", &metrics)
+    /// An evaluation while training: the loss of each data set by its name; `at` says where the run stands. As
+    /// transformers, an entry for each, and no `eval_loss` in the log where losses have names.
+    pub fn evaluated(&mut self, at: &StepRow, losses: &[(String, f64)]) -> Result<()> {
+        let mut all = Map::new();
+        for (name, loss) in losses {
+            self.log.evaluated(at, (name == "eval_loss").then_some(*loss))?;
+            let one = Map::from_iter([(name.clone(), json!(loss))]);
+            self.state.evaluated(&one);
+            all.extend(one);
+        }
+        results::write(&self.dir, "eval", &all)
     }
 
     /// `trainer_state.json` and the files beside an adapter, into a checkpoint.

@@ -6,9 +6,21 @@ use crate::eval::loss;
 use crate::job::{Event, Phase};
 
 impl Trainer<'_> {
-    /// Mean loss over the evaluation samples, as transformers' `eval_loss` (weighted by samples per batch).
+    /// Mean loss over the evaluation samples, as transformers' `eval_loss` (weighted by samples per batch); one for each
+    /// data set where they are evaluated by themselves.
     pub(super) fn evaluate(&mut self, epoch: f64) -> Result<()> {
-        let Some(eval) = &mut self.data.eval else { return Ok(()) };
+        let losses = (0..self.data.eval.len())
+            .map(|i| Ok((self.data.eval[i].metric.clone(), self.eval_loss(i)?)))
+            .collect::<Result<Vec<_>>>()?;
+        for (name, value) in &losses {
+            let event = Event::Score { name: name.clone(), value: *value, step: Some(self.position.step) };
+            (self.emit)(event);
+        }
+        if losses.is_empty() { Ok(()) } else { self.output.evaluated(&self.now(epoch), &losses) }
+    }
+
+    fn eval_loss(&mut self, set: usize) -> Result<f64> {
+        let eval = &mut self.data.eval[set].samples;
         let n = eval.all.len();
         let places: Vec<usize> = (0..n).collect();
         let (mut sum, mut done) = (0.0, 0);
@@ -20,9 +32,6 @@ impl Trainer<'_> {
             done += batch.len();
             (self.emit)(Event::Progress { phase: Phase::Evaluating, done, total: n });
         }
-        let value = sum / n as f64;
-        self.output.evaluated(&self.now(epoch), value)?;
-        (self.emit)(Event::Score { name: "eval_loss".into(), value, step: Some(self.position.step) });
-        Ok(())
+        Ok(sum / n as f64)
     }
 }

@@ -169,7 +169,7 @@ impl Trainer<'_> {
 
     fn finish(&mut self) -> Result<Value> {
         let epochs = self.position.step as f64 / self.plan.updates_per_epoch as f64;
-        if self.config.eval_steps == 0 && self.data.eval.is_some() {
+        if self.config.eval_steps == 0 && !self.data.eval.is_empty() {
             self.evaluate(epochs)?;
         }
         let dir = self.config.output_dir.clone();
