@@ -8,6 +8,7 @@ mod mmap;
 pub mod moe;
 pub mod ops;
 pub mod peft;
+pub mod quant;
 pub mod qwen3_vl;
 pub mod rope;
 mod section;
