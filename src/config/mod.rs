@@ -5,6 +5,7 @@ pub mod fields;
 pub mod layers;
 pub mod llama_factory;
 pub mod presets;
+pub mod quantization;
 pub mod reference;
 pub mod rows;
 pub mod steps;

@@ -1,5 +1,6 @@
 //! The typed settings of a run. Field names, meanings and defaults are LLaMA-Factory's.
 
+use super::quantization::FourBit;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -38,6 +39,13 @@ pub struct TrainConfig {
     pub adapter_name_or_path: Option<PathBuf>,
     /// `false` goes on training the given adapter; `true` starts a new one.
     pub create_new_adapter: bool,
+    /// 8 or 4: the frozen model in blocks of that many bits (QLoRA).
+    pub quantization_bit: Option<usize>,
+    /// Of 4 bits.
+    pub quantization_type: FourBit,
+    /// Of 4 bits: the scales of the blocks in 8 bits too.
+    pub double_quantization: bool,
+    pub quantization_method: String,
     pub image_max_pixels: u64,
     pub image_min_pixels: u64,
 
@@ -166,6 +174,10 @@ impl Default for TrainConfig {
             model_name_or_path: PathBuf::new(),
             adapter_name_or_path: None,
             create_new_adapter: false,
+            quantization_bit: None,
+            quantization_type: FourBit::Nf4,
+            double_quantization: true,
+            quantization_method: "bnb".into(),
             image_max_pixels: 768 * 768,
             image_min_pixels: 32 * 32,
             dataset: Vec::new(),

@@ -14,6 +14,7 @@ pub struct Problem {
 pub fn problems(config: &TrainConfig) -> Vec<Problem> {
     let mut found = Found(Vec::new());
     unsupported(config, &mut found);
+    quantization(config, &mut found);
     model_and_data(config, &mut found);
     mixing(config, &mut found);
     method(config, &mut found);
@@ -44,6 +45,20 @@ fn unsupported(config: &TrainConfig, found: &mut Found) {
             found.fatal(true, field.key, message);
         }
     }
+}
+
+fn quantization(c: &TrainConfig, found: &mut Found) {
+    found.fatal(
+        c.quantization_bit.is_some_and(|bits| bits != 4 && bits != 8),
+        "quantization_bit",
+        "the frozen model is kept in 8 or in 4 bits, or in full (null)",
+    );
+    found.fatal(
+        c.quantization_bit.is_some() && c.adapter_name_or_path.is_some() && c.create_new_adapter,
+        "create_new_adapter",
+        "an adapter cannot be merged into a quantised model: its change would be rounded away; \
+         merge it without quantization_bit first, or train it on (create_new_adapter: false)",
+    );
 }
 
 fn model_and_data(c: &TrainConfig, found: &mut Found) {

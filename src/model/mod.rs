@@ -12,6 +12,7 @@ pub mod modules;
 pub mod moe;
 pub mod ops;
 pub mod peft;
+pub mod quant;
 pub mod qwen3_vl;
 pub mod rope;
 mod section;

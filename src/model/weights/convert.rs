@@ -17,7 +17,7 @@ pub(super) struct Source<'a> {
 }
 
 #[derive(Clone, Copy, PartialEq)]
-enum Stored {
+pub(super) enum Stored {
     F32,
     Bf16,
     F16,
@@ -40,6 +40,12 @@ impl<'a> Source<'a> {
             _ => return None,
         };
         Some(Self { bytes, kind })
+    }
+
+    /// Part `i` of `n` equal ones.
+    pub(super) fn part(self, i: usize, n: usize) -> Self {
+        let size = self.bytes.len() / n;
+        Self { bytes: &self.bytes[i * size..(i + 1) * size], ..self }
     }
 
     fn width(self) -> usize {
@@ -76,8 +82,13 @@ pub(super) fn convert(source: Source, wanted: DType) -> Result<Floats> {
     }
 }
 
+/// Converts to f32.
+pub(super) fn floats(source: Source) -> Vec<f32> {
+    read(source)
+}
+
 /// A float type that tensors are made of.
-trait Wanted: Element + bytemuck::Pod {
+pub(super) trait Wanted: Element + bytemuck::Pod {
     const KIND: Stored;
     const ZERO: Self;
     fn from_f32(x: f32) -> Self;
@@ -130,7 +141,8 @@ fn fill<T: Wanted, const W: usize>(out: &mut [T], bytes: &[u8], value: impl Fn([
     }
 }
 
-fn transposed<T: Wanted>(values: &[T], rows: usize, columns: usize) -> Vec<T> {
+/// Matrices `[rows, columns]` one after another to `[columns, rows]`, in parallel over them.
+pub(super) fn transposed<T: Wanted>(values: &[T], rows: usize, columns: usize) -> Vec<T> {
     /// Side of a square that stays in the first cache while it is turned.
     const SIDE: usize = 32;
     let mut out = vec![T::ZERO; values.len()];
@@ -159,7 +171,7 @@ mod tests {
         (0..CHUNK + 77).map(|i| (i % 255) as f32 / 8.0 - 15.0).collect()
     }
 
-    fn floats(f: Floats) -> Vec<f32> {
+    fn as_f32(f: Floats) -> Vec<f32> {
         match f {
             Floats::F32(v) => v,
             Floats::Bf16(v) => v.into_iter().map(bf16::to_f32).collect(),
@@ -179,7 +191,7 @@ mod tests {
             let bytes: Vec<u8> = std::iter::once(0).chain(stored).collect();
             let source = Source::new(&bytes[1..], dtype).unwrap();
             for wanted in [DType::F32, DType::BF16, DType::F16] {
-                assert_eq!(floats(convert(source, wanted).unwrap()), values(), "{dtype:?} to {wanted:?}");
+                assert_eq!(as_f32(convert(source, wanted).unwrap()), values(), "{dtype:?} to {wanted:?}");
             }
         }
         assert!(Source::new(&[], Dtype::F8_E4M3).is_none());
@@ -189,14 +201,14 @@ mod tests {
     fn narrowing_rounds_to_nearest_even() {
         let bytes = (1.0f32 + 3.0 / 256.0).to_le_bytes();
         let narrow = convert(Source::new(&bytes, Dtype::F32).unwrap(), DType::BF16).unwrap();
-        assert_eq!(floats(narrow), [1.0 + 2.0 / 128.0]);
+        assert_eq!(as_f32(narrow), [1.0 + 2.0 / 128.0]);
     }
 
     #[test]
     fn transposing_turns_each_matrix() {
         let (rows, columns) = (37, 70);
         let v: Vec<f32> = (0..2 * rows * columns).map(|i| i as f32).collect();
-        let t = floats(Floats::F32(v.clone()).transpose_last([rows, columns]));
+        let t = as_f32(Floats::F32(v.clone()).transpose_last([rows, columns]));
         for (n, r, c) in [(0, 0, 1), (0, 36, 69), (1, 35, 2), (1, 0, 33)] {
             assert_eq!(t[(n * columns + c) * rows + r], v[(n * rows + r) * columns + c]);
         }

@@ -3,8 +3,10 @@
 mod convert;
 mod experts;
 mod open;
+mod quantized;
 
 pub use experts::ExpertLayout;
+pub use quantized::Target;
 
 use crate::error::{Error, Result};
 use burn::tensor::{DType, Device, Tensor};
