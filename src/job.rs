@@ -22,6 +22,8 @@ pub enum Job {
     Evaluate(Box<TrainConfig>),
     /// One question to a model that is not being trained.
     Ask(AskJob),
+    /// Write the model with the adapter folded into it.
+    Export(ExportJob),
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -79,6 +81,15 @@ pub struct AskJob {
     pub adapter: Option<PathBuf>,
     pub turn: Turn,
     pub config: Box<TrainConfig>,
+}
+
+/// `config` says which model and adapter, and where to (`export_dir`, `export_size`, `export_device`).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ExportJob {
+    pub config: Box<TrainConfig>,
+    /// Compare the merged model's logits with those of model and adapter before it counts as done. Needs memory for
+    /// the model.
+    pub compare: bool,
 }
 
 /// One question about pictures, with the talk before it.
@@ -154,6 +165,8 @@ pub enum Phase {
     Training,
     Evaluating,
     Saving,
+    Merging,
+    Comparing,
 }
 
 impl Phase {
@@ -169,6 +182,8 @@ impl Phase {
             Phase::Training => "training",
             Phase::Evaluating => "evaluating",
             Phase::Saving => "saving",
+            Phase::Merging => "merging (MB)",
+            Phase::Comparing => "comparing",
         }
     }
 }
