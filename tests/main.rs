@@ -12,6 +12,7 @@ mod golden;
 mod layers;
 mod model;
 mod models;
+mod peer;
 mod runs;
 mod screens;
 mod screens_fuzz;

@@ -7,6 +7,7 @@ pub mod config_file;
 pub mod convert;
 pub mod demo;
 pub mod eval;
+pub mod export;
 pub mod findings;
 pub mod interrupt;
 pub mod job;
@@ -15,6 +16,7 @@ pub mod params;
 pub mod runs;
 pub mod score;
 pub mod show;
+pub mod targets;
 pub mod train;
 
 use crate::error::Result;
@@ -61,6 +63,8 @@ pub enum Cmd {
     Eval(eval::EvalArgs),
     Score(score::ScoreArgs),
     Ask(ask::AskArgs),
+    Export(export::ExportArgs),
+    Targets(targets::TargetsArgs),
     Params(params::ParamsArgs),
     Runs(runs::RunsArgs),
 }
@@ -80,6 +84,8 @@ pub fn run(cli: Cli) -> Result<()> {
         Some(Cmd::Eval(args)) => eval::run(&args, &out),
         Some(Cmd::Score(args)) => score::run(&args, &out),
         Some(Cmd::Ask(args)) => ask::run(&args, &out),
+        Some(Cmd::Export(args)) => export::run(&args, &out),
+        Some(Cmd::Targets(args)) => targets::run(&args, &out),
         Some(Cmd::Params(args)) => params::run(&args, &out),
         Some(Cmd::Runs(args)) => runs::run(&args, &out),
         Some(Cmd::Show(args)) => show::run(&args, &out),

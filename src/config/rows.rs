@@ -310,6 +310,15 @@ pub(super) static ROWS: &[Field] = &[
         "",
         "Checkpoints without optimizer state: smaller, but no resume.",
     ),
+    opt("export_dir", Group::Output, Folder, "", "Where export writes the merged model; must not exist yet."),
+    row("export_size", Group::Output, int(1, 1000), "GB", "Largest weight file of a merged model."),
+    row(
+        "export_device",
+        Group::Output,
+        Choice(&["cpu", "auto"]),
+        "",
+        "Where export compares the answers of the merged model: auto takes the GPU if there is one.",
+    ),
     row(
         "eval_steps",
         Group::Output,

@@ -116,6 +116,11 @@ pub struct TrainConfig {
     pub save_steps: usize,
     pub save_total_limit: Option<usize>,
     pub save_only_model: bool,
+    /// Where `export` writes the merged model.
+    pub export_dir: Option<PathBuf>,
+    /// Largest weight file in GB (10⁹ bytes).
+    pub export_size: u64,
+    pub export_device: String,
     /// 0: no evaluation while training.
     pub eval_steps: usize,
 
@@ -231,6 +236,9 @@ impl Default for TrainConfig {
             save_steps: 100,
             save_total_limit: None,
             save_only_model: false,
+            export_dir: None,
+            export_size: 5,
+            export_device: "cpu".into(),
             eval_steps: 0,
             per_device_eval_batch_size: 8,
             do_sample: true,

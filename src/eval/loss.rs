@@ -48,6 +48,26 @@ impl Targets {
 
 /// Mean cross-entropy of a pack without gradients.
 pub fn mean(model: &Qwen3Vl, adapter: Option<&Adapter>, pack: &Pack, targets: &Targets) -> Tensor<1> {
+    let x = last_states(model, adapter, pack, targets);
+    let (sum, _) = head_loss(model, &x, targets, 1.0);
+    sum.div_scalar(targets.len().max(1) as f32)
+}
+
+/// Logits of the labelled positions of a pack, row by row, and the number of columns.
+pub fn logits(
+    model: &Qwen3Vl,
+    adapter: Option<&Adapter>,
+    pack: &Pack,
+    targets: &Targets,
+) -> (Vec<f32>, usize) {
+    let x = model.text.final_norm(last_states(model, adapter, pack, targets));
+    let logits = model.text.logits(&x).cast(DType::F32);
+    let columns = logits.dims()[1];
+    (logits.into_data().try_to_vec::<f32>().expect("cast to f32"), columns)
+}
+
+/// Hidden states before the final norm at the labelled positions.
+fn last_states(model: &Qwen3Vl, adapter: Option<&Adapter>, pack: &Pack, targets: &Targets) -> Tensor<2> {
     let pass = Pass::inference(adapter);
     let visual = model.look(pack, &pass);
     let mut x = model.text.embed(&pack.ids, &visual);
@@ -55,9 +75,7 @@ pub fn mean(model: &Qwen3Vl, adapter: Option<&Adapter>, pack: &Pack, targets: &T
         let y = block.forward(x, &pack.rope, &pack.segments, &pass).0;
         x = model.text.add_deepstack(y, i, &visual);
     }
-    let x = rows::gather(&x, &targets.rows);
-    let (sum, _) = head_loss(model, &x, targets, 1.0);
-    sum.div_scalar(targets.len().max(1) as f32)
+    rows::gather(&x, &targets.rows)
 }
 
 /// Summed cross-entropy of hidden states [N, hidden] before the final norm, in chunks of rows, and the gradient

@@ -46,6 +46,15 @@ struct Entry {
     bytes: Range<usize>,
 }
 
+/// A tensor as it lies in a file.
+#[derive(Clone, Copy)]
+pub struct Raw<'a> {
+    pub dtype: Dtype,
+    pub shape: &'a [usize],
+    /// Little-endian, row-major.
+    pub bytes: &'a [u8],
+}
+
 impl Weights {
     /// Opens `model.safetensors`, or the shards of `model.safetensors.index.json`, in `dir`.
     ///
@@ -93,13 +102,30 @@ impl Weights {
         Ok(Tensor::from_data(data, (device, dtype)))
     }
 
+    /// A tensor as it lies in its file, by its name there; `None` if there is none.
+    pub fn raw(&self, name: &str) -> Option<Raw<'_>> {
+        let entry = self.entries.get(name)?;
+        let bytes = &self.shards[entry.shard].map[entry.bytes.clone()];
+        Some(Raw { dtype: entry.dtype, shape: &entry.shape, bytes })
+    }
+
+    /// The name in the files of a tensor that transformers 5 calls `name`.
+    pub fn file_name(&self, name: &str) -> Option<&str> {
+        self.find_named(name).map(|(name, _)| name)
+    }
+
     fn find(&self, name: &str) -> Option<&Entry> {
+        self.find_named(name).map(|(_, entry)| entry)
+    }
+
+    fn find_named(&self, name: &str) -> Option<(&str, &Entry)> {
+        let get = |name: &str| self.entries.get_key_value(name).map(|(name, entry)| (name.as_str(), entry));
         let variant = || {
             let (rest, others) =
                 VARIANTS.iter().find_map(|(start, o)| Some((name.strip_prefix(start)?, o)))?;
-            others.iter().find_map(|start| self.entries.get(&format!("{start}{rest}")))
+            others.iter().find_map(|start| get(&format!("{start}{rest}")))
         };
-        self.entries.get(name).or_else(variant)
+        get(name).or_else(variant)
     }
 
     fn entry(&self, name: &str) -> Result<&Entry> {

@@ -58,7 +58,7 @@ pub fn run(setup: Setup, inbox: &Receiver<Command>, emit: Emit) -> Result<Value>
         total_steps: plan.total,
         trainable: start.adapter.parameters(),
         parameters: model.parameters + start.adapter.parameters(),
-        targets: report::targets(model, &start.adapter),
+        targets: report::targets(&model.config, &report::of_adapter(&start.adapter), config),
     });
     let mut trainer = Trainer {
         model,
