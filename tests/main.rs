@@ -1,5 +1,6 @@
 //! The one test binary: a module per area.
 
+mod adapters;
 mod cli_tables;
 mod commands;
 mod config;
@@ -11,6 +12,8 @@ mod golden;
 mod layers;
 mod model;
 mod models;
+mod plan;
+mod quantized;
 mod runs;
 mod screens;
 mod screens_fuzz;

@@ -12,6 +12,7 @@ pub mod interrupt;
 pub mod job;
 pub mod output;
 pub mod params;
+pub mod plan;
 pub mod runs;
 pub mod score;
 pub mod show;
@@ -62,6 +63,7 @@ pub enum Cmd {
     Score(score::ScoreArgs),
     Ask(ask::AskArgs),
     Params(params::ParamsArgs),
+    Plan(plan::PlanArgs),
     Runs(runs::RunsArgs),
 }
 
@@ -81,6 +83,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Some(Cmd::Score(args)) => score::run(&args, &out),
         Some(Cmd::Ask(args)) => ask::run(&args, &out),
         Some(Cmd::Params(args)) => params::run(&args, &out),
+        Some(Cmd::Plan(args)) => plan::run(&args, &out),
         Some(Cmd::Runs(args)) => runs::run(&args, &out),
         Some(Cmd::Show(args)) => show::run(&args, &out),
     }

@@ -64,6 +64,7 @@ pub struct TrainConfig {
     /// `all`, or names of modules with commas between.
     pub lora_target: String,
     pub use_rslora: bool,
+    pub use_dora: bool,
     pub freeze_vision_tower: bool,
     pub freeze_multi_modal_projector: bool,
     pub freeze_language_model: bool,
@@ -86,6 +87,8 @@ pub struct TrainConfig {
     pub adam_beta2: f64,
     pub adam_epsilon: f64,
     pub bf16: bool,
+    /// Keep all activations; `false` keeps the layers' inputs and computes each layer again on the way back.
+    pub disable_gradient_checkpointing: bool,
     pub seed: u64,
 
     // output
@@ -172,6 +175,7 @@ impl Default for TrainConfig {
             lora_dropout: 0.0,
             lora_target: "all".into(),
             use_rslora: false,
+            use_dora: false,
             freeze_vision_tower: true,
             freeze_multi_modal_projector: true,
             freeze_language_model: false,
@@ -190,6 +194,7 @@ impl Default for TrainConfig {
             adam_beta2: 0.999,
             adam_epsilon: 1e-8,
             bf16: true,
+            disable_gradient_checkpointing: true,
             seed: 42,
             output_dir: PathBuf::from("saves/run"),
             overwrite_output_dir: false,

@@ -21,6 +21,14 @@ impl Weight {
         }
     }
 
+    /// The type of the activations it is multiplied with.
+    pub fn dtype(&self) -> DType {
+        match self {
+            Self::Full(w) => w.dtype(),
+            Self::Quantized(w) => w.dtype(),
+        }
+    }
+
     /// y = x·Wᵀ for x [T, in].
     pub fn forward(&self, x: &Tensor<2>) -> Tensor<2> {
         match self {
@@ -56,11 +64,7 @@ impl Weight {
     /// W ← `change`(W), computed in f32. A quantised matrix is kept in full afterwards: to quantise it again would
     /// round a small change away.
     pub fn change(&mut self, change: impl FnOnce(Tensor<2>) -> Tensor<2>) {
-        let dtype = match self {
-            Self::Full(w) => w.dtype(),
-            Self::Quantized(w) => w.dtype(),
-        };
-        *self = Self::Full(change(self.to_f32()).cast(dtype));
+        *self = Self::Full(change(self.to_f32()).cast(self.dtype()));
     }
 }
 
@@ -98,5 +102,17 @@ impl ExpertWeight {
             Self::Full(w) => rows::grouped_linear(dy, w, groups, true),
             Self::Quantized(w) => quant::grouped(dy, w, groups, false),
         }
+    }
+
+    /// W ← `change`(W), computed in f32; quantised matrices are kept in full afterwards.
+    pub fn change(&mut self, change: impl FnOnce(Tensor<3>) -> Tensor<3>) {
+        let (full, dtype) = match self {
+            Self::Full(w) => (w.clone().cast(DType::F32), w.dtype()),
+            Self::Quantized(experts) => {
+                let all = experts.iter().map(|w| w.dequantize().cast(DType::F32).unsqueeze::<3>());
+                (Tensor::cat(all.collect(), 0), experts[0].dtype())
+            }
+        };
+        *self = Self::Full(change(full).cast(dtype));
     }
 }
