@@ -13,6 +13,8 @@ mod layers;
 mod model;
 mod models;
 mod peer;
+mod plan;
+mod quantized;
 mod runs;
 mod screens;
 mod screens_fuzz;

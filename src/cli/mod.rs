@@ -13,6 +13,7 @@ pub mod interrupt;
 pub mod job;
 pub mod output;
 pub mod params;
+pub mod plan;
 pub mod runs;
 pub mod score;
 pub mod show;
@@ -66,6 +67,7 @@ pub enum Cmd {
     Export(export::ExportArgs),
     Targets(targets::TargetsArgs),
     Params(params::ParamsArgs),
+    Plan(plan::PlanArgs),
     Runs(runs::RunsArgs),
 }
 
@@ -87,6 +89,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Some(Cmd::Export(args)) => export::run(&args, &out),
         Some(Cmd::Targets(args)) => targets::run(&args, &out),
         Some(Cmd::Params(args)) => params::run(&args, &out),
+        Some(Cmd::Plan(args)) => plan::run(&args, &out),
         Some(Cmd::Runs(args)) => runs::run(&args, &out),
         Some(Cmd::Show(args)) => show::run(&args, &out),
     }

@@ -74,7 +74,6 @@ const IGNORED: &[(&str, &[&str])] = &[
             "use_unsloth_gc",
             "use_v1_kernels",
             "gradient_checkpointing",
-            "disable_gradient_checkpointing",
             "gradient_checkpointing_kwargs",
             "use_reentrant_gc",
             "upcast_layernorm",

@@ -290,6 +290,13 @@ pub(super) static ROWS: &[Field] = &[
         "",
         "The frozen model in bfloat16; adapters and optimizer stay in f32. The CPU computes in f32.",
     ),
+    row(
+        "disable_gradient_checkpointing",
+        Group::Optimisation,
+        Bool,
+        "",
+        "Keep all activations: fastest. false computes each layer again in the backward pass: smallest, a third slower.",
+    ),
     row("seed", Group::Optimisation, int(0, i64::MAX), "", "Seed of data order, adapter start and dropout."),
     row("output_dir", Group::Output, Folder, "", "The run folder: log, checkpoints, adapter, results."),
     row("overwrite_output_dir", Group::Output, Bool, "", "Start anew in a run folder that has a run in it."),

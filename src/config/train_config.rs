@@ -105,6 +105,8 @@ pub struct TrainConfig {
     pub adam_beta2: f64,
     pub adam_epsilon: f64,
     pub bf16: bool,
+    /// Keep all activations; `false` keeps the layers' inputs and computes each layer again on the way back.
+    pub disable_gradient_checkpointing: bool,
     pub seed: u64,
 
     // output
@@ -228,6 +230,7 @@ impl Default for TrainConfig {
             adam_beta2: 0.999,
             adam_epsilon: 1e-8,
             bf16: true,
+            disable_gradient_checkpointing: true,
             seed: 42,
             output_dir: PathBuf::from("saves/run"),
             overwrite_output_dir: false,

@@ -64,8 +64,7 @@ impl Weight {
     /// W ← `change`(W), computed in f32. A quantised matrix is kept in full afterwards: to quantise it again would
     /// round a small change away.
     pub fn change(&mut self, change: impl FnOnce(Tensor<2>) -> Tensor<2>) {
-        let dtype = self.dtype();
-        *self = Self::Full(change(self.to_f32()).cast(dtype));
+        *self = Self::Full(change(self.to_f32()).cast(self.dtype()));
     }
 }
 
@@ -105,15 +104,15 @@ impl ExpertWeight {
         }
     }
 
-    /// W ← `change`(W), computed in f32; kept in full afterwards, as [`Weight::change`] says.
+    /// W ← `change`(W), computed in f32; quantised matrices are kept in full afterwards.
     pub fn change(&mut self, change: impl FnOnce(Tensor<3>) -> Tensor<3>) {
-        let (whole, dtype) = match self {
-            Self::Full(w) => (w.clone(), w.dtype()),
+        let (full, dtype) = match self {
+            Self::Full(w) => (w.clone().cast(DType::F32), w.dtype()),
             Self::Quantized(experts) => {
-                let all = experts.iter().map(|w| w.dequantize().unsqueeze::<3>()).collect();
-                (Tensor::cat(all, 0), experts[0].dtype())
+                let all = experts.iter().map(|w| w.dequantize().cast(DType::F32).unsqueeze::<3>());
+                (Tensor::cat(all.collect(), 0), experts[0].dtype())
             }
         };
-        *self = Self::Full(change(whole.cast(DType::F32)).cast(dtype));
+        *self = Self::Full(change(full).cast(dtype));
     }
 }

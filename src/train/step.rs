@@ -2,6 +2,7 @@
 //!
 //! Nothing is computed for padding (there is none), for logits without a label, or below the first adapter.
 
+use crate::config::TrainConfig;
 use crate::eval::loss::{Targets, head_loss};
 use crate::model::lora::{Grads, Pass};
 use crate::model::ops::rows;
@@ -17,6 +18,13 @@ pub enum Keep {
     All,
     /// Only each layer's input; the layer is computed again in the backward pass: smallest.
     Inputs,
+}
+
+impl Keep {
+    /// As `disable_gradient_checkpointing` says.
+    pub fn of(config: &TrainConfig) -> Self {
+        if config.disable_gradient_checkpointing { Self::All } else { Self::Inputs }
+    }
 }
 
 #[allow(clippy::large_enum_variant)] // one per layer

@@ -1,18 +1,23 @@
 //! Stored floats to wanted floats, in parallel.
 
-use crate::error::{Error, Result};
 use burn::tensor::{DType, Element, TensorData};
 use half::{bf16, f16};
 use rayon::prelude::*;
 use safetensors::Dtype;
+use std::fs::File;
+use std::io;
+use std::ops::Range;
 
 /// Elements a thread takes at a time: big enough to hide the hand-over, small enough for the cache.
 const CHUNK: usize = 1 << 14;
 
-/// Little-endian floats as they lie in a file, of any alignment.
+/// Little-endian floats as they lie in a file.
 #[derive(Clone, Copy)]
 pub(super) struct Source<'a> {
-    bytes: &'a [u8],
+    file: &'a File,
+    /// Where they are in the file, in bytes.
+    at: u64,
+    len: usize,
     kind: Stored,
 }
 
@@ -32,20 +37,20 @@ pub(super) enum Floats {
 
 impl<'a> Source<'a> {
     /// `None` for a type that is not a float of 16 or 32 bits.
-    pub(super) fn new(bytes: &'a [u8], dtype: Dtype) -> Option<Self> {
+    pub(super) fn new(file: &'a File, bytes: Range<usize>, dtype: Dtype) -> Option<Self> {
         let kind = match dtype {
             Dtype::F32 => Stored::F32,
             Dtype::BF16 => Stored::Bf16,
             Dtype::F16 => Stored::F16,
             _ => return None,
         };
-        Some(Self { bytes, kind })
+        Some(Self { file, at: bytes.start as u64, len: bytes.len(), kind })
     }
 
     /// Part `i` of `n` equal ones.
     pub(super) fn part(self, i: usize, n: usize) -> Self {
-        let size = self.bytes.len() / n;
-        Self { bytes: &self.bytes[i * size..(i + 1) * size], ..self }
+        let len = self.len / n;
+        Self { at: self.at + (i * len) as u64, len, ..self }
     }
 
     fn width(self) -> usize {
@@ -73,17 +78,17 @@ impl Floats {
 }
 
 /// Converts to `wanted`; to a narrower type by rounding to nearest even.
-pub(super) fn convert(source: Source, wanted: DType) -> Result<Floats> {
+pub(super) fn convert(source: Source, wanted: DType) -> io::Result<Floats> {
     match wanted {
-        DType::F32 => Ok(Floats::F32(read(source))),
-        DType::BF16 => Ok(Floats::Bf16(read(source))),
-        DType::F16 => Ok(Floats::F16(read(source))),
-        other => Err(Error::internal(format!("weights are never read as {other:?}"))),
+        DType::F32 => read(source).map(Floats::F32),
+        DType::BF16 => read(source).map(Floats::Bf16),
+        DType::F16 => read(source).map(Floats::F16),
+        other => Err(io::Error::other(format!("weights are never read as {other:?}"))),
     }
 }
 
 /// Converts to f32.
-pub(super) fn floats(source: Source) -> Vec<f32> {
+pub(super) fn floats(source: Source) -> io::Result<Vec<f32>> {
     read(source)
 }
 
@@ -118,20 +123,41 @@ impl Wanted for f16 {
     }
 }
 
-fn read<T: Wanted>(source: Source) -> Vec<T> {
+/// Read, not mapped: pages of a mapped file would count as memory of this process as long as weights are loaded.
+fn read<T: Wanted>(source: Source) -> io::Result<Vec<T>> {
     let width = source.width();
-    let mut out = vec![T::ZERO; source.bytes.len() / width];
-    out.par_chunks_mut(CHUNK).zip(source.bytes.par_chunks(CHUNK * width)).for_each(
-        |(out, bytes)| match source.kind {
-            same if same == T::KIND && cfg!(target_endian = "little") => {
-                bytemuck::cast_slice_mut::<T, u8>(out).copy_from_slice(bytes);
-            }
-            Stored::F32 => fill(out, bytes, f32::from_le_bytes),
-            Stored::Bf16 => fill(out, bytes, |b| f32::from_bits(u32::from(u16::from_le_bytes(b)) << 16)),
-            Stored::F16 => fill(out, bytes, |b| f16::from_le_bytes(b).to_f32()),
-        },
-    );
-    out
+    let mut out = vec![T::ZERO; source.len / width];
+    out.par_chunks_mut(CHUNK).enumerate().try_for_each(|(i, out)| {
+        let at = source.at + (i * CHUNK * width) as u64;
+        if source.kind == T::KIND && cfg!(target_endian = "little") {
+            return read_at(source.file, bytemuck::cast_slice_mut::<T, u8>(out), at);
+        }
+        let mut bytes = vec![0u8; out.len() * width];
+        read_at(source.file, &mut bytes, at)?;
+        match source.kind {
+            Stored::F32 => fill(out, &bytes, f32::from_le_bytes),
+            Stored::Bf16 => fill(out, &bytes, |b| f32::from_bits(u32::from(u16::from_le_bytes(b)) << 16)),
+            Stored::F16 => fill(out, &bytes, |b| f16::from_le_bytes(b).to_f32()),
+        }
+        Ok(())
+    })?;
+    Ok(out)
+}
+
+#[cfg(unix)]
+fn read_at(file: &File, bytes: &mut [u8], at: u64) -> io::Result<()> {
+    std::os::unix::fs::FileExt::read_exact_at(file, bytes, at)
+}
+
+#[cfg(windows)]
+fn read_at(file: &File, mut bytes: &mut [u8], mut at: u64) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match std::os::windows::fs::FileExt::seek_read(file, bytes, at)? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            n => (bytes, at) = (&mut bytes[n..], at + n as u64),
+        }
+    }
+    Ok(())
 }
 
 fn fill<T: Wanted, const W: usize>(out: &mut [T], bytes: &[u8], value: impl Fn([u8; W]) -> f32) {
@@ -166,9 +192,15 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    /// Exact in all three types, longer than a chunk, starting at an odd address.
+    fn file(bytes: &[u8]) -> File {
+        let mut file = tempfile::tempfile().unwrap();
+        io::Write::write_all(&mut file, bytes).unwrap();
+        file
+    }
+
+    /// Exact in all three types, longer than a chunk, an even number, starting at an odd place.
     fn values() -> Vec<f32> {
-        (0..CHUNK + 77).map(|i| (i % 255) as f32 / 8.0 - 15.0).collect()
+        (0..CHUNK + 78).map(|i| (i % 255) as f32 / 8.0 - 15.0).collect()
     }
 
     fn as_f32(f: Floats) -> Vec<f32> {
@@ -189,18 +221,22 @@ mod tests {
         for dtype in [Dtype::F32, Dtype::BF16, Dtype::F16] {
             let stored = values().into_iter().flat_map(|x| bytes_of(x, dtype));
             let bytes: Vec<u8> = std::iter::once(0).chain(stored).collect();
-            let source = Source::new(&bytes[1..], dtype).unwrap();
+            let file = file(&bytes);
+            let source = Source::new(&file, 1..bytes.len(), dtype).unwrap();
             for wanted in [DType::F32, DType::BF16, DType::F16] {
-                assert_eq!(as_f32(convert(source, wanted).unwrap()), values(), "{dtype:?} to {wanted:?}");
+                assert!(as_f32(convert(source, wanted).unwrap()) == values(), "{dtype:?} to {wanted:?}");
             }
+            let half = source.part(0, 2);
+            assert!(floats(half).unwrap() == values()[..values().len() / 2]);
         }
-        assert!(Source::new(&[], Dtype::F8_E4M3).is_none());
+        assert!(Source::new(&file(&[]), 0..0, Dtype::F8_E4M3).is_none());
     }
 
     #[test]
     fn narrowing_rounds_to_nearest_even() {
         let bytes = (1.0f32 + 3.0 / 256.0).to_le_bytes();
-        let narrow = convert(Source::new(&bytes, Dtype::F32).unwrap(), DType::BF16).unwrap();
+        let file = file(&bytes);
+        let narrow = convert(Source::new(&file, 0..4, Dtype::F32).unwrap(), DType::BF16).unwrap();
         assert_eq!(as_f32(narrow), [1.0 + 2.0 / 128.0]);
     }
 

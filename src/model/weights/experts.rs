@@ -1,7 +1,7 @@
 //! Expert weights of a layer, from either layout that checkpoints have.
 
 use super::{Entry, Weights, convert};
-use crate::error::{Error, Result};
+use crate::error::{At, Error, Result};
 use crate::model::config::TextConfig;
 use burn::tensor::{DType, Device, Tensor};
 
@@ -39,7 +39,7 @@ impl Weights {
     ) -> Result<Tensor<3>> {
         let (entry, turn) = self.layout(name, *wanted)?;
         let [_, out, inner] = *wanted;
-        let floats = convert::convert(self.source(name, entry)?, dtype)?;
+        let floats = convert::convert(self.source(name, entry)?, dtype).at("read", self.path(entry))?;
         let floats = if turn { floats.transpose_last([inner, out]) } else { floats };
         Ok(Tensor::from_data(floats.into_data(wanted), (device, dtype)))
     }

@@ -8,11 +8,12 @@ mod quantized;
 pub use experts::ExpertLayout;
 pub use quantized::Target;
 
-use crate::error::{Error, Result};
+use crate::error::{At, Error, Result};
 use burn::tensor::{DType, Device, Tensor};
 use memmap2::Mmap;
 use safetensors::Dtype;
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -31,9 +32,10 @@ pub struct Weights {
     expert_layout: Option<ExpertLayout>,
 }
 
-/// One mapped file.
+/// One file, open for reading and mapped.
 struct Shard {
     path: PathBuf,
+    file: File,
     map: Mmap,
 }
 
@@ -98,7 +100,8 @@ impl Weights {
         if entry.shape != shape {
             return Err(self.wrong_shape(name, entry, &format!("{shape:?}")));
         }
-        let data = convert::convert(self.source(name, entry)?, dtype)?.into_data(&shape);
+        let read = convert::convert(self.source(name, entry)?, dtype).at("read", self.path(entry))?;
+        let data = read.into_data(&shape);
         Ok(Tensor::from_data(data, (device, dtype)))
     }
 
@@ -135,11 +138,15 @@ impl Weights {
         })
     }
 
+    /// The file that a tensor is in.
+    fn path(&self, entry: &Entry) -> &Path {
+        &self.shards[entry.shard].path
+    }
+
     /// The bytes of a tensor and their float type.
     fn source(&self, name: &str, entry: &Entry) -> Result<convert::Source<'_>> {
         let shard = &self.shards[entry.shard];
-        let bytes = &shard.map[entry.bytes.clone()];
-        convert::Source::new(bytes, entry.dtype).ok_or_else(|| {
+        convert::Source::new(&shard.file, entry.bytes.clone(), entry.dtype).ok_or_else(|| {
             let at = shard.path.display();
             Error::input(format!("tensor {name} in {at} is of type {:?}, which cannot be used", entry.dtype))
                 .hint("take the BF16 release of the model; quantised weights cannot be trained here")

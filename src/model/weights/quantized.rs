@@ -2,7 +2,7 @@
 
 use super::{Entry, Weights, convert};
 use crate::config::quantization::Quantization;
-use crate::error::{Error, Result};
+use crate::error::{At, Error, Result};
 use crate::model::config::TextConfig;
 use crate::model::quant::Quantized;
 use burn::tensor::{DType, Device};
@@ -25,7 +25,7 @@ impl Weights {
         if entry.shape != shape {
             return Err(self.wrong_shape(name, entry, &format!("{shape:?}")));
         }
-        let values = convert::floats(self.source(name, entry)?);
+        let values = convert::floats(self.source(name, entry)?).at("read", self.path(entry))?;
         self.quantize(name, entry, &values, (shape, to))
     }
 
@@ -46,7 +46,7 @@ impl Weights {
         let all = self.source(name, entry)?;
         (0..experts)
             .map(|e| {
-                let values = convert::floats(all.part(e, experts));
+                let values = convert::floats(all.part(e, experts)).at("read", self.path(entry))?;
                 let values = if turn { convert::transposed(&values, inner, out) } else { values };
                 self.quantize(name, entry, &values, ([out, inner], to))
             })
@@ -61,7 +61,7 @@ impl Weights {
         (shape, to): ([usize; 2], Target),
     ) -> Result<Quantized> {
         Quantized::quantize(values, shape, to.how, (to.device, to.dtype)).ok_or_else(|| {
-            let at = self.shards[entry.shard].path.display();
+            let at = self.path(entry).display();
             Error::input(format!("tensor {name} in {at} has values that are NaN or infinite"))
                 .hint("the file is damaged: download it again")
         })

@@ -83,7 +83,8 @@ pub fn run(setup: Setup, inbox: &Receiver<Command>, emit: Emit) -> Result<Value>
 
 /// What a training job hands back.
 fn summary(config: &TrainConfig, steps: usize, results: Map<String, Value>) -> Value {
-    json!({ "output_dir": config.output_dir, "steps": steps, "results": results })
+    let peak = super::memory::peak();
+    json!({ "output_dir": config.output_dir, "steps": steps, "results": results, "peak_memory": peak })
 }
 
 fn log(emit: Emit, level: Level, line: String) {

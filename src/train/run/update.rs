@@ -13,6 +13,7 @@ impl Trainer<'_> {
     /// One optimizer update. `Some(save)` when a stop was asked for instead.
     pub(super) fn update(&mut self, micro_batches: &[Vec<usize>]) -> Result<Option<bool>> {
         let mut grads = Grads::new(self.adapter.pairs.len());
+        let keep = Keep::of(self.config);
         let share = 1.0 / micro_batches.len() as f32;
         let mut loss = 0.0;
         let micro_steps = self.position.micro_steps;
@@ -26,7 +27,7 @@ impl Trainer<'_> {
             let pass = Pass { adapter: Some(&self.adapter), dropout_key: Some(key) };
             let mean = self.clock.time(Part::Backward, || {
                 let batch = (&pack, &targets);
-                let mean = step::forward_backward(model, &pass, batch, (share, Keep::All), &mut grads);
+                let mean = step::forward_backward(model, &pass, batch, (share, keep), &mut grads);
                 f64::from(mean.into_data().try_to_vec::<f32>().expect("the loss is f32")[0])
             });
             if !mean.is_finite() {
