@@ -47,7 +47,8 @@ pub fn forward_backward(
     // 2. Loss, and its gradient to the last hidden states
     let last = rows::gather(&x, targets.rows());
     let n = targets.len().max(1) as f32;
-    let (sum, d_last) = head_loss(model, &last, targets, share / n);
+    let (sum, d_last) = head_loss(model, &last, targets, Some(share / n));
+    let d_last = d_last.expect("asked for with a weight");
     let mut dx = rows::write(x.zeros_like(), targets.rows(), &d_last);
     // 3. Backward, last layer first; picture features are constants, so deepstack adds nothing
     for (i, (block, kept)) in text.blocks.iter().zip(kept).enumerate().rev() {

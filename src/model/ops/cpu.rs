@@ -139,30 +139,6 @@ pub fn rope(x: &[f32], cos: &[f32], sin: &[f32], heads: usize, d: usize, sign: f
     y
 }
 
-/// Turns logits [N, V] into the gradient of `weight · Σ cross-entropy` in place and returns the summed loss.
-pub fn cross_entropy(logits: &mut [f32], targets: &[u32], weight: f32) -> f64 {
-    let v = logits.len() / targets.len().max(1);
-    let losses: Vec<f64> = logits
-        .par_chunks_exact_mut(v.max(1))
-        .zip(targets.par_iter())
-        .map(|(row, &t)| with_simd(|| cross_entropy_row(row, t as usize, weight)))
-        .collect();
-    losses.iter().sum()
-}
-
-#[inline(always)]
-fn cross_entropy_row(row: &mut [f32], target: usize, weight: f32) -> f64 {
-    let shift = max(row);
-    let wanted = row[target];
-    let sum = exp_sum(row, shift);
-    let scale = weight / sum;
-    for x in row.iter_mut() {
-        *x *= scale;
-    }
-    row[target] -= weight;
-    f64::from(sum.ln() + shift - wanted)
-}
-
 /// Softmax per row of `n` elements, in place.
 pub fn softmax_rows(x: &mut [f32], n: usize) {
     rows_mut(x, n, |_, part| {

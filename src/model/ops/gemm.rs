@@ -26,6 +26,16 @@ impl<'a> Mat<'a> {
         Self { data, rows: cols, cols: rows, row_stride: col_stride, col_stride: row_stride }
     }
 
+    /// The rows `rows` only.
+    pub fn part(self, rows: std::ops::Range<usize>) -> Self {
+        Self { data: &self.data[rows.start * self.row_stride..], rows: rows.len(), ..self }
+    }
+
+    /// Row `r` of a matrix whose rows are contiguous.
+    pub fn row(self, r: usize) -> &'a [f32] {
+        &self.data[r * self.row_stride..][..self.cols]
+    }
+
     fn fits(&self) -> bool {
         self.rows == 0
             || self.cols == 0

@@ -7,10 +7,13 @@
 pub mod composed;
 pub mod cpu;
 pub mod cpu_attention;
+pub mod cpu_attention_backward;
+pub mod cpu_head;
 pub mod dropout;
 pub mod gemm;
 pub mod lanes;
 mod memory;
+pub mod panels;
 pub mod rows;
 
 use burn::tensor::Tensor;
@@ -207,8 +210,8 @@ pub fn attention_backward(
     match (cpu(d_o), cpu(q), cpu(k), cpu(v), cpu(&saved.o), lse) {
         (Some(cd), Some(cq), Some(ck), Some(cv), Some(co), Some(lse)) => {
             let x = cpu_attention::Inputs { q: cq.slice(), k: ck.slice(), v: cv.slice() };
-            let s = cpu_attention::Saved { o: co.slice(), lse: lse.slice(), d_o: cd.slice() };
-            let [dq, dk, dv] = cpu_attention::backward(x, s, sizes(q, k, causal), segments);
+            let s = cpu_attention_backward::Saved { o: co.slice(), lse: lse.slice(), d_o: cd.slice() };
+            let [dq, dk, dv] = cpu_attention_backward::backward(x, s, sizes(q, k, causal), segments);
             let device = q.device();
             [tensor(dq, q.dims(), &device), tensor(dk, k.dims(), &device), tensor(dv, v.dims(), &device)]
         }
@@ -221,16 +224,22 @@ fn sizes(q: &Tensor<3>, k: &Tensor<3>, causal: bool) -> cpu_attention::Sizes {
     cpu_attention::Sizes { heads, kv_heads, d, causal }
 }
 
-/// Summed cross-entropy of logits [N, V] against N targets, as a tensor of one number, and the gradient of
-/// `weight` times that sum to the logits.
-pub fn cross_entropy(logits: Tensor<2>, targets: &[u32], weight: f32) -> (Tensor<1>, Tensor<2>) {
-    if !memory::is_cpu(&logits) {
-        return composed::cross_entropy(logits, targets, weight);
+/// Summed cross-entropy of logits x·wᵀ against N targets, as a tensor of one number, for x [N, hidden] and w
+/// [V, hidden]; with a `weight` also the gradient of `weight` times that sum to x.
+pub fn head_cross_entropy(
+    x: &Tensor<2>,
+    w: &Tensor<2>,
+    targets: &[u32],
+    weight: Option<f32>,
+) -> (Tensor<1>, Option<Tensor<2>>) {
+    match (cpu(x), cpu(w)) {
+        (Some(cx), Some(cw)) => {
+            let (loss, dx) = cpu_head::cross_entropy(cx.slice(), cw.mat(), targets, weight);
+            let device = x.device();
+            (tensor(vec![loss as f32], [1], &device), weight.map(|_| tensor(dx, x.dims(), &device)))
+        }
+        _ => composed::head_cross_entropy(x, w, targets, weight),
     }
-    let device = logits.device();
-    let mut loss = 0.0;
-    let d_logits = with_owned(logits, |x| loss = cpu::cross_entropy(x, targets, weight));
-    (tensor(vec![loss as f32], [1], &device), d_logits)
 }
 
 /// Softmax over the last dimension, in f32.
