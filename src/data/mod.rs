@@ -8,9 +8,11 @@ pub mod dataset;
 pub mod encode;
 mod groups;
 mod layout;
+pub mod overlay;
 pub mod patches;
 pub mod picture;
 pub mod picture_header;
+pub mod query;
 pub mod reader;
 pub mod registry;
 mod resize;
@@ -19,5 +21,6 @@ pub mod source;
 pub mod special;
 pub mod stream;
 pub mod template;
+pub mod window;
 
 pub use sample::{ImageRef, Message, Role, Sample};

@@ -18,6 +18,13 @@ impl Weight {
         }
     }
 
+    /// The type of the activations it is multiplied with.
+    pub fn dtype(&self) -> DType {
+        match self {
+            Self::Full(w) => w.dtype(),
+        }
+    }
+
     /// y = x·Wᵀ for x [T, in].
     pub fn forward(&self, x: &Tensor<2>) -> Tensor<2> {
         match self {
@@ -80,6 +87,13 @@ impl ExpertWeight {
     pub fn backward(&self, dy: &Tensor<2>, groups: &[Range<usize>]) -> Tensor<2> {
         match self {
             Self::Full(w) => rows::grouped_linear(dy, w, groups, true),
+        }
+    }
+
+    /// W ← `change`(W), computed in f32 and kept as it was kept before.
+    pub fn change(&mut self, change: impl FnOnce(Tensor<3>) -> Tensor<3>) {
+        match self {
+            Self::Full(w) => *w = change(w.clone().cast(DType::F32)).cast(w.dtype()),
         }
     }
 }

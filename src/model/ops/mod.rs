@@ -15,6 +15,7 @@ pub mod lanes;
 mod memory;
 pub mod panels;
 pub mod rows;
+pub mod vision;
 
 use burn::tensor::Tensor;
 use gemm::Cores;

@@ -173,7 +173,7 @@ impl Trainer<'_> {
             self.evaluate(epochs)?;
         }
         let dir = self.config.output_dir.clone();
-        checkpoint::save_adapter(&dir, &self.adapter, self.config)?;
+        checkpoint::save_adapter(&dir, &self.adapter, self.model, self.config)?;
         let totals = TrainTotals {
             epoch: epochs,
             total_flos: self.flops(),

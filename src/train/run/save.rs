@@ -22,7 +22,7 @@ impl Trainer<'_> {
 
     pub(super) fn save(&mut self) -> Result<PathBuf> {
         let state = |dir: &std::path::Path| self.output.fill(dir);
-        let what = (&self.adapter, self.config);
+        let what = (&self.adapter, &*self.model, self.config);
         let path = checkpoint::save(&self.config.output_dir, what, &self.optimizer, &self.position, &state)?;
         checkpoint::rotate(&self.config.output_dir, self.config.save_total_limit)?;
         (self.emit)(Event::Saved { step: self.position.step, path: path.clone() });
