@@ -93,7 +93,8 @@ fn steps(config: &TrainConfig) -> Vec<StepRow> {
             rows.lock().unwrap().push(row);
         }
     };
-    run(Setup { model: &mut model, encoder: &encoder, config, device: "cpu".into() }, &channel().1, &emit).unwrap();
+    run(Setup { model: &mut model, encoder: &encoder, config, device: "cpu".into() }, &channel().1, &emit)
+        .unwrap();
     rows.into_inner().unwrap()
 }
 
@@ -126,14 +127,17 @@ fn losses_and_norms_equal_llama_factory() {
         fill(&mut adapter);
         model.attach(&adapter).unwrap();
         checkpoint::save_adapter(&start.output_dir, &adapter, &model, &start).unwrap();
-        let config =
-            TrainConfig { adapter_name_or_path: Some(start.output_dir), ..settings(&golden, &dir.path().join("run")) };
+        let config = TrainConfig {
+            adapter_name_or_path: Some(start.output_dir),
+            ..settings(&golden, &dir.path().join("run"))
+        };
         let rows = steps(&config);
         let want = golden["steps"].as_array().unwrap();
         assert_eq!(rows.len(), want.len());
         for (row, want) in rows.iter().zip(want) {
             let off = |got: f64, key: &str| (got / want[key].as_f64().unwrap() - 1.0).abs();
-            let at = format!("{name} step {}: loss {} norm {} against {want}", row.step, row.loss, row.grad_norm);
+            let at =
+                format!("{name} step {}: loss {} norm {} against {want}", row.step, row.loss, row.grad_norm);
             assert!(off(row.loss, "loss") < 1e-4 && off(row.grad_norm, "grad_norm") < 1e-3, "{at}");
         }
     }

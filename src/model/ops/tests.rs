@@ -64,13 +64,20 @@ fn norms_and_activations() {
     close(&dg, &cg, "swiglu gate");
     close(&du, &cu, "swiglu up");
     differences(&x, &dg, "swiglu gate", |x| weigh(swiglu(&x, &u), &g));
+    let both = Tensor::cat(vec![x.clone(), u.clone()], 1);
+    close(&swiglu_halves(&both), &composed::swiglu(&x, &u), "swiglu of halves");
+    close(&swiglu_halves_backward(&g, &both), &Tensor::cat(vec![cg, cu], 1), "swiglu of halves, backward");
+    close(&gelu(x.clone()), &burn::tensor::activation::gelu(x.clone()), "gelu");
+    close(&add(&x, u.clone()), &(x.clone() + u), "add");
+    close(&add_bias(x.clone(), &b), &(x.clone() + b.unsqueeze::<2>()), "add_bias");
+    close(&columns(&x, 3, 20), &x.narrow(1, 3, 20), "columns");
 }
 
 #[test]
 fn products() {
     let (x, w) = (random([9, 33], 1), random([21, 33], 2));
     let want = x.clone().matmul(w.clone().transpose());
-    close(&linear(x.clone(), &w, None), &want, "linear");
+    close(&matmul(&x, &w.clone().transpose()), &want, "matmul");
     let acc = random([9, 21], 3);
     let got = add_matmul(acc.clone(), &x, &w.clone().transpose(), 0.5);
     close(&got, &(acc + want.mul_scalar(0.5)), "add_matmul");
@@ -148,6 +155,22 @@ fn a_logit_that_is_not_a_number_reaches_the_loss() {
     let (x, w) = (random::<2>([3, 8], 1), random::<2>([30, 8], 2));
     let x = rows::write(x, &[1], &Tensor::full([1, 8], f32::NAN, &Device::flex()));
     assert!(values(&head_cross_entropy(&x, &w, &[1, 2, 3], None).0)[0].is_nan());
+}
+
+/// Both operands in turn with few rows, adding and overwriting; 100 columns leave a tail in every vector.
+#[test]
+fn thin_products() {
+    for n in 1..=9 {
+        let (x, w) = (random([n, 100], 1), random([70, 100], 2));
+        let want = x.clone().matmul(w.clone().transpose());
+        close(&matmul(&x, &w.clone().transpose()), &want, "few rows");
+        close(&matmul(&w, &x.clone().transpose()), &want.clone().transpose(), "few columns");
+        let across = x.clone().transpose().add_scalar(0.0);
+        close(&matmul(&w, &across), &want.clone().transpose(), "few columns, strided");
+        let acc = random([n, 70], 3);
+        let got = add_matmul(acc.clone(), &x, &w.clone().transpose(), 0.5);
+        close(&got, &(acc + want.mul_scalar(0.5)), "added");
+    }
 }
 
 /// Depths of several panels, edges on every side, strided operands.
