@@ -3,7 +3,7 @@
 use super::config::{ModelConfig, TextConfig};
 use super::lora::{Adapter, Linear, Pass};
 use super::moe::Moe;
-use super::ops::Segment;
+use super::ops::{self, Segment};
 use super::rope::{self, Positions};
 use super::text::{Block, Mlp, Rope, Text, Visual};
 use super::vision::{self, Vision, VisionOutput};
@@ -55,6 +55,11 @@ impl Qwen3Vl {
         progress(total, total);
         let parameters = weights.parameters();
         Ok(Self { config, vision, text, device: device.clone(), dtype, parameters })
+    }
+
+    /// Whether the fused kernels for the CPU compute this model.
+    pub fn on_cpu(&self) -> bool {
+        ops::is_cpu(&self.text.norm)
     }
 
     /// Merged and deepstack features of one picture, as the tower with `adapter` sees it.

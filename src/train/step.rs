@@ -57,7 +57,8 @@ pub fn forward_backward(
     // 2. Loss, and its gradient to the last hidden states
     let last = rows::gather(&x, targets.rows());
     let n = targets.len().max(1) as f32;
-    let (sum, d_last) = head_loss(model, &last, targets, share / n);
+    let (sum, d_last) = head_loss(model, &last, targets, Some(share / n));
+    let d_last = d_last.expect("asked for with a weight");
     let mut dx = Some(rows::write(x.zeros_like(), targets.rows(), &d_last));
     // 3. Backward, last layer first, down to the first adapter; features of a frozen tower are constants
     let first = text.blocks.iter().position(Block::adapted).unwrap_or(usize::MAX);
