@@ -2,7 +2,7 @@
 
 use super::groups::{Group, Place, count_rows};
 use super::layout::{self, Fault};
-use super::registry::Registry;
+use super::registry::{Entry, Registry};
 use super::sample::Sample;
 use crate::error::{At, Error, Result};
 use crate::job::{Finding, Level};
@@ -27,11 +27,7 @@ pub struct Dataset {
 /// An unknown or remote data set, a missing file, malformed JSON (with line and column).
 pub fn load(dir: &Path, name: &str, media_dir: Option<&Path>) -> Result<Dataset> {
     let entry = Registry::open(dir)?.entry(name)?;
-    let path = entry.path(dir, name)?;
-    let mut values = Vec::new();
-    for file in data_files(&path, name)? {
-        values.extend(read(&file)?);
-    }
+    let values = values(dir, name, &entry)?;
     let media = media_dir.unwrap_or(dir);
     let mut faults: BTreeMap<Fault, Group> = BTreeMap::new();
     let mut samples = Vec::new();
@@ -56,6 +52,15 @@ pub fn load(dir: &Path, name: &str, media_dir: Option<&Path>) -> Result<Dataset>
         findings.push(limited(wanted));
     }
     Ok(Dataset { name: name.into(), samples, findings, rows })
+}
+
+/// The rows of all files.
+pub(super) fn values(dir: &Path, name: &str, entry: &Entry) -> Result<Vec<Value>> {
+    let mut values = Vec::new();
+    for file in data_files(&entry.path(dir, name)?, name)? {
+        values.extend(read(&file)?);
+    }
+    Ok(values)
 }
 
 fn findings(faults: &BTreeMap<Fault, Group>, rows: usize) -> Vec<Finding> {

@@ -57,7 +57,8 @@ impl Fault {
     }
 }
 
-type Refused = (Fault, String);
+/// The fault and its detail.
+pub(super) type Refused = (Fault, String);
 
 /// Builds the sample of a row.
 pub(super) fn sample(row: usize, value: &Value, entry: &Entry, media: &Path) -> Result<Sample, Refused> {
