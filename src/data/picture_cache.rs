@@ -1,8 +1,7 @@
 //! What is known of the pictures of a data folder, kept beside the data so that nothing is read or decoded twice.
 
-use super::picture_look::{self, Depth, Flaw, Look};
+use super::picture_look::{self, ContentHash, Depth, Flaw, Look};
 use super::sample::ImageRef;
-use super::split::PictureHash;
 use crate::error::{Error, Result};
 use image::ImageFormat;
 use std::collections::HashMap;
@@ -155,7 +154,7 @@ fn parse(record: &[u8]) -> Option<([u8; 16], Known)> {
         height: u32::from_le_bytes(*height),
         format: *FORMATS.get(usize::from(*format))?,
         bytes,
-        hash: PictureHash::from(*hash),
+        hash: ContentHash::from(*hash),
         depth: if *depth == 1 { Depth::Pixels } else { Depth::Header },
     };
     Some((*key, Known { stamp: Stamp { bytes, changed: u64::from_le_bytes(*changed) }, look }))

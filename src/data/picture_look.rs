@@ -3,9 +3,11 @@
 use super::picture::{self, Header, Picture};
 use super::picture_header::{jpeg_facts, png_facts};
 use super::sample::ImageRef;
-use super::split::PictureHash;
 use crate::error::{Error, Result};
 use image::ImageFormat;
+
+/// Half the BLAKE3 hash of a file.
+pub type ContentHash = [u8; 16];
 
 /// How closely to look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,7 +26,7 @@ pub struct Look {
     pub format: ImageFormat,
     /// Length of the file.
     pub bytes: u64,
-    pub hash: PictureHash,
+    pub hash: ContentHash,
     pub depth: Depth,
 }
 
@@ -56,7 +58,7 @@ pub fn look(image: &ImageRef, depth: Depth) -> Result<Look, (Flaw, Error)> {
 }
 
 /// The hash by which equal pictures are found.
-fn hash(bytes: &[u8]) -> PictureHash {
+fn hash(bytes: &[u8]) -> ContentHash {
     let whole = blake3::hash(bytes);
     *whole.as_bytes().first_chunk().expect("32 bytes hold 16")
 }

@@ -2,8 +2,9 @@
 
 use crate::data::reader::Reader;
 use crate::data::registry::Registry;
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use crate::job::{CheckJob, Emit, Event, Level};
+use std::sync::atomic::AtomicBool;
 
 /// What `train` in a name may be in the name of its validation set.
 const SIBLINGS: [&str; 6] = ["val", "valid", "validation", "eval", "test", "heldout"];
@@ -12,9 +13,8 @@ const SIBLINGS: [&str; 6] = ["val", "valid", "validation", "eval", "test", "held
 ///
 /// # Errors
 /// A set that was named for this check cannot be opened; others are told and left out.
-pub(super) fn open(job: &CheckJob, emit: Emit) -> Result<Vec<Reader>> {
-    let media = job.config.media_dir.as_deref();
-    let open = |name: &String| Reader::open(&job.dataset_dir, name, media);
+pub(super) fn open(job: &CheckJob, stop: &AtomicBool, emit: Emit) -> Result<Vec<Reader>> {
+    let open = |name: &String| super::open(job, name, stop, emit);
     if !job.against.is_empty() {
         return job.against.iter().map(open).collect();
     }
@@ -27,6 +27,7 @@ pub(super) fn open(job: &CheckJob, emit: Emit) -> Result<Vec<Reader>> {
     for name in &names {
         match open(name) {
             Ok(reader) => others.push(reader),
+            Err(error) if error.kind == Kind::Stopped => return Err(error),
             Err(error) => {
                 let line = format!("not compared with {name}: {}", error.message);
                 emit(Event::Log { level: Level::Warning, line });

@@ -119,11 +119,11 @@ impl<'a> Copy<'a> {
             return Ok(None);
         }
         let reader = self.source.reader;
-        let (mut value, mut sample) = reader.row(row)?;
+        let (mut from, mut sample) = reader.row(row)?;
         let strip = self.strip.get(&key).copied();
         if strip.is_some() {
-            texts(&mut value, &reader.entry, &mut |text| *text = stripped(text));
-            sample = reader.sample_of(row, &value);
+            texts(&mut from.value, &reader.entry, &mut |text| *text = stripped(text));
+            sample = reader.sample_of(row, &from);
         }
         let Ok(sample) = sample else { return Ok(None) };
         // Compared again: stripped texts may have become equal, or nothing may be left of them.
@@ -142,7 +142,7 @@ impl<'a> Copy<'a> {
             self.changed.entry(rule.code()).or_default().push(row);
         }
         self.kept += 1;
-        Ok(Some(value))
+        Ok(Some(from.value))
     }
 
     fn is_copy(&mut self, sample: &Sample) -> bool {

@@ -24,7 +24,7 @@ use super::picture_cache::PictureCache;
 use super::picture_look::Depth;
 use super::reader::Reader;
 use crate::error::{Error, Kind, Result};
-use crate::job::{CheckJob, Emit, Event, Finding, Level};
+use crate::job::{CheckJob, Emit, Event, Finding, Level, Phase};
 use ledger::Ledger;
 use profile::Profile;
 use repeats::{Others, Repeats};
@@ -54,12 +54,12 @@ pub fn run(job: &CheckJob, stop: &AtomicBool, emit: Emit) -> Result<Value> {
 /// The data set cannot be opened at all, the model folder has no tokenizer, the cleaned copy cannot be written.
 pub fn report(job: &CheckJob, stop: &AtomicBool, emit: Emit) -> Result<Value> {
     let config = &job.config;
-    let reader = Reader::open(&job.dataset_dir, &job.dataset, config.media_dir.as_deref())?;
+    let reader = open(job, &job.dataset, stop, emit)?;
     if let Some(name) = &job.fix {
         fix::may_write(job, name)?;
     }
     let encoders = job.model.as_deref().map(|model| Encoders::load(model, config)).transpose()?;
-    let others = against::open(job, emit)?;
+    let others = against::open(job, stop, emit)?;
     let cache = PictureCache::open(Some(&job.dataset_dir));
     let depth = if job.deep { Depth::Pixels } else { Depth::Header };
     let meter = Meter::new(reader.len() + others.iter().map(Reader::len).sum::<usize>(), emit);
@@ -87,6 +87,14 @@ pub fn report(job: &CheckJob, stop: &AtomicBool, emit: Emit) -> Result<Value> {
         report["fix"] = fix::write(job, name, &source)?;
     }
     Ok(report)
+}
+
+/// Opens a set; the rows of a big file are looked for when it is opened first.
+fn open(job: &CheckJob, name: &str, stop: &AtomicBool, emit: Emit) -> Result<Reader> {
+    let told = |done: u64, total: u64| {
+        emit(Event::Progress { phase: Phase::Loading, done: done as usize, total: total as usize });
+    };
+    Reader::open_with(&job.dataset_dir, name, job.config.media_dir.as_deref(), &told, stop)
 }
 
 /// The error of a report whose verdict is `errors` or `stopped`.

@@ -93,14 +93,14 @@ pub(super) struct Encoders {
 impl Looker<'_> {
     pub fn look(&self, row: usize) -> Seen {
         let mut seen = Seen { row, id: None, notes: Vec::new(), facts: None };
-        let (value, sample) = match self.reader.row(row) {
+        let (from, sample) = match self.reader.row(row) {
             Ok(read) => read,
             Err(error) => {
                 seen.note(Rule::Unreadable, Some(error.message));
                 return seen;
             }
         };
-        let own_id = own_id(&value);
+        let own_id = own_id(&from.value);
         match sample {
             Err((fault, detail)) => {
                 seen.id = own_id;

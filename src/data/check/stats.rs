@@ -7,7 +7,6 @@ use super::scan::{Meter, scan};
 use super::words::Words;
 use crate::data::picture_cache::PictureCache;
 use crate::data::picture_look::Depth;
-use crate::data::reader::Reader;
 use crate::error::Result;
 use crate::job::{CheckJob, Emit, Event, Level};
 use serde_json::{Value, json};
@@ -20,7 +19,7 @@ use std::sync::atomic::AtomicBool;
 /// # Errors
 /// The data set cannot be opened, the model folder has no tokenizer.
 pub fn stats(job: &CheckJob, stop: &AtomicBool, emit: Emit) -> Result<Value> {
-    let reader = Reader::open(&job.dataset_dir, &job.dataset, job.config.media_dir.as_deref())?;
+    let reader = super::open(job, &job.dataset, stop, emit)?;
     let encoders = job.model.as_deref().map(|model| Encoders::load(model, &job.config)).transpose()?;
     let cache = PictureCache::open(Some(&job.dataset_dir));
     let looker = Looker {
