@@ -73,10 +73,10 @@ pub struct CheckJob {
     /// With a model folder the check also counts tokens against `cutoff_len`.
     pub model: Option<PathBuf>,
     pub config: Box<TrainConfig>,
-    /// The validation set that must share nothing with this one. `None`: the configuration's `eval_dataset`, else a
+    /// Validation sets that must share nothing with this one. Empty: the configuration's `eval_dataset`, else a
     /// registered sibling (`x_val_data` of `x_train_data`).
     #[serde(default)]
-    pub against: Option<String>,
+    pub against: Vec<String>,
     /// Decode every picture fully instead of reading its header and its end.
     #[serde(default)]
     pub deep: bool,
@@ -93,7 +93,7 @@ impl CheckJob {
             dataset_dir: dataset_dir.into(),
             model: None,
             config: Box::default(),
-            against: None,
+            against: Vec::new(),
             deep: false,
             fix: None,
         }
