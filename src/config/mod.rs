@@ -7,8 +7,10 @@ pub mod llama_factory;
 pub mod presets;
 pub mod reference;
 pub mod rows;
+pub mod schedule_args;
 pub mod steps;
 pub mod train_config;
 pub mod validate;
 
-pub use train_config::{LrScheduler, TrainConfig};
+pub use schedule_args::ScheduleArgs;
+pub use train_config::{Every, LrScheduler, Strategy, TrainConfig};

@@ -8,6 +8,7 @@ pub mod memory;
 mod numpy;
 pub mod optimizer;
 pub mod output;
+pub mod plateau;
 pub mod report;
 pub mod run;
 pub mod sampler;
