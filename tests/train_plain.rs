@@ -5,7 +5,7 @@ use crate::golden;
 use lorascope::config::{LrScheduler, TrainConfig, fields};
 use lorascope::model::peft;
 use lorascope::train::plateau::Plateau;
-use lorascope::train::{sampler, schedule};
+use lorascope::train::{packing, sampler, schedule};
 use serde_json::Value;
 
 fn json(name: &str) -> Value {
@@ -73,6 +73,19 @@ fn orders_equal_torch() {
         assert_eq!(sampler::order(n, seed - 1, 1, true), got, "the epoch is added to the seed");
     }
     assert_eq!(sampler::order(4, 42, 3, false), [0, 1, 2, 3]);
+}
+
+#[test]
+fn packs_equal_llama_factory() {
+    for row in json("packs.json").as_array().unwrap() {
+        let of = |key: &str| row[key].as_u64().unwrap() as usize;
+        let list = |value: &Value| -> Vec<usize> {
+            value.as_array().unwrap().iter().map(|n| n.as_u64().unwrap() as usize).collect()
+        };
+        let lengths = list(&row["lengths"]);
+        let want: Vec<Vec<usize>> = row["packs"].as_array().unwrap().iter().map(list).collect();
+        assert_eq!(packing::packs(&lengths, of("capacity"), of("batch")), want);
+    }
 }
 
 #[test]

@@ -77,7 +77,7 @@ impl Encoder {
             tokenizer: Arc::new(tokenizer),
             template,
             thinking: config.enable_thinking,
-            cutoff_len: config.cutoff_len,
+            cutoff_len: config.longest(),
             train_on_prompt: config.train_on_prompt,
             mask_history: config.mask_history,
             limits: PixelLimits { max_pixels: config.image_max_pixels, min_pixels: config.image_min_pixels },

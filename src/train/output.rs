@@ -1,6 +1,9 @@
 //! The run folder while training: log lines, state, results, and the files that make the adapter usable elsewhere.
 
-use super::checkpoint::{self, Position};
+use super::changes::CHANGES;
+use super::checkpoint;
+use super::position::Position;
+use super::run::BAD_BATCH;
 use crate::config::TrainConfig;
 use crate::config::steps::Steps;
 use crate::error::{At, Error, Result};
@@ -8,7 +11,7 @@ use crate::files;
 use crate::job::StepRow;
 use crate::runs::results::{self, TrainTotals};
 use crate::runs::{EVENTS, TRAINING_ARGS, TrainerLog, TrainerState};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 
 /// Files of the model folder that a PEFT adapter folder needs beside it to be loaded.
@@ -54,7 +57,7 @@ impl Output {
         let log = TrainerLog::open(&dir, position.step)?;
         let mut state = TrainerState::new(config, plan);
         if position.step > 0 {
-            let at = dir.join(format!("checkpoint-{}", position.step));
+            let at = checkpoint::folder(&dir, position.step);
             if let Ok(before) = TrainerState::read(&at) {
                 state.log_history = before.log_history;
             }
@@ -68,19 +71,40 @@ impl Output {
 
     /// A training log line.
     pub fn step(&mut self, row: &StepRow) -> Result<()> {
-        self.log.step(row)?;
         self.state.step(row);
         self.last = row.clone();
-        Ok(())
+        self.log.step(row)
     }
 
     /// An evaluation while training; `at` says where the run stands.
-    pub fn evaluated(&mut self, at: &StepRow, eval_loss: f64) -> Result<()> {
-        self.log.evaluated(at, eval_loss)?;
-        let mut metrics = Map::new();
-        metrics.insert("eval_loss".into(), json!(eval_loss));
-        self.state.evaluated(&metrics);
-        results::write(&self.dir, "eval", &metrics)
+    pub fn evaluated(&mut self, at: &StepRow, metrics: &Map<String, Value>) -> Result<()> {
+        self.state.evaluated(at, metrics);
+        self.log.evaluated(at, metrics)?;
+        results::write(&self.dir, "eval", metrics)
+    }
+
+    /// A setting that changed.
+    pub fn changed(&mut self, at: &StepRow, key: &str, value: &str) -> Result<()> {
+        self.log.changed(at, key, value)
+    }
+
+    /// Takes over which step was the best, with its checkpoint where that is there or about to be.
+    pub fn best(&mut self, position: &Position) {
+        let Some(best) = position.best else { return };
+        self.state.best_metric = Some(best.value);
+        self.state.best_global_step = Some(best.step);
+        let folder = checkpoint::folder(&self.dir, best.step);
+        if best.step == position.step || folder.exists() {
+            self.state.best_model_checkpoint = Some(folder.display().to_string());
+        }
+    }
+
+    /// The evaluation of the step `best` is the result, because its adapter is.
+    pub fn evaluated_best(&self, best: usize) -> Result<()> {
+        let is_best = |e: &&Value| e["step"] == best && e.get("eval_loss").is_some();
+        let Some(entry) = self.state.log_history.iter().rev().find(is_best) else { return Ok(()) };
+        let metrics = entry.as_object().into_iter().flatten().filter(|(k, _)| k.starts_with("eval_"));
+        results::write(&self.dir, "eval", &metrics.map(|(k, v)| (k.clone(), v.clone())).collect())
     }
 
     /// `trainer_state.json` and the files beside an adapter, into a checkpoint.
@@ -123,8 +147,8 @@ pub fn clear(config: &TrainConfig) -> Result<()> {
     for (_, old) in checkpoint::list(dir) {
         std::fs::remove_dir_all(&old).at("remove", &old)?;
     }
-    for name in ["all_results.json", "train_results.json", "eval_results.json", "trainer_state.json", EVENTS]
-    {
+    let files = ["all_results.json", "train_results.json", "eval_results.json", "trainer_state.json"];
+    for name in files.into_iter().chain([EVENTS, CHANGES, BAD_BATCH]) {
         match std::fs::remove_file(dir.join(name)) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e).at("remove", dir.join(name)),
             _ => {}
