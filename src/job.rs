@@ -71,6 +71,31 @@ pub struct CheckJob {
     /// With a model folder the check also counts tokens against `cutoff_len`.
     pub model: Option<PathBuf>,
     pub config: Box<TrainConfig>,
+    /// The validation set that must share nothing with this one. `None`: the configuration's `eval_dataset`, else a
+    /// registered sibling (`x_val_data` of `x_train_data`).
+    #[serde(default)]
+    pub against: Option<String>,
+    /// Decode every picture fully instead of reading its header and its end.
+    #[serde(default)]
+    pub deep: bool,
+    /// Write a cleaned copy under this name.
+    #[serde(default)]
+    pub fix: Option<String>,
+}
+
+impl CheckJob {
+    /// A check without a model, with default settings.
+    pub fn new(dataset: impl Into<String>, dataset_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            dataset: dataset.into(),
+            dataset_dir: dataset_dir.into(),
+            model: None,
+            config: Box::default(),
+            against: None,
+            deep: false,
+            fix: None,
+        }
+    }
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -4,11 +4,10 @@ use super::{Trainer, log};
 use crate::config::{Every, TrainConfig};
 use crate::error::{Error, Kind, Result};
 use crate::job::Level;
-use crate::model::peft;
 use crate::runs::results::TrainTotals;
-use crate::train::checkpoint;
 use crate::train::commands::Control;
 use crate::train::position::Position;
+use crate::train::{checkpoint, init};
 use serde_json::{Map, Value, json};
 
 /// What a training job hands back.
@@ -37,7 +36,7 @@ impl Trainer<'_> {
         }
         self.load_best()?;
         let (dir, step) = (self.config.output_dir.clone(), self.position.step);
-        checkpoint::save_adapter(&dir, &self.adapter, &self.config)?;
+        checkpoint::save_adapter(&dir, &self.adapter, self.model, &self.config)?;
         let epochs = step as f64 / self.plan.updates_per_epoch as f64;
         let learned = (step - self.position.skipped.updates).max(1);
         let totals = TrainTotals {
@@ -65,9 +64,7 @@ impl Trainer<'_> {
             log(self.emit, Level::Warning, line);
             return Ok(());
         }
-        let (_, tensors) = peft::load(&dir)?;
-        let best_adapter = self.model.adapter_from(&tensors, self.config.lora_scale())?;
-        self.adapter.pairs = best_adapter.pairs;
+        self.adapter.pairs = init::from_folder(self.model, &dir)?.pairs;
         self.output.evaluated_best(best.step)?;
         log(self.emit, Level::Info, format!("the result is the best adapter, of step {}", best.step));
         Ok(())

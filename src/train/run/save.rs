@@ -47,7 +47,7 @@ impl Trainer<'_> {
         self.clock.start(Part::Saving);
         let dir = &self.config.output_dir;
         let state = |dir: &std::path::Path| self.output.fill(dir);
-        let what = (&self.adapter, &self.config);
+        let what = (&self.adapter, &*self.model, &self.config);
         let saved = checkpoint::save(dir, what, &self.optimizer, &self.position, &state);
         self.clock.stop();
         let path = saved?;
