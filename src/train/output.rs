@@ -88,8 +88,10 @@ impl Output {
         self.log.changed(at, key, value)
     }
 
-    /// Takes over which step was the best, with its checkpoint where that is there or about to be.
-    pub fn best(&mut self, position: &Position) {
+    /// Takes over where the run stands, and which step was the best, with its checkpoint where that is there or
+    /// about to be.
+    pub fn stands(&mut self, position: &Position, epoch: f64) {
+        (self.state.global_step, self.state.epoch) = (position.step, epoch);
         let Some(best) = position.best else { return };
         self.state.best_metric = Some(best.value);
         self.state.best_global_step = Some(best.step);

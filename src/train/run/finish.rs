@@ -47,7 +47,8 @@ impl Trainer<'_> {
             samples: epochs * self.items.len() as f64,
             steps: step,
         };
-        self.output.best(&self.position);
+        let epoch = self.epoch();
+        self.output.stands(&self.position, epoch);
         let results = self.output.finish(&totals)?;
         Ok(summary(&self.config, &self.position, results))
     }

@@ -43,7 +43,8 @@ impl Trainer<'_> {
     pub(super) fn save(&mut self) -> Result<PathBuf> {
         let step = self.position.step;
         (self.emit)(Event::Progress { phase: Phase::Saving, done: 0, total: 1 });
-        self.output.best(&self.position);
+        let epoch = self.epoch();
+        self.output.stands(&self.position, epoch);
         self.clock.start(Part::Saving);
         let dir = &self.config.output_dir;
         let state = |dir: &std::path::Path| self.output.fill(dir);
