@@ -22,6 +22,8 @@ pub enum Job {
     Evaluate(Box<TrainConfig>),
     /// One question to a model that is not being trained.
     Ask(AskJob),
+    /// Write the model with the adapter folded into it.
+    Export(ExportJob),
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -106,6 +108,15 @@ pub struct AskJob {
     pub config: Box<TrainConfig>,
 }
 
+/// `config` says which model and adapter, and where to (`export_dir`, `export_size`, `export_device`).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ExportJob {
+    pub config: Box<TrainConfig>,
+    /// Compare the merged model's logits with those of model and adapter before it counts as done. Needs memory for
+    /// the model.
+    pub compare: bool,
+}
+
 /// One question about pictures, with the talk before it.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Turn {
@@ -184,6 +195,8 @@ pub enum Phase {
     Training,
     Evaluating,
     Saving,
+    Merging,
+    Comparing,
 }
 
 impl Phase {
@@ -199,6 +212,8 @@ impl Phase {
             Phase::Training => "training",
             Phase::Evaluating => "evaluating",
             Phase::Saving => "saving",
+            Phase::Merging => "merging (MB)",
+            Phase::Comparing => "comparing",
         }
     }
 }

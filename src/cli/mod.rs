@@ -7,14 +7,17 @@ pub mod config_file;
 pub mod convert;
 pub mod demo;
 pub mod eval;
+pub mod export;
 pub mod findings;
 pub mod interrupt;
 pub mod job;
 pub mod output;
 pub mod params;
+pub mod plan;
 pub mod runs;
 pub mod score;
 pub mod show;
+pub mod targets;
 pub mod train;
 
 use crate::error::Result;
@@ -61,7 +64,10 @@ pub enum Cmd {
     Eval(eval::EvalArgs),
     Score(score::ScoreArgs),
     Ask(ask::AskArgs),
+    Export(export::ExportArgs),
+    Targets(targets::TargetsArgs),
     Params(params::ParamsArgs),
+    Plan(plan::PlanArgs),
     Runs(runs::RunsArgs),
 }
 
@@ -80,7 +86,10 @@ pub fn run(cli: Cli) -> Result<()> {
         Some(Cmd::Eval(args)) => eval::run(&args, &out),
         Some(Cmd::Score(args)) => score::run(&args, &out),
         Some(Cmd::Ask(args)) => ask::run(&args, &out),
+        Some(Cmd::Export(args)) => export::run(&args, &out),
+        Some(Cmd::Targets(args)) => targets::run(&args, &out),
         Some(Cmd::Params(args)) => params::run(&args, &out),
+        Some(Cmd::Plan(args)) => plan::run(&args, &out),
         Some(Cmd::Runs(args)) => runs::run(&args, &out),
         Some(Cmd::Show(args)) => show::run(&args, &out),
     }

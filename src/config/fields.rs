@@ -73,7 +73,7 @@ pub struct Field {
 
 /// All rows, in the order they are shown.
 pub fn all() -> &'static [Field] {
-    ROWS
+    &ROWS
 }
 
 /// The row of `key`.

@@ -5,6 +5,7 @@ pub mod fields;
 pub mod layers;
 pub mod llama_factory;
 pub mod presets;
+pub mod quantization;
 pub mod reference;
 pub mod rows;
 pub mod schedule_args;
@@ -13,4 +14,4 @@ pub mod train_config;
 pub mod validate;
 
 pub use schedule_args::ScheduleArgs;
-pub use train_config::{Every, LrScheduler, Strategy, TrainConfig};
+pub use train_config::{Every, LrScheduler, MixStrategy, Strategy, TrainConfig};

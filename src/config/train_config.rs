@@ -1,6 +1,7 @@
 //! The typed settings of a run. Field names, meanings and defaults are LLaMA-Factory's.
 
 use super::ScheduleArgs;
+use super::quantization::FourBit;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -41,6 +42,18 @@ pub enum Every {
     Epoch,
 }
 
+/// How several data sets become one. Names as in LLaMA-Factory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MixStrategy {
+    /// One after another.
+    Concat,
+    /// By turns, until the first is used up.
+    InterleaveUnder,
+    /// By turns, those used up again, until the last is used up.
+    InterleaveOver,
+}
+
 /// All settings of training, evaluation and generation. `Default` gives LLaMA-Factory's defaults.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -50,6 +63,13 @@ pub struct TrainConfig {
     pub adapter_name_or_path: Option<PathBuf>,
     /// `false` goes on training the given adapter; `true` starts a new one.
     pub create_new_adapter: bool,
+    /// 8 or 4: the frozen model in blocks of that many bits (QLoRA).
+    pub quantization_bit: Option<usize>,
+    /// Of 4 bits.
+    pub quantization_type: FourBit,
+    /// Of 4 bits: the scales of the blocks in 8 bits too.
+    pub double_quantization: bool,
+    pub quantization_method: String,
     pub image_max_pixels: u64,
     pub image_min_pixels: u64,
 
@@ -60,11 +80,17 @@ pub struct TrainConfig {
     pub dataset_dir: PathBuf,
     /// Where relative picture paths start; the data folder if not given.
     pub media_dir: Option<PathBuf>,
+    pub mix_strategy: MixStrategy,
+    /// Numbers with commas between: how often each data set comes.
+    pub interleave_probs: Option<String>,
     pub template: String,
+    /// The system message where a sample has none.
+    pub default_system: Option<String>,
     pub enable_thinking: Option<bool>,
     pub cutoff_len: usize,
     pub max_samples: Option<usize>,
     pub val_size: f64,
+    pub eval_on_each_dataset: bool,
     pub train_on_prompt: bool,
     pub mask_history: bool,
     pub disable_shuffling: bool,
@@ -110,6 +136,8 @@ pub struct TrainConfig {
     pub adam_beta2: f64,
     pub adam_epsilon: f64,
     pub bf16: bool,
+    /// Keep all activations; `false` keeps the layers' inputs and computes each layer again on the way back.
+    pub disable_gradient_checkpointing: bool,
     pub seed: u64,
     /// Of the data order alone; `None`: `seed`.
     pub data_seed: Option<u64>,
@@ -127,6 +155,11 @@ pub struct TrainConfig {
     pub save_steps: usize,
     pub save_total_limit: Option<usize>,
     pub save_only_model: bool,
+    /// Where `export` writes the merged model.
+    pub export_dir: Option<PathBuf>,
+    /// Largest weight file in GB (10⁹ bytes).
+    pub export_size: u64,
+    pub export_device: String,
     /// `None`: `steps` if `eval_steps` is above 0, else `no`.
     pub eval_strategy: Option<Strategy>,
     pub eval_steps: usize,
@@ -147,6 +180,15 @@ pub struct TrainConfig {
 }
 
 impl TrainConfig {
+    /// The numbers of `interleave_probs`.
+    ///
+    /// # Errors
+    /// One of them is no number.
+    pub fn probabilities(&self) -> Result<Option<Vec<f64>>, std::num::ParseFloatError> {
+        let numbers = |text: &String| text.split(',').map(|p| p.trim().parse()).collect();
+        self.interleave_probs.as_ref().map(numbers).transpose()
+    }
+
     /// `lora_alpha`, or LLaMA-Factory's default of twice the rank.
     pub fn alpha(&self) -> f64 {
         self.lora_alpha.unwrap_or(2.0 * self.lora_rank as f64)
@@ -222,17 +264,25 @@ impl Default for TrainConfig {
             model_name_or_path: PathBuf::new(),
             adapter_name_or_path: None,
             create_new_adapter: false,
+            quantization_bit: None,
+            quantization_type: FourBit::Nf4,
+            double_quantization: true,
+            quantization_method: "bnb".into(),
             image_max_pixels: 768 * 768,
             image_min_pixels: 32 * 32,
             dataset: Vec::new(),
             eval_dataset: Vec::new(),
             dataset_dir: PathBuf::from("data"),
             media_dir: None,
+            mix_strategy: MixStrategy::Concat,
+            interleave_probs: None,
             template: "qwen3_vl_nothink".into(),
+            default_system: None,
             enable_thinking: Some(true),
             cutoff_len: 2048,
             max_samples: None,
             val_size: 0.0,
+            eval_on_each_dataset: false,
             train_on_prompt: false,
             mask_history: false,
             disable_shuffling: false,
@@ -268,6 +318,7 @@ impl Default for TrainConfig {
             adam_beta2: 0.999,
             adam_epsilon: 1e-8,
             bf16: true,
+            disable_gradient_checkpointing: true,
             seed: 42,
             data_seed: None,
             skip_bad_batch: false,
@@ -280,6 +331,9 @@ impl Default for TrainConfig {
             save_steps: 100,
             save_total_limit: None,
             save_only_model: false,
+            export_dir: None,
+            export_size: 5,
+            export_device: "cpu".into(),
             eval_strategy: None,
             eval_steps: 0,
             load_best_model_at_end: false,

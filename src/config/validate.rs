@@ -1,6 +1,6 @@
 //! Rules across settings: what cannot be run, and what will not do what it seems to.
 
-use super::{Every, LrScheduler, Strategy, TrainConfig, fields, llama_factory, schedule_args};
+use super::{Every, LrScheduler, MixStrategy, Strategy, TrainConfig, fields, llama_factory, schedule_args};
 
 /// Something wrong with a setting. `fatal` ones forbid the start.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -14,7 +14,9 @@ pub struct Problem {
 pub fn problems(config: &TrainConfig) -> Vec<Problem> {
     let mut found = Found(Vec::new());
     unsupported(config, &mut found);
+    quantization(config, &mut found);
     model_and_data(config, &mut found);
+    mixing(config, &mut found);
     method(config, &mut found);
     optimisation(config, &mut found);
     output(config, &mut found);
@@ -44,6 +46,20 @@ fn unsupported(config: &TrainConfig, found: &mut Found) {
             found.fatal(true, field.key, message);
         }
     }
+}
+
+fn quantization(c: &TrainConfig, found: &mut Found) {
+    found.fatal(
+        c.quantization_bit.is_some_and(|bits| bits != 4 && bits != 8),
+        "quantization_bit",
+        "the frozen model is kept in 8 or in 4 bits, or in full (null)",
+    );
+    found.fatal(
+        c.quantization_bit.is_some() && c.adapter_name_or_path.is_some() && c.create_new_adapter,
+        "create_new_adapter",
+        "an adapter cannot be merged into a quantised model: its change would be rounded away; \
+         merge it without quantization_bit first, or train it on (create_new_adapter: false)",
+    );
 }
 
 fn model_and_data(c: &TrainConfig, found: &mut Found) {
@@ -79,6 +95,43 @@ fn model_and_data(c: &TrainConfig, found: &mut Found) {
         c.train_on_prompt && c.mask_history,
         "mask_history",
         "mask_history and train_on_prompt exclude each other",
+    );
+}
+
+fn mixing(c: &TrainConfig, found: &mut Found) {
+    let Some(given) = &c.interleave_probs else { return };
+    let key = "interleave_probs";
+    found.fatal(
+        c.mix_strategy == MixStrategy::Concat,
+        key,
+        "interleave_probs needs mix_strategy: interleave_under or interleave_over",
+    );
+    let Ok(probs) = c.probabilities() else {
+        return found.fatal(
+            true,
+            key,
+            format!("interleave_probs must be numbers, commas between (given: {given})"),
+        );
+    };
+    let probs = probs.unwrap_or_default();
+    for (names, what) in [(&c.dataset, "dataset"), (&c.eval_dataset, "eval_dataset")] {
+        found.fatal(
+            !names.is_empty() && names.len() != probs.len(),
+            key,
+            format!("interleave_probs has {} numbers, {what} {} names", probs.len(), names.len()),
+        );
+    }
+    let sum: f64 = probs.iter().sum();
+    // numpy's tolerance: the root of the machine epsilon.
+    found.fatal(
+        !((sum - 1.0).abs() <= f64::EPSILON.sqrt() && probs.iter().all(|p| *p >= 0.0)),
+        key,
+        format!("interleave_probs must be 0 or more and add up to 1 (given: {given})"),
+    );
+    found.fatal(
+        c.mix_strategy == MixStrategy::InterleaveOver && probs.contains(&0.0),
+        key,
+        "with interleave_over no data set may come with probability 0: it would never be used up",
     );
 }
 

@@ -82,6 +82,6 @@ impl Reader {
     /// The own id of a row, even of one that cannot be used.
     pub(super) fn id(&self, row: usize) -> Option<String> {
         let value = self.rows.row(row).ok()?.value;
-        Some(layout::id(row, value.as_object()?, &[])).filter(|id| !id.starts_with("row "))
+        Some(layout::id(row, value.as_object()?, &self.entry, None)).filter(|id| !id.starts_with("row "))
     }
 }

@@ -1,6 +1,7 @@
 //! Runs one job: hands it to the part of the crate that does it, and says how it ended, on panic too.
 
 use super::Request;
+use super::export;
 use super::loaded::Loaded;
 use crate::config::TrainConfig;
 use crate::data::{check, convert};
@@ -80,6 +81,11 @@ impl Worker {
                 predict::run(&predict::Setup { model, encoder, config, adapter }, inbox, emit)
             }
             Job::Ask(job) => self.ask(job, inbox, emit),
+            Job::Export(job) => {
+                // It loads models itself, one after the other.
+                self.loaded = None;
+                export::run(job, inbox, emit)
+            }
         }
     }
 

@@ -18,9 +18,6 @@ pub struct Line {
     pub loss: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub eval_loss: Option<f64>,
-    /// Losses of several evaluation sets, `eval_NAME_loss`.
-    #[serde(flatten)]
-    pub evals: Map<String, Value>,
     /// A setting that changed, and its new value.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub changed: Option<Map<String, Value>>,
@@ -74,11 +71,9 @@ impl TrainerLog {
     }
 
     /// Appends the line of an evaluation after the step `at`.
-    pub fn evaluated(&mut self, at: &StepRow, metrics: &Map<String, Value>) -> Result<()> {
+    pub fn evaluated(&mut self, at: &StepRow, eval_loss: Option<f64>) -> Result<()> {
         let line = Line::new(at.step, at.total_steps, at.elapsed, at.remaining);
-        let mut evals = metrics.clone();
-        let eval_loss = evals.remove("eval_loss").and_then(|v| v.as_f64());
-        self.push(&Line { eval_loss, evals, epoch: Some(at.epoch), ..line })
+        self.push(&Line { eval_loss, epoch: Some(at.epoch), ..line })
     }
 
     /// Appends the line of a setting that changed after the step `at`.

@@ -12,8 +12,17 @@ pub fn in_use(device: &Device) -> u64 {
 
 /// Resident memory in bytes; 0 where the system does not tell.
 pub fn resident() -> u64 {
+    status("VmRSS:")
+}
+
+/// The most resident memory in bytes that this process had; 0 where the system does not tell.
+pub fn peak() -> u64 {
+    status("VmHWM:")
+}
+
+fn status(key: &str) -> u64 {
     let Ok(status) = std::fs::read_to_string("/proc/self/status") else { return 0 };
-    let line = status.lines().find(|l| l.starts_with("VmRSS:"));
+    let line = status.lines().find(|l| l.starts_with(key));
     let kib = line.and_then(|l| l.split_whitespace().nth(1)).and_then(|n| n.parse::<u64>().ok());
     kib.unwrap_or(0) * 1024
 }

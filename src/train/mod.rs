@@ -6,7 +6,6 @@ pub mod clock;
 pub mod commands;
 pub mod init;
 pub mod memory;
-mod numpy;
 pub mod optimizer;
 pub mod out_of_memory;
 pub mod output;

@@ -11,7 +11,7 @@ use crate::files;
 use crate::job::StepRow;
 use crate::runs::results::{self, TrainTotals};
 use crate::runs::{EVENTS, TRAINING_ARGS, TrainerLog, TrainerState};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 
 /// Files of the model folder that a PEFT adapter folder needs beside it to be loaded.
@@ -76,11 +76,17 @@ impl Output {
         self.log.step(row)
     }
 
-    /// An evaluation while training; `at` says where the run stands.
-    pub fn evaluated(&mut self, at: &StepRow, metrics: &Map<String, Value>) -> Result<()> {
-        self.state.evaluated(at, metrics);
-        self.log.evaluated(at, metrics)?;
-        results::write(&self.dir, "eval", metrics)
+    /// An evaluation while training: the loss of each data set by its name; `at` says where the run stands. As
+    /// transformers, an entry for each, and no `eval_loss` in the log where losses have names.
+    pub fn evaluated(&mut self, at: &StepRow, losses: &[(String, f64)]) -> Result<()> {
+        let mut all = Map::new();
+        for (name, loss) in losses {
+            let one = Map::from_iter([(name.clone(), json!(loss))]);
+            self.state.evaluated(at, &one);
+            self.log.evaluated(at, (name == "eval_loss").then_some(*loss))?;
+            all.extend(one);
+        }
+        results::write(&self.dir, "eval", &all)
     }
 
     /// A setting that changed.
@@ -103,9 +109,9 @@ impl Output {
 
     /// The evaluation of the step `best` is the result, because its adapter is.
     pub fn evaluated_best(&self, best: usize) -> Result<()> {
-        let is_best = |e: &&Value| e["step"] == best && e.get("eval_loss").is_some();
-        let Some(entry) = self.state.log_history.iter().rev().find(is_best) else { return Ok(()) };
-        let metrics = entry.as_object().into_iter().flatten().filter(|(k, _)| k.starts_with("eval_"));
+        let of_best = self.state.log_history.iter().filter(|entry| entry["step"] == best);
+        let metrics =
+            of_best.filter_map(Value::as_object).flatten().filter(|(key, _)| key.starts_with("eval_"));
         results::write(&self.dir, "eval", &metrics.map(|(k, v)| (k.clone(), v.clone())).collect())
     }
 

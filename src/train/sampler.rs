@@ -94,7 +94,7 @@ fn randperm(n: usize, seed: u64) -> Vec<usize> {
 /// `datasets` library (which LLaMA-Factory calls) picks and orders them.
 pub fn val_split(n: usize, val_size: f64, seed: u64) -> (Vec<usize>, Vec<usize>) {
     let held = held_out(val_size, n).min(n.saturating_sub(1));
-    let mut eval = super::numpy::permutation(n, seed);
+    let mut eval = crate::data::numpy::permutation(n, seed);
     let train = eval.split_off(held);
     (train, eval)
 }

@@ -10,7 +10,7 @@ use crate::data::groups::{Group, Place, count_rows};
 use crate::data::picture::Picture;
 use crate::data::sample::{ImageRef, Role, Sample};
 use crate::data::special;
-use crate::error::{At, Error, Kind, Result};
+use crate::error::{Error, Kind, Result};
 use crate::job::{CheckJob, Emit, Event, Finding, Level, Phase};
 use rayon::prelude::*;
 use serde_json::{Value, json};
@@ -180,10 +180,7 @@ fn look(sample: &Sample, counter: Option<TokenCounter>) -> Looked {
 /// Opens a picture as the trainer does.
 fn open(image: &ImageRef) -> Result<[u8; 32]> {
     Picture::open(image)?;
-    Ok(match image {
-        ImageRef::Path(path) => *blake3::hash(&std::fs::read(path).at("read", path)?).as_bytes(),
-        ImageRef::Bytes(bytes) => *blake3::hash(bytes).as_bytes(),
-    })
+    Ok(*blake3::hash(&image.bytes()?).as_bytes())
 }
 
 /// Rows and pictures met so far.

@@ -9,18 +9,13 @@ use crate::job::{Event, Level, Phase};
 use crate::train::clock::Part;
 use crate::train::commands::Control;
 use crate::train::position::Best;
-use crate::train::split::Split;
-use serde_json::{Map, Value};
-
-/// The evaluation sets and the names of their losses.
-fn names(data: &Split) -> Vec<String> {
-    data.eval.iter().map(|_| "eval_loss".to_string()).collect()
-}
+use crate::train::split::{EvalSet, Split};
 
 /// The metric for the best model must be one that is computed.
 pub(super) fn check_metric(config: &TrainConfig, data: &Split) -> Result<()> {
-    let (Some(wanted), known) = (config.best_metric(), names(data)) else { return Ok(()) };
-    if known.is_empty() || known.contains(&wanted) {
+    let Some(wanted) = config.best_metric() else { return Ok(()) };
+    let known: Vec<&str> = data.eval.iter().map(|set| set.metric.as_str()).collect();
+    if known.is_empty() || known.contains(&wanted.as_str()) {
         return Ok(());
     }
     Err(Error::usage(format!("metric_for_best_model: {wanted} is not computed while training"))
@@ -30,25 +25,38 @@ pub(super) fn check_metric(config: &TrainConfig, data: &Split) -> Result<()> {
 impl Trainer<'_> {
     /// Computes, logs and judges the losses of the evaluation sets. A stop breaks it off: it is done again on resume.
     pub(super) fn evaluate(&mut self) -> Result<Control> {
-        let Some(mut set) = self.data.eval.take() else { return Ok(Control::GoOn) };
-        let loss = self.eval_loss(&mut set);
+        if self.data.eval.is_empty() {
+            return Ok(Control::GoOn);
+        }
+        let mut sets = std::mem::take(&mut self.data.eval);
+        let losses = self.losses(&mut sets);
         self.clock.stop();
-        self.data.eval = Some(set);
-        let mut metrics = Map::new();
-        match loss? {
-            Ok(loss) => metrics.insert("eval_loss".into(), loss.into()),
+        self.data.eval = sets;
+        let losses = match losses? {
+            Ok(losses) => losses,
             Err(stop) => return Ok(stop),
         };
         let now = self.now();
-        let written = self.output.evaluated(&now, &metrics);
+        let written = self.output.evaluated(&now, &losses);
         self.log_or_warn(written);
-        for (name, value) in &metrics {
-            let value = value.as_f64().unwrap_or(f64::NAN);
-            (self.emit)(Event::Score { name: name.clone(), value, step: Some(now.step) });
+        for (name, value) in &losses {
+            (self.emit)(Event::Score { name: name.clone(), value: *value, step: Some(now.step) });
         }
         self.position.evaluated = Some(now.step);
-        self.judge(&metrics);
+        self.judge(&losses);
         Ok(Control::GoOn)
+    }
+
+    /// The loss of each set, or the stop that was asked for.
+    fn losses(&mut self, sets: &mut [EvalSet]) -> Result<Result<Vec<(String, f64)>, Control>> {
+        let mut losses = Vec::new();
+        for set in sets {
+            match self.eval_loss(&mut set.samples)? {
+                Ok(loss) => losses.push((set.metric.clone(), loss)),
+                Err(stop) => return Ok(Err(stop)),
+            }
+        }
+        Ok(Ok(losses))
     }
 
     /// Mean loss over the samples, as transformers' `eval_loss` (weighted by samples per batch), or the stop that
@@ -80,9 +88,9 @@ impl Trainer<'_> {
     }
 
     /// Keeps the best step, counts evaluations without a better one, and steps `reduce_lr_on_plateau`.
-    fn judge(&mut self, metrics: &Map<String, Value>) {
-        let Some(name) = self.config.best_metric() else { return };
-        let Some(value) = metrics.get(&name).and_then(Value::as_f64) else { return };
+    fn judge(&mut self, losses: &[(String, f64)]) {
+        let Some(wanted) = self.config.best_metric() else { return };
+        let Some((_, value)) = losses.iter().find(|(name, _)| *name == wanted).cloned() else { return };
         let larger = self.config.larger_is_better();
         let better = match self.position.best {
             Some(best) if larger => value > best.value,

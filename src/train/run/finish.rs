@@ -7,13 +7,14 @@ use crate::job::Level;
 use crate::runs::results::TrainTotals;
 use crate::train::commands::Control;
 use crate::train::position::Position;
-use crate::train::{checkpoint, init};
+use crate::train::{checkpoint, init, memory};
 use serde_json::{Map, Value, json};
 
 /// What a training job hands back.
 pub(super) fn summary(config: &TrainConfig, position: &Position, results: Map<String, Value>) -> Value {
     json!({
         "output_dir": config.output_dir, "steps": position.step, "results": results,
+        "peak_memory": memory::peak(),
         "best": position.best, "skipped_updates": position.skipped.updates,
         "skipped_samples": position.skipped.samples,
     })

@@ -99,7 +99,7 @@ impl Trainer<'_> {
         // A run that was stopped during an evaluation does that first.
         let here = self.position.step;
         if here > 0
-            && self.data.eval.is_some()
+            && !self.data.eval.is_empty()
             && self.is_due(self.config.evaluates())
             && self.position.evaluated != Some(here)
             && let Control::Stop { save } = self.evaluate_and_save()?

@@ -62,7 +62,7 @@ pub(super) fn prepare<'a>(
         total_steps: plan.total,
         trainable: start.adapter.parameters(),
         parameters: model.parameters + start.adapter.parameters(),
-        targets: report::targets(model, &start.adapter),
+        targets: report::targets(&model.config, &report::of_adapter(&start.adapter), config),
     });
     let to_come = changes_to_come(config, resume.as_deref(), &mut start.position);
     Ok(Ready::Train(Box::new(Trainer {

@@ -92,9 +92,10 @@ impl Trainer<'_> {
             return Ok(Micro::Stop { save });
         }
         let pass = Pass { adapter: Some(&self.adapter), dropout_key: Some(key) };
+        let keep = Keep::of(&self.config);
         let model = &*self.model;
         let mean = self.clock.time(Part::Backward, || {
-            let mean = step::forward_backward(model, &pass, (&pack, &targets), (share, Keep::All), grads);
+            let mean = step::forward_backward(model, &pass, (&pack, &targets), (share, keep), grads);
             f64::from(mean.into_data().try_to_vec::<f32>().expect("the loss is f32")[0])
         });
         if !mean.is_finite() {
