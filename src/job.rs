@@ -162,6 +162,11 @@ pub enum Command {
     Pause,
     Resume,
     SaveNow,
+    /// Another value of a setting from the next update on: a value, or a factor of the present one (`x0.5`).
+    Set {
+        key: String,
+        value: String,
+    },
     /// `save: true` writes a checkpoint first.
     Stop {
         save: bool,
@@ -255,6 +260,13 @@ pub enum Event {
     Saved {
         step: usize,
         path: PathBuf,
+    },
+    /// A setting has another value from the update on that follows `step` updates.
+    Changed {
+        step: usize,
+        key: String,
+        value: String,
+        was: String,
     },
     Paused(#[serde(with = "paused")] bool),
     Log {

@@ -20,6 +20,7 @@ mod screens;
 mod screens_fuzz;
 mod screens_use;
 mod train;
+mod train_loop;
 mod train_plain;
 mod vision;
 mod weights;

@@ -91,7 +91,7 @@ impl Encoder {
             template,
             thinking: config.enable_thinking,
             default_system: config.default_system.clone(),
-            cutoff_len: config.cutoff_len,
+            cutoff_len: config.longest(),
             train_on_prompt: config.train_on_prompt,
             mask_history: config.mask_history,
             limits: PixelLimits { max_pixels: config.image_max_pixels, min_pixels: config.image_min_pixels },
