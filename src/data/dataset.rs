@@ -2,6 +2,7 @@
 
 use super::groups::{Group, Place, count_rows};
 use super::layout::Fault;
+use super::overlay::Tally;
 use super::reader::Reader;
 use super::sample::Sample;
 use crate::error::Result;
@@ -27,9 +28,14 @@ pub fn load(dir: &Path, name: &str, media_dir: Option<&Path>) -> Result<Dataset>
     let reader = Reader::open(dir, name, media_dir)?;
     let mut faults: BTreeMap<Fault, Group> = BTreeMap::new();
     let mut samples = Vec::new();
+    let mut changed = Tally::default();
     for row in 0..reader.len() {
         match reader.try_sample(row)? {
-            Ok(sample) => samples.push(sample),
+            Ok(mut sample) => {
+                if changed.keeps(&reader.overlay, &mut sample) {
+                    samples.push(sample);
+                }
+            }
             Err((fault, detail)) => {
                 let detail = Some(&*detail).filter(|d| !d.is_empty());
                 let id = reader.id(row);
@@ -40,6 +46,7 @@ pub fn load(dir: &Path, name: &str, media_dir: Option<&Path>) -> Result<Dataset>
     }
     let rows = reader.len();
     let mut findings = findings(&faults, rows);
+    findings.extend(changed.findings());
     if let Some(wanted) = reader.entry.num_samples.filter(|n| *n < samples.len()) {
         samples.truncate(wanted);
         findings.push(limited(wanted));
