@@ -6,6 +6,7 @@ pub mod browse;
 mod clipboard;
 mod detect;
 pub mod effects;
+pub mod inline;
 pub mod panes;
 pub mod picture_worker;
 pub mod pictures;
@@ -173,7 +174,7 @@ impl Workbench {
             clipboard::copy(&mut stdout(), text, clipboard::in_tmux()).map_err(|e| screen_error(&e))?;
         let all = text.chars().count();
         let much = if sent < all { format!("the first {sent} of {all}") } else { sent.to_string() };
-        let tmux = if clipboard::in_tmux() { "; in tmux this needs `set-clipboard on`" } else { "" };
+        let tmux = if clipboard::in_tmux() { ", through tmux" } else { "" };
         self.app.state.notify(Level::Info, format!("{what} copied by OSC 52: {much} characters{tmux}"));
         Ok(())
     }

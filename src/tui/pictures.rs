@@ -55,7 +55,7 @@ pub enum Slot {
     Failed(String),
 }
 
-/// How pictures are shown, and those that were loaded, the least lately used first.
+/// How pictures are shown, and those that were loaded, the oldest first.
 #[derive(Default)]
 pub struct Pictures {
     /// `None`: pictures are off, or the terminal was not asked yet.

@@ -12,6 +12,7 @@ pub mod gemm;
 pub mod lanes;
 mod memory;
 pub mod rows;
+pub mod vision;
 
 use burn::tensor::Tensor;
 use gemm::Cores;

@@ -2,6 +2,7 @@
 
 use super::{Changed, Edit, Opened, Part, Row};
 use crate::data::Sample;
+use crate::data::check::{self, RowFindings};
 use crate::data::overlay::{self, Applied, Change, Overlay};
 use crate::data::reader::Reader;
 use crate::error::{Error, Result};
@@ -108,6 +109,21 @@ impl Set {
 type Flagged = (Vec<Finding>, Vec<String>, Vec<(u32, u16)>);
 
 /// What the last check of the data set found, as findings and row by row.
-fn findings(_dir: &Path, _name: &str) -> Flagged {
-    Flagged::default()
+fn findings(dir: &Path, name: &str) -> Flagged {
+    let saved = check::saved_findings(dir, name).map(|saved| saved.findings).unwrap_or_default();
+    let flags = |(code, found): (usize, &RowFindings)| {
+        found.rows.iter().map(|row| (*row as u32, code as u16)).collect::<Vec<_>>()
+    };
+    let mut flags: Vec<_> = saved.iter().enumerate().flat_map(flags).collect();
+    flags.sort_unstable();
+    let codes = saved.iter().map(|f| f.code.clone()).collect();
+    let findings = saved.into_iter().map(|f| Finding {
+        level: f.level,
+        code: f.code,
+        message: f.message,
+        count: f.rows.len(),
+        rows: f.rows,
+        fix: f.fix,
+    });
+    (findings.collect(), codes, flags)
 }

@@ -130,6 +130,11 @@ impl Data {
         self.held.get(&row)
     }
 
+    /// How many rows are held.
+    pub fn held_rows(&self) -> usize {
+        self.held.len()
+    }
+
     /// The selected row's number.
     pub fn row(&self) -> Option<usize> {
         self.row_at(self.selected)
