@@ -1,6 +1,7 @@
 //! The one test binary: a module per area.
 
 mod adapters;
+mod browse;
 mod cli_tables;
 mod commands;
 mod config;
