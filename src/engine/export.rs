@@ -2,6 +2,7 @@
 
 use crate::config::TrainConfig;
 use crate::data::encode::Encoder;
+use crate::data::numpy::RandomState;
 use crate::data::sample::{ImageRef, Message, Role, Sample};
 use crate::error::{At, Error, Kind, Result, must_exist};
 use crate::eval::{loss, samples};
@@ -142,7 +143,9 @@ fn inputs(config: &TrainConfig, emit: Emit) -> (String, Vec<Sample>) {
     let names = if config.eval_dataset.is_empty() { &config.dataset } else { &config.eval_dataset };
     let few = TrainConfig { max_samples: Some(COMPARED), ..config.clone() };
     if let Some(name) = names.first() {
-        match samples::read(&few, std::slice::from_ref(name), &|_| {}) {
+        let mut draws = RandomState::new(config.seed);
+        let read = samples::read(&few, std::slice::from_ref(name), &mut draws, &|_| {});
+        match read.map(|rows| rows.into_iter().flatten().collect::<Vec<Sample>>()) {
             Ok(read) if !read.is_empty() => return (format!("the first samples of {name}"), read),
             Ok(_) => {}
             Err(e) => {
