@@ -326,7 +326,11 @@ mod tests {
         assert!(Change::turn(&source, 1, "an <image> here").is_err());
         assert!(Change::turn(&source, 2, "no turn").is_err());
         let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("a_b.overlay.jsonl"), "{\"row\":1,\"of\":\"x\",\"turn\":0}\n\nhello\n").unwrap();
+        std::fs::write(
+            dir.path().join("a_b.overlay.jsonl"),
+            "{\"row\":1,\"of\":\"x\",\"turn\":0}\n\nhello\n",
+        )
+        .unwrap();
         let error = Overlay::open(dir.path(), "a/b").unwrap_err();
         assert!(error.message.contains("line 3") && error.hint.is_some(), "{}", error.message);
     }

@@ -75,7 +75,8 @@ impl Features {
         samples: &[(usize, &EncodedSample)],
     ) -> Vec<Result<Vec<Patches>>> {
         let start = Instant::now();
-        let read = |(_, s): &(usize, &EncodedSample)| encoder.patches_of(&s.images).map_err(|e| of_sample(e, s));
+        let read =
+            |(_, s): &(usize, &EncodedSample)| encoder.patches_of(&s.images).map_err(|e| of_sample(e, s));
         let patches = samples.par_iter().map(read).collect();
         self.data_wait += start.elapsed();
         patches

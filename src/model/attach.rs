@@ -18,15 +18,18 @@ impl Qwen3Vl {
     /// Every linear layer that can have an adapter, with its PEFT path.
     fn linears_mut(&mut self) -> Vec<(String, &mut Linear)> {
         let blocks = self.text.blocks.iter_mut().enumerate();
-        let text = blocks.flat_map(|(i, b)| b.linears_mut().into_iter().map(move |(leaf, l)| (text_path(i, leaf), l)));
-        let vision = self.vision.linears_mut().into_iter().map(|(leaf, l)| (format!("model.visual.{leaf}"), l));
+        let text = blocks
+            .flat_map(|(i, b)| b.linears_mut().into_iter().map(move |(leaf, l)| (text_path(i, leaf), l)));
+        let vision =
+            self.vision.linears_mut().into_iter().map(|(leaf, l)| (format!("model.visual.{leaf}"), l));
         text.chain(vision).collect()
     }
 
     /// [`Qwen3Vl::linears_mut`] to look at.
     pub fn linears(&self) -> Vec<(String, &Linear)> {
         let blocks = self.text.blocks.iter().enumerate();
-        let text = blocks.flat_map(|(i, b)| b.linears().into_iter().map(move |(leaf, l)| (text_path(i, leaf), l)));
+        let text =
+            blocks.flat_map(|(i, b)| b.linears().into_iter().map(move |(leaf, l)| (text_path(i, leaf), l)));
         let vision = self.vision.linears().into_iter().map(|(leaf, l)| (format!("model.visual.{leaf}"), l));
         text.chain(vision).collect()
     }

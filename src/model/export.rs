@@ -44,15 +44,15 @@ impl<'a> Merge<'a> {
             let magnitudes = part.magnitude.map(|m| m.values.len());
             attach::fits(&part.path, module, [part.a.matrix(), part.b.matrix()], magnitudes)?;
             let module = module.expect("checked by `fits`").clone();
-            let name = if module.part == Part::Experts { part.path.clone() } else { format!("{}.weight", part.path) };
+            let name = if module.part == Part::Experts {
+                part.path.clone()
+            } else {
+                format!("{}.weight", part.path)
+            };
             let name = weights
                 .file_name(&name)
                 .ok_or_else(|| Error::input(format!("the weights have no tensor {name}")))?;
-            let dtype = weights.raw(name).expect("just found").dtype;
-            if !matches!(dtype, Dtype::F32 | Dtype::BF16 | Dtype::F16) {
-                return Err(Error::input(format!("{name} is of type {dtype:?}: nothing can be merged into it"))
-                    .hint("export with the model's BF16 release"));
-            }
+            mergeable(name, &weights.raw(name).expect("just found"), &module)?;
             changes.insert(name.to_string(), (part, module));
         }
         Ok(Self { weights, changes, scale: config.scale() as f32 })
@@ -109,7 +109,12 @@ impl<'a> Merge<'a> {
     }
 
     /// One safetensors file: the header's length, the header, the tensors' bytes.
-    fn write_shard(&self, path: &Path, names: &[&str], told: &mut dyn FnMut(u64) -> Result<()>) -> Result<()> {
+    fn write_shard(
+        &self,
+        path: &Path,
+        names: &[&str],
+        told: &mut dyn FnMut(u64) -> Result<()>,
+    ) -> Result<()> {
         let mut header = Map::from_iter([("__metadata__".to_string(), json!({ "format": "pt" }))]);
         let mut at = 0;
         for name in names {
@@ -167,7 +172,7 @@ impl<'a> Merge<'a> {
     /// Expert by expert. peft rounds the difference to the weight's type before it adds it; so does this.
     fn merge_experts(&self, part: &Parts, m: &Module, raw: Raw, w: &mut dyn Write) -> std::io::Result<()> {
         let ([out, inp], r) = (m.shape, part.a.matrix()[0] / m.experts);
-        let turned = raw.shape[1..] == [inp, out] && out != inp;
+        let turned = raw.shape[1..] == [inp, out];
         let size = raw.bytes.len() / m.experts;
         for (e, old) in raw.bytes.chunks_exact(size).enumerate() {
             let a = matrix(part.a.values[e * r * out..(e + 1) * r * out].to_vec(), [r, out]);
@@ -181,10 +186,33 @@ impl<'a> Merge<'a> {
             };
             let delta = bytes(raw.dtype, &values(delta));
             let (old, delta) = (floats(raw.dtype, old), floats(raw.dtype, &delta));
-            let sums = old.expect("checked before").into_iter().zip(delta.expect("same type")).map(|(a, b)| a + b);
+            let sums =
+                old.expect("checked before").into_iter().zip(delta.expect("same type")).map(|(a, b)| a + b);
             w.write_all(&bytes(raw.dtype, &sums.collect::<Vec<_>>()))?;
         }
         Ok(())
+    }
+}
+
+/// Whether a tensor of the weight files has the type and shape that `module` is merged into.
+fn mergeable(name: &str, raw: &Raw, module: &Module) -> Result<()> {
+    if !matches!(raw.dtype, Dtype::F32 | Dtype::BF16 | Dtype::F16) {
+        return Err(Error::input(format!(
+            "{name} is of type {:?}: nothing can be merged into it",
+            raw.dtype
+        ))
+        .hint("export with the model's BF16 release"));
+    }
+    let ([out, inp], e) = (module.shape, module.experts);
+    let fits = match module.part {
+        // Either layout of experts; a square could be both.
+        Part::Experts => out != inp && (raw.shape == [e, out, inp] || raw.shape == [e, inp, out]),
+        _ => raw.shape == [out, inp],
+    };
+    match fits {
+        true => Ok(()),
+        false => Err(Error::input(format!("{name} has shape {:?}, which cannot be merged into", raw.shape))
+            .hint("the weights and the config.json of the folder do not belong together")),
     }
 }
 

@@ -35,7 +35,9 @@ impl AdapterTensor {
 pub fn file_names(paths: &[&str]) -> Vec<String> {
     let both = |experts: &str| paths.contains(&format!("{experts}.down_proj").as_str());
     let of = |path: &str| match path.rsplit_once(".experts.") {
-        Some((layer, "gate_up_proj")) if both(&format!("{layer}.experts")) => format!("{layer}.experts.base_layer"),
+        Some((layer, "gate_up_proj")) if both(&format!("{layer}.experts")) => {
+            format!("{layer}.experts.base_layer")
+        }
         Some((layer, _)) => format!("{layer}.experts"),
         None => path.to_string(),
     };

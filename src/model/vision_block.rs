@@ -134,7 +134,8 @@ impl Block {
             Activation::GeluTanh => ops::vision::gelu_tanh_backward(d_act, &s.inner),
             Activation::Gelu => ops::vision::gelu_backward(d_act, &s.inner),
         };
-        let dn2 = self.linear_fc1.backward(&d_inner, &s.n2, InputGrad::Fresh, pass, grads).expect("asked for");
+        let dn2 =
+            self.linear_fc1.backward(&d_inner, &s.n2, InputGrad::Fresh, pass, grads).expect("asked for");
         let dx_mid = dy + self.norm2.backward(dn2, &s.x_mid);
         // 3. Attention
         let o = s.attention.o.clone().reshape([n, d]);
