@@ -184,7 +184,8 @@ impl Ready {
         let dora = self.adapter.pairs[0].magnitude.is_some();
         // DoRA takes the length for a constant, so that only its magnitudes have their true derivative.
         let of = |i: usize| if dora { [&grads.m[i], &None] } else { [&grads.a[i], &grads.b[i]] };
-        let square = |t: &Tensor<2>| golden::values(t.clone()).iter().map(|x| f64::from(*x).powi(2)).sum::<f64>();
+        let square =
+            |t: &Tensor<2>| golden::values(t.clone()).iter().map(|x| f64::from(*x).powi(2)).sum::<f64>();
         let norm = chosen.iter().flat_map(|&i| of(i)).flatten().map(square).sum::<f64>().sqrt();
         assert!(norm > 1e-3, "{what}: there is a gradient");
         let moved = |by: f64| {
@@ -203,7 +204,10 @@ impl Ready {
             self.step(&adapter, Keep::All).0
         };
         let rise = (moved(1e-2) - moved(-1e-2)) / 2e-2;
-        assert!((rise / norm - 1.0).abs() < 1e-2, "{what}: the loss rises by {rise}, the gradient says {norm}");
+        assert!(
+            (rise / norm - 1.0).abs() < 1e-2,
+            "{what}: the loss rises by {rise}, the gradient says {norm}"
+        );
     }
 }
 

@@ -23,7 +23,8 @@ use std::sync::mpsc::channel;
 fn python(arguments: &[&str]) -> Option<Value> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peer/check_adapter.py");
     // One thread: torch's threads wait for each other in a busy loop where other tests run too.
-    let run = Command::new("python3").arg(script).args(arguments).env("OMP_NUM_THREADS", "1").output().ok()?;
+    let run =
+        Command::new("python3").arg(script).args(arguments).env("OMP_NUM_THREADS", "1").output().ok()?;
     let text = String::from_utf8(run.stdout).unwrap();
     match text.lines().last().and_then(|line| serde_json::from_str(line).ok()) {
         Some(value) => Some(value),
@@ -129,7 +130,10 @@ fn peft_loads_our_adapters_and_answers_the_same() {
         let folder = dir.path().join(name);
         let (config, logits) = written(kind, change, &folder);
         let base = Case::of(kind).logits(&load(&config), None);
-        assert!(base.iter().zip(&logits).any(|(a, b)| (a - b).abs() > 0.05), "{name}: the adapter does something");
+        assert!(
+            base.iter().zip(&logits).any(|(a, b)| (a - b).abs() > 0.05),
+            "{name}: the adapter does something"
+        );
         let paths = [Some(config.model_name_or_path.as_path()), Some(folder.as_path())];
         jobs.push(Case::of(kind).job(dir.path(), name, paths, &logits));
     }
@@ -200,7 +204,8 @@ fn in_bf16(kind: &str, dir: &Path) {
     std::fs::create_dir(dir).unwrap();
     for name in ["config.json", "processor_config.json", "tokenizer.json", "tokenizer_config.json"] {
         let text = std::fs::read_to_string(from.join(name)).unwrap();
-        std::fs::write(dir.join(name), text.replace("\"dtype\": \"float32\"", "\"dtype\": \"bfloat16\"")).unwrap();
+        std::fs::write(dir.join(name), text.replace("\"dtype\": \"float32\"", "\"dtype\": \"bfloat16\""))
+            .unwrap();
     }
     let bytes = std::fs::read(from.join("model.safetensors")).unwrap();
     let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
@@ -214,7 +219,8 @@ fn in_bf16(kind: &str, dir: &Path) {
         (name, safetensors::tensor::TensorView::new(safetensors::Dtype::BF16, shape.clone(), data).unwrap())
     });
     let meta = std::collections::HashMap::from([("format".to_string(), "pt".to_string())]);
-    std::fs::write(dir.join("model.safetensors"), safetensors::serialize(views, Some(meta)).unwrap()).unwrap();
+    std::fs::write(dir.join("model.safetensors"), safetensors::serialize(views, Some(meta)).unwrap())
+        .unwrap();
 }
 
 /// In bfloat16 every value is peft's, but for a few that lie between two and fall to the other side (their sums run in
@@ -224,8 +230,7 @@ fn merged_weights_are_rounded_as_peft_rounds_them() {
     let dir = tempfile::tempdir().unwrap();
     let mut jobs = Vec::new();
     for (name, kind, change) in kinds() {
-        let [folder, out, base] =
-            ["", "-merged", "-base"].map(|end| dir.path().join(format!("{name}{end}")));
+        let [folder, out, base] = ["", "-merged", "-base"].map(|end| dir.path().join(format!("{name}{end}")));
         let (config, _) = written(kind, change, &folder);
         in_bf16(kind, &base);
         let config = TrainConfig { model_name_or_path: base.clone(), ..config };
@@ -262,18 +267,21 @@ fn shards_have_an_index_and_experts_keep_their_layout() {
     let out = dir.path().join("out");
     std::fs::create_dir(&out).unwrap();
     let told = std::cell::Cell::new((0, 0));
-    merge.write(&out, 300_000, &|done, total| {
-        told.set((done, total));
-        Ok(())
-    })
-    .unwrap();
+    merge
+        .write(&out, 300_000, &|done, total| {
+            told.set((done, total));
+            Ok(())
+        })
+        .unwrap();
     copy_companions(&hub, &out).unwrap();
     assert!(told.get().0 == told.get().1 && told.get().1 > 300_000);
     let index: Value =
         serde_json::from_slice(&std::fs::read(out.join("model.safetensors.index.json")).unwrap()).unwrap();
     let files: std::collections::BTreeSet<&str> =
         index["weight_map"].as_object().unwrap().values().map(|f| f.as_str().unwrap()).collect();
-    assert!(files.len() > 3 && files.iter().all(|f| f.ends_with(&format!("-of-{:05}.safetensors", files.len()))));
+    assert!(
+        files.len() > 3 && files.iter().all(|f| f.ends_with(&format!("-of-{:05}.safetensors", files.len())))
+    );
     assert_eq!(index["metadata"]["total_size"], told.get().1);
     let merged = load(&TrainConfig { model_name_or_path: out, ..config });
     golden::assert_close(&Case::of("moe").logits(&merged, None), &logits, 1e-4, "merged hub layout");

@@ -69,7 +69,8 @@ pub fn target_lines(targets: &[TargetRow]) -> Vec<String> {
         })
         .collect();
     let widths = columns::widths(&heading, &rows);
-    let lines = rows.iter().map(|row| columns::row(&row.iter().map(String::as_str).collect::<Vec<_>>(), &widths));
+    let lines =
+        rows.iter().map(|row| columns::row(&row.iter().map(String::as_str).collect::<Vec<_>>(), &widths));
     std::iter::once(columns::row(&heading, &widths)).chain(lines).collect()
 }
 

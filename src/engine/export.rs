@@ -31,11 +31,13 @@ pub fn run(job: &ExportJob, inbox: &Receiver<Command>, emit: Emit) -> Result<Val
     let model = ModelConfig::load(&config.model_name_or_path)?;
     let weights = Weights::open(&config.model_name_or_path)?;
     let merge = Merge::new(&weights, &model, (&adapter, &tensors))?;
-    let before = if job.compare { Some(answers(config, &config.model_name_or_path, true, emit)?) } else { None };
+    let before =
+        if job.compare { Some(answers(config, &config.model_name_or_path, true, emit)?) } else { None };
     // 1. Written beside its place, so that a broken export is never found there
     let parent = out.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::create_dir_all(parent).at("create", parent)?;
-    let making = tempfile::Builder::new().prefix(".lorascope-export-").tempdir_in(parent).at("create", parent)?;
+    let making =
+        tempfile::Builder::new().prefix(".lorascope-export-").tempdir_in(parent).at("create", parent)?;
     merge.write(making.path(), config.export_size * 1_000_000_000, &|done, total| {
         let mb = |bytes: u64| (bytes / 1_000_000) as usize;
         emit(Event::Progress { phase: Phase::Merging, done: mb(done), total: mb(total) });
@@ -67,9 +69,8 @@ pub fn run(job: &ExportJob, inbox: &Receiver<Command>, emit: Emit) -> Result<Val
 /// The folder to be made: nothing may be there, or an empty folder.
 fn target(config: &TrainConfig) -> Result<PathBuf> {
     let out = config.export_dir.clone().filter(|p| !p.as_os_str().is_empty());
-    let out = out.ok_or_else(|| {
-        Error::usage("no export folder is set").hint("give --out DIR, or set export_dir")
-    })?;
+    let out =
+        out.ok_or_else(|| Error::usage("no export folder is set").hint("give --out DIR, or set export_dir"))?;
     let empty = || std::fs::read_dir(&out).is_ok_and(|mut d| d.next().is_none());
     if out.exists() && !empty() {
         return Err(Error::usage(format!("{} exists already", out.display()))
@@ -173,7 +174,8 @@ fn drawn(side: u32) -> Vec<u8> {
     }
     for i in 0..side * side {
         let (x, y) = ((i % side) as f32 / side as f32 - 0.6, (i / side) as f32 / side as f32 - 0.7);
-        let grey = if x.hypot(y) < 0.15 { 230 } else { (80.0 + 60.0 * (x * 9.0).sin() * (y * 7.0).cos()) as u8 };
+        let grey =
+            if x.hypot(y) < 0.15 { 230 } else { (80.0 + 60.0 * (x * 9.0).sin() * (y * 7.0).cos()) as u8 };
         bmp.extend([grey; 3]);
     }
     bmp

@@ -44,14 +44,20 @@ impl<'a> Merge<'a> {
             let magnitudes = part.magnitude.map(|m| m.values.len());
             attach::fits(&part.path, module, [part.a.matrix(), part.b.matrix()], magnitudes)?;
             let module = module.expect("checked by `fits`").clone();
-            let name = if module.part == Part::Experts { part.path.clone() } else { format!("{}.weight", part.path) };
+            let name = if module.part == Part::Experts {
+                part.path.clone()
+            } else {
+                format!("{}.weight", part.path)
+            };
             let name = weights
                 .file_name(&name)
                 .ok_or_else(|| Error::input(format!("the weights have no tensor {name}")))?;
             let dtype = weights.raw(name).expect("just found").dtype;
             if !matches!(dtype, Dtype::F32 | Dtype::BF16 | Dtype::F16) {
-                return Err(Error::input(format!("{name} is of type {dtype:?}: nothing can be merged into it"))
-                    .hint("export with the model's BF16 release"));
+                return Err(Error::input(format!(
+                    "{name} is of type {dtype:?}: nothing can be merged into it"
+                ))
+                .hint("export with the model's BF16 release"));
             }
             changes.insert(name.to_string(), (part, module));
         }
@@ -109,7 +115,12 @@ impl<'a> Merge<'a> {
     }
 
     /// One safetensors file: the header's length, the header, the tensors' bytes.
-    fn write_shard(&self, path: &Path, names: &[&str], told: &mut dyn FnMut(u64) -> Result<()>) -> Result<()> {
+    fn write_shard(
+        &self,
+        path: &Path,
+        names: &[&str],
+        told: &mut dyn FnMut(u64) -> Result<()>,
+    ) -> Result<()> {
         let mut header = Map::from_iter([("__metadata__".to_string(), json!({ "format": "pt" }))]);
         let mut at = 0;
         for name in names {
@@ -181,7 +192,8 @@ impl<'a> Merge<'a> {
             };
             let delta = bytes(raw.dtype, &values(delta));
             let (old, delta) = (floats(raw.dtype, old), floats(raw.dtype, &delta));
-            let sums = old.expect("checked before").into_iter().zip(delta.expect("same type")).map(|(a, b)| a + b);
+            let sums =
+                old.expect("checked before").into_iter().zip(delta.expect("same type")).map(|(a, b)| a + b);
             w.write_all(&bytes(raw.dtype, &sums.collect::<Vec<_>>()))?;
         }
         Ok(())

@@ -32,7 +32,12 @@ struct Move {
 
 /// At most three ways of one or two settings, the cheapest first. A way with all settings of a cheaper one says
 /// nothing new and is left out.
-pub fn advise(c: &TrainConfig, model: &ModelConfig, lengths: &Lengths, device: &Device) -> Result<Vec<Advice>> {
+pub fn advise(
+    c: &TrainConfig,
+    model: &ModelConfig,
+    lengths: &Lengths,
+    device: &Device,
+) -> Result<Vec<Advice>> {
     let moves = moves(c);
     let mut ways = Vec::new();
     for way in ones_and_twos(&moves) {

@@ -53,7 +53,13 @@ fn family(m: &Module) -> String {
 }
 
 fn row(family: &str, matrices: usize, parameters: usize, note: &str) -> TargetRow {
-    TargetRow { family: family.into(), matrices, parameters: parameters as u64, trainable: 0, note: note.into() }
+    TargetRow {
+        family: family.into(),
+        matrices,
+        parameters: parameters as u64,
+        trainable: 0,
+        note: note.into(),
+    }
 }
 
 fn adaptable(family: String, members: &[&Module], trained: &Trained, config: &TrainConfig) -> TargetRow {

@@ -25,11 +25,10 @@ impl Trainer<'_> {
             let (pack, targets) = self.clock.time(Part::Vision, || train.pack(model, encoder, places))?;
             let key = mix(self.config.seed, micro_steps + i as u64);
             let pass = Pass { adapter: Some(&self.adapter), dropout_key: Some(key) };
-            let mean = self.clock.time(Part::Backward, || {
-                let batch = (&pack, &targets);
-                let mean = step::forward_backward(model, &pass, batch, (share, keep), &mut grads);
-                f64::from(mean.into_data().try_to_vec::<f32>().expect("the loss is f32")[0])
-            });
+            let sums = (&mut grads, &mut self.clock);
+            let mean = step::timed(model, &pass, (&pack, &targets), (share, keep), sums);
+            let mean = f64::from(mean.into_data().try_to_vec::<f32>().expect("the loss is f32")[0]);
+            self.clock.stop();
             if !mean.is_finite() {
                 return Err(self.not_finite("the loss", mean, places));
             }
