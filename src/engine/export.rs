@@ -2,6 +2,7 @@
 
 use crate::config::TrainConfig;
 use crate::data::encode::Encoder;
+use crate::data::numpy::RandomState;
 use crate::data::sample::{ImageRef, Message, Role, Sample};
 use crate::error::{At, Error, Kind, Result, must_exist};
 use crate::eval::{loss, samples};
@@ -142,8 +143,11 @@ fn inputs(config: &TrainConfig, emit: Emit) -> (String, Vec<Sample>) {
     let names = if config.eval_dataset.is_empty() { &config.dataset } else { &config.eval_dataset };
     let few = TrainConfig { max_samples: Some(COMPARED), ..config.clone() };
     if let Some(name) = names.first() {
-        match samples::read(&few, std::slice::from_ref(name), &|_| {}) {
-            Ok(read) if !read.is_empty() => return (format!("the first samples of {name}"), read),
+        let mut draws = RandomState::new(config.seed);
+        match samples::read(&few, std::slice::from_ref(name), &mut draws, &|_| {}) {
+            Ok(read) if read.iter().any(Option::is_some) => {
+                return (format!("the first samples of {name}"), read.into_iter().flatten().collect());
+            }
             Ok(_) => {}
             Err(e) => {
                 let line = format!("compared on a drawn picture, not on {name}: {}", e.message);

@@ -3,7 +3,7 @@
 use crate::model::lora::{Adapter, Pass};
 use crate::model::ops::{self, rows};
 use crate::model::qwen3_vl::{Pack, Qwen3Vl};
-use burn::tensor::Tensor;
+use burn::tensor::{DType, Tensor};
 
 /// Rows of a pack that predict a label, and those labels.
 pub struct Targets {
