@@ -1,6 +1,7 @@
 //! The one test binary: a module per area.
 
 mod adapters;
+mod browse;
 mod cli_tables;
 mod commands;
 mod config;
@@ -20,6 +21,7 @@ mod screens;
 mod screens_fuzz;
 mod screens_use;
 mod train;
+mod train_loop;
 mod train_plain;
 mod vision;
 mod weights;

@@ -15,9 +15,11 @@ pub mod job;
 pub mod output;
 pub mod params;
 pub mod plan;
+pub mod profile;
 pub mod runs;
 pub mod score;
 pub mod show;
+pub mod stats;
 pub mod targets;
 pub mod train;
 
@@ -60,6 +62,7 @@ pub enum Cmd {
     Demo(demo::DemoArgs),
     Convert(convert::ConvertArgs),
     Check(check::CheckArgs),
+    Stats(stats::StatsArgs),
     Show(show::ShowArgs),
     Train(train::TrainArgs),
     Eval(eval::EvalArgs),
@@ -84,6 +87,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Some(Cmd::Demo(args)) => demo::run(&args, &out),
         Some(Cmd::Convert(args)) => convert::run(&args, &out),
         Some(Cmd::Check(args)) => check::run(&args, &out),
+        Some(Cmd::Stats(args)) => stats::run(&args, &out),
         Some(Cmd::Train(args)) => train::run(&args, &out),
         Some(Cmd::Eval(args)) => eval::run(&args, &out),
         Some(Cmd::Score(args)) => score::run(&args, &out),

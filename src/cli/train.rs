@@ -10,7 +10,8 @@ use std::path::PathBuf;
 
 /// Train a LoRA adapter; goes on from the newest checkpoint in output_dir
 ///
-/// Takes LLaMA-Factory's YAML keys. Ctrl-C stops and saves; the same command goes on from there. With --json each
+/// Takes LLaMA-Factory's YAML keys. Ctrl-C, SIGTERM and SIGHUP stop and save, also while samples are
+/// encoded or an evaluation runs; the same command goes on from there. A second one ends at once. With --json each
 /// event is one line on standard output, the last one the summary.
 #[derive(Args, Debug)]
 pub struct TrainArgs {

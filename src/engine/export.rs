@@ -145,10 +145,12 @@ fn inputs(config: &TrainConfig, emit: Emit) -> (String, Vec<Sample>) {
     if let Some(name) = names.first() {
         let mut draws = RandomState::new(config.seed);
         match samples::read(&few, std::slice::from_ref(name), &mut draws, &|_| {}) {
-            Ok(read) if read.iter().any(Option::is_some) => {
-                return (format!("the first samples of {name}"), read.into_iter().flatten().collect());
+            Ok(rows) => {
+                let usable: Vec<Sample> = rows.into_iter().flatten().collect();
+                if !usable.is_empty() {
+                    return (format!("the first samples of {name}"), usable);
+                }
             }
-            Ok(_) => {}
             Err(e) => {
                 let line = format!("compared on a drawn picture, not on {name}: {}", e.message);
                 emit(Event::Log { level: Level::Warning, line });

@@ -109,7 +109,7 @@ impl Encodes {
         Self {
             template: c.template.clone(),
             thinking: c.enable_thinking,
-            lengths: [c.cutoff_len as u64, c.image_max_pixels, c.image_min_pixels],
+            lengths: [c.longest() as u64, c.image_max_pixels, c.image_min_pixels],
             flags: [c.train_on_prompt, c.mask_history],
         }
     }

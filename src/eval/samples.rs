@@ -3,7 +3,7 @@
 use super::features::Features;
 use super::loss::Targets;
 use crate::config::{MixStrategy, TrainConfig};
-use crate::data::batch::{self, EncodedSample};
+use crate::data::batch::{self, EncodedSample, Pass};
 use crate::data::encode::Encoder;
 use crate::data::numpy::RandomState;
 use crate::data::reader::Reader;
@@ -116,8 +116,8 @@ pub fn encode(
     emit: Emit,
     stop: &AtomicBool,
 ) -> Result<Samples> {
-    let workers = config.preprocessing_num_workers;
-    let (all, findings) = batch::encode_all(encoder, samples, workers, emit, stop)?;
+    let pass = Pass { workers: config.preprocessing_num_workers, cache: Some(&config.dataset_dir) };
+    let (all, findings) = batch::encode_all(encoder, samples, pass, emit, stop)?;
     findings.into_iter().for_each(|f| emit(Event::Finding(f)));
     Ok(Samples { all, features: Features::new() })
 }

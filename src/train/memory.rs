@@ -1,4 +1,14 @@
-//! Memory of this process, from the operating system.
+//! Memory in use: of the device where it keeps count, else of this process.
+
+use burn::tensor::Device;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// Bytes in use on the device; resident memory of the process where the backend keeps no count (the CPU), or
+/// cannot answer any more.
+pub fn in_use(device: &Device) -> u64 {
+    let pool = catch_unwind(AssertUnwindSafe(|| device.memory_pool_usage()));
+    pool.ok().flatten().map_or_else(resident, |usage| usage.bytes_in_use)
+}
 
 /// Resident memory in bytes; 0 where the system does not tell.
 pub fn resident() -> u64 {
