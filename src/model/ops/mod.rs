@@ -13,6 +13,7 @@ pub mod cpu_head;
 pub mod dropout;
 pub mod gemm;
 pub mod lanes;
+pub mod limits;
 mod memory;
 pub mod panels;
 pub mod rows;
