@@ -3,7 +3,7 @@
 use super::features::Features;
 use super::loss::Targets;
 use crate::config::{MixStrategy, TrainConfig};
-use crate::data::batch::{self, EncodedSample};
+use crate::data::batch::{self, EncodedSample, Pass};
 use crate::data::encode::Encoder;
 use crate::data::numpy::RandomState;
 use crate::data::reader::Reader;
@@ -21,16 +21,24 @@ pub struct Samples {
 }
 
 impl Samples {
-    /// The pack and targets of the samples at `places`.
+    /// The pack and targets of the samples at `places`. Where the vision tower has an adapter the pack brings the
+    /// pictures themselves, to be looked at in every pass.
     pub fn pack(&mut self, model: &Qwen3Vl, encoder: &Encoder, places: &[usize]) -> Result<(Pack, Targets)> {
         let chosen: Vec<_> = places.iter().map(|&p| (p, &self.all[p])).collect();
-        let features = self.features.of(model, encoder, &chosen)?;
+        let trained = model.vision_adapted();
+        let features = match trained {
+            true => vec![Vec::new(); chosen.len()],
+            false => self.features.of((model, None), encoder, &chosen)?,
+        };
         let sequences: Vec<Sequence> = chosen
             .iter()
             .zip(&features)
             .map(|((_, s), f)| Sequence { ids: &s.encoded.input_ids, grids: &s.encoded.grids, features: f })
             .collect();
-        let pack = model.pack(&sequences)?;
+        let mut pack = model.pack(&sequences)?;
+        if trained {
+            pack.pictures = self.features.pictures(encoder, &chosen)?;
+        }
         let labels: Vec<i32> = chosen.iter().flat_map(|(_, s)| s.encoded.labels.iter().copied()).collect();
         let targets = Targets::new(&pack, &labels);
         Ok((pack, targets))
@@ -108,8 +116,8 @@ pub fn encode(
     emit: Emit,
     stop: &AtomicBool,
 ) -> Result<Samples> {
-    let workers = config.preprocessing_num_workers;
-    let (all, findings) = batch::encode_all(encoder, samples, workers, emit, stop)?;
+    let pass = Pass { workers: config.preprocessing_num_workers, cache: Some(&config.dataset_dir) };
+    let (all, findings) = batch::encode_all(encoder, samples, pass, emit, stop)?;
     findings.into_iter().for_each(|f| emit(Event::Finding(f)));
     Ok(Samples { all, features: Features::new() })
 }
