@@ -9,6 +9,7 @@ mod data;
 mod demo;
 mod encode;
 mod eval;
+mod feature_cache;
 mod golden;
 mod layers;
 mod model;
