@@ -2,6 +2,9 @@
 #![allow(clippy::unwrap_used)]
 
 mod fixture;
+mod mutated;
+mod options;
+mod resume;
 mod robust;
 mod sets;
 
