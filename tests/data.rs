@@ -4,6 +4,9 @@
 mod checks;
 mod fixture;
 mod mixing;
+mod mutated;
+mod options;
+mod resume;
 mod robust;
 mod sets;
 mod source;

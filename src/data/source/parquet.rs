@@ -2,7 +2,7 @@
 
 use super::cells::{self, Cell};
 use super::window::Windows;
-use crate::data::convert::parquet::ColumnNames;
+use crate::data::convert::parquet::Columns;
 use crate::data::convert::parquet_file;
 use crate::data::entry::Entry;
 use crate::error::{Error, Result};
@@ -51,11 +51,11 @@ impl ParquetFile {
             Some(captions) => (&*captions.id, &*captions.caption),
             None => ("id", ""),
         };
-        Self::with_columns(path, &texts, picture, &ColumnNames { image: "", id, caption })
+        Self::with_columns(path, &texts, picture, &Columns::texts(id, caption))
     }
 
     /// Columns that are not there are left out.
-    fn with_columns(path: &Path, texts: &[&str], picture: Option<&str>, names: &ColumnNames) -> Result<Self> {
+    fn with_columns(path: &Path, texts: &[&str], picture: Option<&str>, names: &Columns) -> Result<Self> {
         let (file, metadata) = parquet_file::open(path, names)?;
         let schema = metadata.parquet_schema();
         let fields = metadata.schema().fields();
@@ -155,7 +155,7 @@ impl ParquetFile {
 /// The columns `texts` of the first row, if there is one.
 pub(super) fn first_row(path: &Path, texts: &[&String]) -> Result<Option<Value>> {
     let texts: Vec<&str> = texts.iter().map(|t| t.as_str()).collect();
-    let names = ColumnNames { image: "", id: "", caption: "" };
+    let names = Columns::texts("", "");
     let file = ParquetFile::with_columns(path, &texts, None, &names)?;
     (file.rows > 0).then(|| file.value(0)).transpose()
 }
@@ -217,7 +217,7 @@ impl Embedded {
     /// The file cannot be read, or has no such column or row.
     pub fn find(name: &str) -> Result<Option<Self>> {
         let Some((path, column, row, place)) = parse(name) else { return Ok(None) };
-        let names = ColumnNames { image: "", id: "", caption: "" };
+        let names = Columns::texts("", "");
         let file = ParquetFile::with_columns(Path::new(path), &[], Some(column), &names)?;
         if file.column.is_empty() || row >= file.rows {
             return Err(Error::input(format!("no such picture: {name}"))

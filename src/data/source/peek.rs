@@ -4,7 +4,7 @@ use super::cells;
 use super::place::{extension, files};
 use super::scan::{Fault, Scanner};
 use super::{Rows, Watch};
-use crate::data::convert::parquet::ColumnNames;
+use crate::data::convert::parquet::Columns;
 use crate::data::convert::parquet_file;
 use crate::data::entry::{Captions, Entry};
 use crate::error::{At, Error, Result};
@@ -61,7 +61,7 @@ fn unwatched() -> Watch<'static> {
 }
 
 fn parquet(path: &Path) -> Result<Peek> {
-    let names = ColumnNames { image: "", id: "", caption: "" };
+    let names = Columns::texts("", "");
     let (_, metadata) = parquet_file::open(path, &names)?;
     let fields = metadata.schema().fields();
     let pictures = fields.iter().filter(|f| cells::holds_embedded(f.data_type()));
