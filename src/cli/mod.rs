@@ -54,7 +54,7 @@ pub struct Global {
 #[derive(Subcommand)]
 pub enum Cmd {
     Demo(demo::DemoArgs),
-    Convert(convert::ConvertArgs),
+    Convert(Box<convert::ConvertArgs>),
     Check(check::CheckArgs),
     Show(show::ShowArgs),
     Train(train::TrainArgs),

@@ -63,13 +63,20 @@ fn changed(original: &[u8], changes: &[Change]) -> Vec<u8> {
 
 /// One picture of each kind.
 static PICTURES: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
-    let mut files: Vec<_> = fs::read_dir(fixture("../pictures")).unwrap().map(|e| e.unwrap().path()).collect();
+    let mut files: Vec<_> =
+        fs::read_dir(fixture("../pictures")).unwrap().map(|e| e.unwrap().path()).collect();
     files.sort();
     files.iter().map(|file| fs::read(file).unwrap()).collect()
 });
 
 static PARQUETS: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
-    let names = ["many_row_groups", "dictionary_captions", "page_v2_no_arrow_schema", "compression_zstd", "large_types"];
+    let names = [
+        "many_row_groups",
+        "dictionary_captions",
+        "page_v2_no_arrow_schema",
+        "compression_zstd",
+        "large_types",
+    ];
     names.iter().map(|name| fs::read(fixture(&format!("{name}.parquet"))).unwrap()).collect()
 });
 
@@ -87,7 +94,7 @@ proptest! {
         which in any::<prop::sample::Index>(),
         changes in prop::collection::vec(change(), 1..5),
     ) {
-        let bytes = changed(which.get(&PICTURES), &changes);
+        let bytes = changed(which.get(&PICTURES[..]), &changes);
         if let Ok(picture) = picture_file::normalise_up_to(bytes, 1_000_000) {
             prop_assert!(is_plain(&picture.bytes));
             let again = picture_file::normalise_up_to(picture.bytes.clone(), 1_000_000).unwrap();
@@ -107,7 +114,7 @@ proptest! {
     ) {
         let temp = tempfile::tempdir().unwrap();
         let input = temp.path().join("in.parquet");
-        fs::write(&input, changed(which.get(&PARQUETS), &changes)).unwrap();
+        fs::write(&input, changed(which.get(&PARQUETS[..]), &changes)).unwrap();
         let out = temp.path().join("out");
         let done = convert(&input, &out);
         match &done.result {
