@@ -22,6 +22,8 @@ pub enum Job {
     Evaluate(Box<TrainConfig>),
     /// One question to a model that is not being trained.
     Ask(AskJob),
+    /// Write the model with the adapter folded into it.
+    Export(ExportJob),
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -130,6 +132,31 @@ pub struct CheckJob {
     /// With a model folder the check also counts tokens against `cutoff_len`.
     pub model: Option<PathBuf>,
     pub config: Box<TrainConfig>,
+    /// Validation sets that must share nothing with this one. Empty: the configuration's `eval_dataset`, else a
+    /// registered sibling (`x_val_data` of `x_train_data`).
+    #[serde(default)]
+    pub against: Vec<String>,
+    /// Decode every picture fully instead of reading its header and its end.
+    #[serde(default)]
+    pub deep: bool,
+    /// Write a cleaned copy under this name.
+    #[serde(default)]
+    pub fix: Option<String>,
+}
+
+impl CheckJob {
+    /// A check without a model, with default settings.
+    pub fn new(dataset: impl Into<String>, dataset_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            dataset: dataset.into(),
+            dataset_dir: dataset_dir.into(),
+            model: None,
+            config: Box::default(),
+            against: Vec::new(),
+            deep: false,
+            fix: None,
+        }
+    }
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -138,6 +165,15 @@ pub struct AskJob {
     pub adapter: Option<PathBuf>,
     pub turn: Turn,
     pub config: Box<TrainConfig>,
+}
+
+/// `config` says which model and adapter, and where to (`export_dir`, `export_size`, `export_device`).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ExportJob {
+    pub config: Box<TrainConfig>,
+    /// Compare the merged model's logits with those of model and adapter before it counts as done. Needs memory for
+    /// the model.
+    pub compare: bool,
 }
 
 /// One question about pictures, with the talk before it.
@@ -185,6 +221,11 @@ pub enum Command {
     Pause,
     Resume,
     SaveNow,
+    /// Another value of a setting from the next update on: a value, or a factor of the present one (`x0.5`).
+    Set {
+        key: String,
+        value: String,
+    },
     /// `save: true` writes a checkpoint first.
     Stop {
         save: bool,
@@ -213,6 +254,8 @@ pub enum Phase {
     Training,
     Evaluating,
     Saving,
+    Merging,
+    Comparing,
 }
 
 impl Phase {
@@ -228,6 +271,8 @@ impl Phase {
             Phase::Training => "training",
             Phase::Evaluating => "evaluating",
             Phase::Saving => "saving",
+            Phase::Merging => "merging (MB)",
+            Phase::Comparing => "comparing",
         }
     }
 }
@@ -280,6 +325,13 @@ pub enum Event {
         step: usize,
         path: PathBuf,
     },
+    /// A setting has another value from the update on that follows `step` updates.
+    Changed {
+        step: usize,
+        key: String,
+        value: String,
+        was: String,
+    },
     Paused(#[serde(with = "paused")] bool),
     Log {
         level: Level,
@@ -305,11 +357,32 @@ pub struct StepRow {
     /// Wall-clock seconds since the last log, and the part of them spent waiting for data.
     pub seconds: f64,
     pub data_wait: f64,
+    /// Where those seconds went, as far as it is known.
+    #[serde(default)]
+    pub split: TimeSplit,
     /// Seconds since the start of this process's training, and the estimate of what is left.
     pub elapsed: f64,
     pub remaining: f64,
     /// Resident memory of the process (or used memory of the GPU) in bytes.
     pub memory: u64,
+}
+
+/// Seconds spent on each part of training. What is computed on a GPU counts where its result is waited for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TimeSplit {
+    /// Reading, decoding and resizing pictures while training waits for them.
+    pub data: f64,
+    /// The frozen vision tower.
+    pub vision: f64,
+    pub forward: f64,
+    /// Final norm, logits and cross-entropy, with their gradients.
+    pub head: f64,
+    pub backward: f64,
+    /// Gradient norm, clipping and AdamW.
+    pub optimizer: f64,
+    pub evaluation: f64,
+    pub saving: f64,
 }
 
 /// One line of the target report: a module family, how many matrices, parameters, and whether it is trained.

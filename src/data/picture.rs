@@ -55,36 +55,43 @@ pub fn size(image: &ImageRef) -> Result<(u32, u32)> {
 
 /// Reads what [`Header`] holds, without decoding pixels.
 pub fn header(image: &ImageRef) -> Result<Header> {
-    let name = name(image);
-    let mut source = source(image)?;
-    let indexed = is_indexed(source.fill_buf().at("read", &name)?);
-    let reader = reader(source, &name)?;
+    header_from(source(image)?, &name(image))
+}
+
+/// Like [`header`], from the bytes of a file; `name` is for messages.
+pub fn header_of(bytes: &[u8], name: &str) -> Result<Header> {
+    header_from(Box::new(Cursor::new(bytes)), name)
+}
+
+fn header_from(mut source: Box<dyn Source + '_>, name: &str) -> Result<Header> {
+    let indexed = is_indexed(source.fill_buf().at("read", name)?);
+    let reader = reader(source, name)?;
     let format = reader.format().expect("`reader` fails on an unknown format");
-    let (width, height) = reader.into_dimensions().map_err(|e| broken(&name, &e))?;
-    within_limits(width, height, &name)?;
+    let (width, height) = reader.into_dimensions().map_err(|e| broken(name, &e))?;
+    within_limits(width, height, name)?;
     Ok(Header { width, height, format, indexed })
 }
 
 impl Picture {
     /// Decodes a picture as [`open`] does and keeps how it was stored.
     pub fn open(image: &ImageRef) -> Result<Self> {
-        let name = name(image);
-        let bytes = match image {
-            ImageRef::Path(path) => std::fs::read(path).at("read the picture", path)?.into(),
-            ImageRef::Bytes(bytes) => bytes.clone(),
-        };
-        let mut reader = reader(Box::new(Cursor::new(&bytes[..])), &name)?;
+        Self::decode(&image.bytes()?, &name(image))
+    }
+
+    /// Like [`Picture::open`], from the bytes of a file; `name` is for messages.
+    pub fn decode(bytes: &[u8], name: &str) -> Result<Self> {
+        let mut reader = reader(Box::new(Cursor::new(bytes)), name)?;
         let mut limits = image::Limits::default();
         limits.max_alloc = Some(MAX_DECODER_BYTES);
         reader.limits(limits);
-        if reader.format() == Some(ImageFormat::Jpeg) && !jpeg_facts(&bytes).complete {
-            return Err(broken(&name, &"the JPEG data ends early"));
+        if reader.format() == Some(ImageFormat::Jpeg) && !jpeg_facts(bytes).complete {
+            return Err(broken(name, &"the JPEG data ends early"));
         }
-        let decoder = reader.into_decoder().map_err(|e| broken(&name, &e))?;
+        let decoder = reader.into_decoder().map_err(|e| broken(name, &e))?;
         let (width, height) = decoder.dimensions();
-        within_limits(width, height, &name)?;
-        let image = DynamicImage::from_decoder(decoder).map_err(|e| broken(&name, &e))?;
-        Ok(Self { image, indexed: is_indexed(&bytes) })
+        within_limits(width, height, name)?;
+        let image = DynamicImage::from_decoder(decoder).map_err(|e| broken(name, &e))?;
+        Ok(Self { image, indexed: is_indexed(bytes) })
     }
 }
 
@@ -93,6 +100,7 @@ pub fn name(image: &ImageRef) -> String {
     match image {
         ImageRef::Path(path) => path.display().to_string(),
         ImageRef::Bytes(_) => "picture in the data file".into(),
+        ImageRef::Embedded(picture) => picture.name(),
     }
 }
 
@@ -100,6 +108,7 @@ fn source(image: &ImageRef) -> Result<Box<dyn Source + '_>> {
     Ok(match image {
         ImageRef::Path(path) => Box::new(BufReader::new(File::open(path).at("read the picture", path)?)),
         ImageRef::Bytes(bytes) => Box::new(Cursor::new(&bytes[..])),
+        ImageRef::Embedded(picture) => Box::new(Cursor::new(picture.bytes()?)),
     })
 }
 

@@ -49,11 +49,12 @@ pub fn answer(who: Who, turn: &Turn, on_text: &mut dyn FnMut(&str) -> ControlFlo
 
 /// The tokenised talk with the features of its pictures.
 fn prompt(who: &Who, turn: &Turn) -> Result<Prompt> {
-    let images: Vec<ImageRef> = turn.images.iter().cloned().map(ImageRef::Path).collect();
+    let images: Vec<ImageRef> = turn.images.iter().cloned().map(ImageRef::named).collect::<Result<_>>()?;
     let patches = who.encoder.patches_of(&images)?;
     let grids: Vec<[usize; 3]> = patches.iter().map(|p| p.grid).collect();
     let ids = who.encoder.prompt(turn.system.as_deref(), &messages(turn), &grids)?;
-    let features = patches.iter().map(|p| Arc::new(who.model.see(p))).collect();
+    let adapter = who.adapter.filter(|_| !turn.use_base);
+    let features = patches.iter().map(|p| Arc::new(who.model.see(p, adapter))).collect();
     Ok(Prompt { ids, grids, features })
 }
 

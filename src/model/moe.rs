@@ -1,7 +1,9 @@
 //! Mixture of experts (Qwen3): router, experts as grouped products over sorted rows, gradient to the input.
 
-use super::lora::Pass;
+use super::expert_lora::{add_backward, add_forward};
+use super::lora::{Grads, Pass};
 use super::ops::{self, rows};
+use super::weight::ExpertWeight;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use std::ops::Range;
 
@@ -11,11 +13,13 @@ pub struct Moe {
     /// [E, hidden]
     pub router: Tensor<2>,
     /// [E, 2·I, hidden]: gate rows, then up rows
-    pub gate_up: Tensor<3>,
+    pub gate_up: ExpertWeight,
     /// [E, hidden, I]
-    pub down: Tensor<3>,
+    pub down: ExpertWeight,
     /// Experts per token.
     pub top_k: usize,
+    /// The adapter's pairs of `gate_up` and `down`, where experts have one.
+    pub slots: [Option<usize>; 2],
 }
 
 /// Where every token went; kept for the backward pass, so that a recomputation cannot route differently.
@@ -35,38 +39,47 @@ pub struct Routing {
 /// What [`Moe::backward`] needs.
 pub struct Saved {
     routing: Routing,
-    gate: Tensor<2>,
-    up: Tensor<2>,
+    /// The experts' input, where `gate_up` has an adapter.
+    sorted: Option<Tensor<2>>,
+    /// Gate and up of the sorted rows, side by side.
+    both: Tensor<2>,
     out: Tensor<2>,
 }
 
 impl Moe {
     /// y [T, hidden] for x [T, hidden].
-    pub fn forward(&self, x: &Tensor<2>, _pass: &Pass) -> (Tensor<2>, Saved) {
+    pub fn forward(&self, x: &Tensor<2>, pass: &Pass) -> (Tensor<2>, Saved) {
         // 1. Route: softmax in f32 → top-k → renormalise
         let routing = self.route(x);
         // 2. Sort rows by expert: (T·k, hidden)
         let sorted = rows::gather(x, &routing.token);
         // 3. Gate and up of each expert: (T·k, 2·I)
-        let both = rows::grouped_linear(&sorted, &self.gate_up, &routing.groups, false);
-        let width = both.dims()[1] / 2;
-        let (gate, up) = (both.clone().narrow(1, 0, width), both.narrow(1, width, width));
+        let both = self.gate_up.forward(&sorted, &routing.groups);
+        let both = add_forward(both, &sorted, &routing.groups, self.slots[0], pass);
         // 4. Down: (T·k, hidden)
-        let act = ops::swiglu(&gate, &up);
-        let out = rows::grouped_linear(&act, &self.down, &routing.groups, false);
+        let act = ops::swiglu_halves(&both);
+        let out = self.down.forward(&act, &routing.groups);
+        let out = add_forward(out, &act, &routing.groups, self.slots[1], pass);
         // 5. Home again, weighted: (T, hidden)
         let y = rows::combine(&out, &routing.place, &routing.weights, self.top_k);
-        (y, Saved { routing, gate, up, out })
+        let sorted = self.slots[0].map(|_| sorted);
+        (y, Saved { routing, sorted, both, out })
     }
 
-    /// Gradient to x, also through the routing weights.
-    pub fn backward(&self, dy: &Tensor<2>, saved: &Saved) -> Tensor<2> {
+    /// Gradient to x, also through the routing weights; those of the experts' adapters go into `grads`.
+    pub fn backward(&self, dy: &Tensor<2>, saved: &Saved, (pass, grads): (&Pass, &mut Grads)) -> Tensor<2> {
         let r = &saved.routing;
         let (d_out, d_weights) = rows::combine_backward(dy, &saved.out, &r.place, &r.weights, self.top_k);
-        let d_act = rows::grouped_linear(&d_out, &self.down, &r.groups, true);
-        let (d_gate, d_up) = ops::swiglu_backward(&d_act, &saved.gate, &saved.up);
-        let d_both = Tensor::cat(vec![d_gate, d_up], 1);
-        let d_sorted = rows::grouped_linear(&d_both, &self.gate_up, &r.groups, true);
+        let mut d_act = self.down.backward(&d_out, &r.groups);
+        if self.slots[1].is_some() {
+            let act = ops::swiglu_halves(&saved.both);
+            d_act = add_backward(d_act, (&d_out, &act), &r.groups, self.slots[1], (pass, grads));
+        }
+        let d_both = ops::swiglu_halves_backward(&d_act, &saved.both);
+        let mut d_sorted = self.gate_up.backward(&d_both, &r.groups);
+        if let Some(sorted) = &saved.sorted {
+            d_sorted = add_backward(d_sorted, (&d_both, sorted), &r.groups, self.slots[0], (pass, grads));
+        }
         let ones = vec![1.0; r.weights.len()];
         let dx = rows::combine(&d_sorted, &r.place, &ones, self.top_k);
         let d_logits = self.route_backward(r, &d_weights, &dy.device()).cast(dy.dtype());
@@ -114,11 +127,14 @@ impl Moe {
 
 /// Indices of the k largest, largest first; the lower index wins a tie. NaN counts as smallest.
 fn top_k(p: &[f32], k: usize) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..p.len()).collect();
     let key = |i: usize| if p[i].is_nan() { f32::NEG_INFINITY } else { p[i] };
-    order.sort_by(|&a, &b| key(b).total_cmp(&key(a)).then(a.cmp(&b)));
-    order.truncate(k);
-    order
+    let mut best: Vec<usize> = Vec::with_capacity(k);
+    for _ in 0..k.min(p.len()) {
+        let left = (0..p.len()).filter(|i| !best.contains(i));
+        let next = left.reduce(|a, b| if key(b) > key(a) { b } else { a });
+        best.extend(next);
+    }
+    best
 }
 
 /// Counting sort of choices by expert: (place of each choice, token of each sorted row, rows of each expert).
@@ -143,4 +159,16 @@ fn sort_by_expert(choice: &[usize], experts: usize, k: usize) -> (Vec<usize>, Ve
         next[e] += 1;
     }
     (place, token, groups)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::top_k;
+
+    #[test]
+    fn the_largest_first_and_the_lower_index_of_equals() {
+        assert_eq!(top_k(&[0.1, 0.4, 0.4, 0.05, 0.2], 3), [1, 2, 4]);
+        assert_eq!(top_k(&[f32::NAN, 0.0, f32::NAN], 2), [1, 0]);
+        assert_eq!(top_k(&[1.0, 2.0], 4), [1, 0]);
+    }
 }

@@ -14,7 +14,7 @@ mod journal;
 mod jpeg_scan;
 mod neighbours;
 pub mod parquet;
-mod parquet_file;
+pub(super) mod parquet_file;
 mod pick;
 pub mod picture_file;
 mod pixels;

@@ -43,6 +43,14 @@ impl Columns {
             paths: job.image_root.is_some(),
         }
     }
+
+    fn texts(&self) -> Vec<&str> {
+        [Some(&self.id), Some(&self.caption), self.group.as_ref()]
+            .into_iter()
+            .flatten()
+            .map(String::as_str)
+            .collect()
+    }
 }
 
 /// A row with everything that is needed. `row` counts from 0 over the whole file.
@@ -148,7 +156,7 @@ pub struct OpenShard<'a> {
 impl<'a> OpenShard<'a> {
     /// See [`Shard::open`].
     pub fn open(path: &Path, columns: &'a Columns) -> Result<Self> {
-        let (file, metadata) = parquet_file::open(path, columns)?;
+        let (file, metadata) = parquet_file::open(path, &columns.texts())?;
         let found = parquet_file::find_columns(path, metadata.schema(), columns)?;
         let projection = ProjectionMask::roots(metadata.parquet_schema(), found);
         Ok(Self { columns, file, metadata, projection })
@@ -241,7 +249,7 @@ impl Rows<'_> {
 }
 
 /// Turns a panic of the parquet reader on damaged data into an error.
-pub(super) fn guarded<T>(read: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+pub(in crate::data) fn guarded<T>(read: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| Err("the data is damaged".into()))
 }
 
