@@ -6,6 +6,7 @@ mod fixture;
 mod mixing;
 mod mutated;
 mod options;
+mod pictures;
 mod resume;
 mod robust;
 mod sets;

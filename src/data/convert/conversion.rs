@@ -2,6 +2,7 @@
 
 use super::super::groups::Place;
 use super::super::special;
+use super::JOURNAL;
 use super::batches::{Kept, Loaded, Made, Maker, Position, read_batches};
 use super::file_names::FileNames;
 use super::inputs::Inputs;
@@ -9,16 +10,15 @@ use super::journal::{Journal, KeptRow, Line, SkippedRow};
 use super::neighbours::Neighbours;
 use super::parquet::Id;
 use super::pick::Pick;
-use super::results::{Results, file_name, made_id};
+use super::results::{file_name, made_id};
 use super::row_notes::Notice;
-use super::split::{Groups, Sides};
+use super::split::Groups;
 use super::staging::{PICTURES, Staging};
 use super::tally::Tally;
-use super::{JOURNAL, REPORT};
 use crate::error::{At, Error, Kind, Result};
 use crate::job::{ConvertJob, Emit, Event, Level, Phase};
 use rayon::prelude::*;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -31,15 +31,15 @@ const SYNC_EVERY: Duration = Duration::from_secs(20);
 
 /// All that is known of the rows so far. Memory for a row: 5 bytes, in `groups`; the rest is on disk.
 pub(super) struct Conversion<'a> {
-    job: &'a ConvertJob,
-    inputs: &'a Inputs,
-    staging: Staging,
-    journal: Journal,
+    pub(super) job: &'a ConvertJob,
+    pub(super) inputs: &'a Inputs,
+    pub(super) staging: Staging,
+    pub(super) journal: Journal,
     names: FileNames,
     neighbours: Neighbours,
     /// `None` once the sides are known.
-    groups: Option<Groups>,
-    tally: Tally,
+    pub(super) groups: Option<Groups>,
+    pub(super) tally: Tally,
     /// Where reading goes on.
     position: Position,
     /// Rows that are wanted in all.
@@ -250,7 +250,7 @@ impl<'a> Conversion<'a> {
     fn folder(&self) -> Result<String> {
         let Some(size) = self.per_folder else { return Ok(PICTURES.into()) };
         let folder = format!("{PICTURES}/{}-{:05}", self.job.names[0], self.tally.kept / size);
-        if self.tally.kept % size == 0 {
+        if self.tally.kept.is_multiple_of(size) {
             self.staging.make_folder(&folder)?;
         }
         Ok(folder)
@@ -286,109 +286,6 @@ impl<'a> Conversion<'a> {
             emit(Event::Rows { kept: self.tally.kept, skipped: self.tally.skipped() });
         }
     }
-
-    fn refuse_bad_outcome(&self) -> Result<()> {
-        let (rows, skipped) = (self.tally.rows, self.tally.skipped());
-        let at = self.job.out.display();
-        if self.job.strict && skipped > 0 {
-            return Err(Error::new(
-                Kind::Check,
-                format!(
-                    "strict: {skipped} of {rows} rows are bad: {}; nothing was written to {at}",
-                    self.tally.reasons()
-                ),
-            )
-            .hint("mend the rows, or leave out --strict to skip them"));
-        }
-        if self.tally.kept == 0 {
-            return Err(Error::input(format!(
-                "none of the {rows} rows can be used: {}; nothing was written to {at}",
-                self.tally.reasons()
-            ))
-            .hint("is this the right file, and are these the right columns?"));
-        }
-        Ok(())
-    }
-
-    /// Splits, writes the JSON files and the report, moves all into place, registers.
-    pub fn finish(&mut self, prompt: &str, emit: Emit) -> Result<Value> {
-        let refusal = self.refuse_bad_outcome();
-        let fix = if refusal.is_ok() { "see convert_report.json for every row" } else { "" };
-        self.tally.emit(fix, emit);
-        if refusal.is_err() {
-            self.staging.keep = false;
-        }
-        refusal?;
-        let groups = self.groups.take().expect("it ends once");
-        let sides = groups.split(self.job.val_ratio, self.job.seed)?;
-        let sets = self.sets(&sides);
-        let files = self.inputs.shards.iter().map(|s| s.path.clone()).collect();
-        let results = Results { journal: &self.journal, sides: &sides, kept: self.tally.kept, prompt, files };
-        let mut names = Vec::new();
-        for set in sets.iter().filter(|set| set.rows > 0) {
-            results.write_set(&self.staging.path(&set.file), self.job.format, set.held_out)?;
-            names.push(set.file.clone());
-        }
-        let mut summary = self.summary(&sets);
-        results.write_report(&self.staging.path(REPORT), &summary)?;
-        names.push(REPORT.into());
-        self.staging.commit(self.journal.kept()?, &names)?;
-        for set in &sets {
-            if set.rows > 0 {
-                super::register(self.job, set.name)?;
-            } else {
-                super::forget(&self.job.out, set.name)?;
-            }
-        }
-        summary["files"] = self.files(&sets);
-        Ok(summary)
-    }
-
-    fn sets(&self, sides: &Sides) -> [Set<'a>; 2] {
-        let [train, val] = &self.job.names;
-        let set = |name: &'a String, held_out, rows| Set {
-            name,
-            file: format!("{name}.{}", self.job.format.extension()),
-            held_out,
-            rows,
-        };
-        [set(train, false, self.tally.kept - sides.val), set(val, true, sides.val)]
-    }
-
-    fn summary(&self, sets: &[Set; 2]) -> Value {
-        let duplicates = self.tally.noticed(Notice::DuplicatePicture);
-        json!({
-            "rows": self.tally.rows,
-            "kept": self.tally.kept,
-            "skipped": self.tally.skipped_json(),
-            "train": sets[0].rows,
-            "val": sets[1].rows,
-            // By construction none: a picture's rows stay together.
-            "leakage": { "repeated_pictures": duplicates, "on_both_sides": 0 },
-            "notices": self.tally.notices_json(),
-            "broken_files": self.inputs.broken_json(),
-        })
-    }
-
-    fn files(&self, sets: &[Set; 2]) -> Value {
-        let out = &self.job.out;
-        let set = |i: usize| -> Option<PathBuf> { (sets[i].rows > 0).then(|| out.join(&sets[i].file)) };
-        json!({
-            "train": set(0),
-            "val": set(1),
-            "images": out.join(PICTURES),
-            "dataset_info": out.join(super::registry::FILE_NAME),
-            "report": out.join(REPORT),
-        })
-    }
-}
-
-/// One of the two data sets.
-struct Set<'a> {
-    name: &'a String,
-    file: String,
-    held_out: bool,
-    rows: usize,
 }
 
 /// What a conversion is of: with the same header it ends the same.

@@ -8,6 +8,7 @@ mod batches;
 mod conversion;
 mod disk_map;
 mod file_names;
+mod finish;
 pub mod inputs;
 mod journal;
 mod jpeg_scan;

@@ -34,12 +34,6 @@ pub struct Columns {
 }
 
 impl Columns {
-    /// Columns of text beside a picture that somebody else reads.
-    pub(in crate::data) fn texts(id: &str, caption: &str) -> Self {
-        let (id, caption) = (id.into(), caption.into());
-        Self { image: String::new(), id, caption, group: None, paths: false }
-    }
-
     pub fn of(job: &ConvertJob) -> Self {
         Self {
             image: job.image_column.clone(),
@@ -48,6 +42,14 @@ impl Columns {
             group: job.group_column.clone(),
             paths: job.image_root.is_some(),
         }
+    }
+
+    fn texts(&self) -> Vec<&str> {
+        [Some(&self.id), Some(&self.caption), self.group.as_ref()]
+            .into_iter()
+            .flatten()
+            .map(String::as_str)
+            .collect()
     }
 }
 
@@ -154,7 +156,7 @@ pub struct OpenShard<'a> {
 impl<'a> OpenShard<'a> {
     /// See [`Shard::open`].
     pub fn open(path: &Path, columns: &'a Columns) -> Result<Self> {
-        let (file, metadata) = parquet_file::open(path, columns)?;
+        let (file, metadata) = parquet_file::open(path, &columns.texts())?;
         let found = parquet_file::find_columns(path, metadata.schema(), columns)?;
         let projection = ProjectionMask::roots(metadata.parquet_schema(), found);
         Ok(Self { columns, file, metadata, projection })

@@ -13,9 +13,9 @@ use std::sync::Arc;
 
 /// Opens the file and reads its footer.
 ///
-/// Text columns are read as bytes and checked row by row: the reader would refuse a whole batch for one bad row.
+/// The text columns `texts` are read as bytes, to be checked row by row: the reader would refuse a whole batch for one bad row.
 /// The writer's own Arrow schema is not asked, so every kind of string, binary and dictionary looks the same.
-pub(in crate::data) fn open(path: &Path, columns: &Columns) -> Result<(File, ArrowReaderMetadata)> {
+pub(in crate::data) fn open(path: &Path, texts: &[&str]) -> Result<(File, ArrowReaderMetadata)> {
     let mut file = File::open(path).at("open", path)?;
     if file.metadata().at("read", path)?.is_dir() {
         return Err(Error::input(format!("{} is a folder, not a parquet file", path.display())));
@@ -29,7 +29,7 @@ pub(in crate::data) fn open(path: &Path, columns: &Columns) -> Result<(File, Arr
         })
     };
     let plain = load(options.clone())?;
-    let metadata = match text_as_bytes(plain.parquet_schema(), columns) {
+    let metadata = match text_as_bytes(plain.parquet_schema(), texts) {
         Some(schema) => load(options.with_parquet_schema(Arc::new(schema)))?,
         None => plain,
     };
@@ -78,16 +78,15 @@ fn recognise(file: &mut File, path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The file's schema with the text marks of the id and caption columns taken off; `None` if there are none.
-fn text_as_bytes(schema: &SchemaDescriptor, columns: &Columns) -> Option<SchemaDescriptor> {
+/// The file's schema with the text marks of the columns `texts` taken off; `None` if there are none.
+fn text_as_bytes(schema: &SchemaDescriptor, texts: &[&str]) -> Option<SchemaDescriptor> {
     let mut changed = false;
     let root = schema.root_schema();
     let fields: Vec<TypePtr> = root
         .get_fields()
         .iter()
         .map(|field| {
-            let wanted = [Some(&columns.id), Some(&columns.caption), columns.group.as_ref()];
-            let wanted = wanted.into_iter().flatten().any(|name| name == field.name());
+            let wanted = texts.contains(&field.name());
             let text = field.is_primitive() && field.get_physical_type() == Physical::BYTE_ARRAY;
             let bytes = (wanted && text).then(|| as_bytes(field)).flatten();
             changed |= bytes.is_some();
