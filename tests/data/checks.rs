@@ -10,7 +10,7 @@ use lorascope::data::dataset;
 use lorascope::data::encode::Encoder;
 use lorascope::data::registry::{self, Entry};
 use lorascope::error::{Kind, Result};
-use lorascope::job::{CheckJob, Event, Finding, Level};
+use lorascope::job::{CheckJob, Event, Finding, Level, Phase};
 use serde_json::{Value, json};
 use std::fs::{self, File};
 use std::path::Path;
@@ -289,9 +289,9 @@ fn a_stopped_check_tells_what_it_found_so_far() {
     let temp = sharegpt(&json!(rows));
     let (stop, events) = (AtomicBool::new(false), AtomicUsize::new(0));
     let job = CheckJob::new("set", temp.path());
-    // The first event comes before any row; stopped then, nothing is looked at.
+    // The first event of the check comes before any row; stopped then, nothing is looked at.
     let emit = |event: Event| {
-        if matches!(event, Event::Progress { .. }) {
+        if matches!(event, Event::Progress { phase: Phase::Checking, .. }) {
             events.fetch_add(1, Ordering::Relaxed);
             stop.store(true, Ordering::Relaxed);
         }
