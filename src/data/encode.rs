@@ -22,6 +22,7 @@ pub struct Encoder {
     tokenizer: Arc<Tokenizer>,
     template: Template,
     thinking: Option<bool>,
+    default_system: Option<String>,
     cutoff_len: usize,
     train_on_prompt: bool,
     mask_history: bool,
@@ -89,7 +90,8 @@ impl Encoder {
             tokenizer: Arc::new(tokenizer),
             template,
             thinking: config.enable_thinking,
-            cutoff_len: config.cutoff_len,
+            default_system: config.default_system.clone(),
+            cutoff_len: config.longest(),
             train_on_prompt: config.train_on_prompt,
             mask_history: config.mask_history,
             limits: PixelLimits { max_pixels: config.image_max_pixels, min_pixels: config.image_min_pixels },
@@ -130,6 +132,11 @@ impl Encoder {
         images.iter().map(patches).collect()
     }
 
+    /// The system message, or the default one where there is none (LLaMA-Factory, `template.py`: `system or default`).
+    fn system<'a>(&'a self, own: Option<&'a str>) -> Option<&'a str> {
+        own.filter(|text| !text.is_empty()).or(self.default_system.as_deref())
+    }
+
     /// Token ids and labels of a sample whose pictures have these `grids`, cut to `cutoff_len`
     /// (LLaMA-Factory, `data/processor/supervised.py`, `_encode_data_example`).
     pub fn encode(&self, sample: &Sample, grids: &[[usize; 3]]) -> Result<Encoded> {
@@ -151,8 +158,12 @@ impl Encoder {
     /// The prompts and answers of a sample one after another, whole, with what [`Encoder::encode`] keeps of each.
     pub fn segments(&self, sample: &Sample, grids: &[[usize; 3]]) -> Result<Vec<Segment>> {
         let turns = self.place_pictures(&sample.messages, grids)?;
-        let mut pairs =
-            self.template.pairs(sample.system.as_deref(), &turns, self.thinking, self.mask_history)?;
+        let mut pairs = self.template.pairs(
+            self.system(sample.system.as_deref()),
+            &turns,
+            self.thinking,
+            self.mask_history,
+        )?;
         if self.mask_history {
             // The last turn is the one to learn: it gets the room first.
             pairs.reverse();
@@ -180,7 +191,7 @@ impl Encoder {
     /// Token ids to generate from: `turns` end with a question, the ids with the assistant's header.
     pub fn prompt(&self, system: Option<&str>, turns: &[Message], grids: &[[usize; 3]]) -> Result<Vec<u32>> {
         let turns = self.place_pictures(turns, grids)?;
-        self.tokenize(&self.template.prompt(system, &turns, self.thinking)?)
+        self.tokenize(&self.template.prompt(self.system(system), &turns, self.thinking)?)
     }
 
     /// The text of token ids.

@@ -45,7 +45,7 @@ pub enum Flaw {
 pub fn look(image: &ImageRef, depth: Depth) -> Result<Look, (Flaw, Error)> {
     let name = picture::name(image);
     let broken = |e: Error| (Flaw::Broken, e);
-    let bytes = picture::bytes(image).map_err(broken)?;
+    let bytes = image.bytes().map_err(broken)?;
     let header = picture::header_of(&bytes, &name).map_err(|e| (flaw_of(&bytes), e))?;
     let Header { width, height, format, .. } = header;
     if !is_whole(&bytes, format) {

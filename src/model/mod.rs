@@ -1,10 +1,11 @@
 //! Qwen3-VL on burn tensors: vision tower, text decoder, LoRA, weights.
 
-mod attach;
+pub mod attach;
 pub mod backend;
 pub mod config;
 pub mod dora;
 pub mod expert_lora;
+pub mod export;
 pub mod kv_cache;
 pub mod lora;
 mod mmap;
@@ -12,6 +13,7 @@ pub mod modules;
 pub mod moe;
 pub mod ops;
 pub mod peft;
+pub mod quant;
 pub mod qwen3_vl;
 pub mod rope;
 mod section;

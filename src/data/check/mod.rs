@@ -18,11 +18,11 @@ mod words;
 
 pub use saved::{RowFindings, Saved, saved, saved_findings};
 
-use super::encode::Encoder;
-use super::groups::count_rows;
-use super::picture_cache::PictureCache;
-use super::picture_look::Depth;
-use super::reader::Reader;
+use crate::data::encode::Encoder;
+use crate::data::groups::count_rows;
+use crate::data::picture_cache::PictureCache;
+use crate::data::picture_look::Depth;
+use crate::data::reader::Reader;
 use crate::error::{Error, Kind, Result};
 use crate::job::{CheckJob, Emit, Event, Finding, Level, Phase};
 use ledger::Ledger;
