@@ -10,6 +10,7 @@ mod datasets;
 mod demo;
 mod encode;
 mod eval;
+mod feature_cache;
 mod golden;
 mod layers;
 mod model;

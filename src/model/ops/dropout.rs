@@ -24,11 +24,16 @@ pub fn apply(x: Tensor<2>, p: f32, seed: u64) -> Tensor<2> {
     let [t, n] = x.dims();
     if is_cpu(&x) {
         return with_owned(x, |x| {
-            rows_mut(x, n, |first, part| {
-                for (i, x) in part.iter_mut().enumerate() {
-                    *x *= factor(seed, first * n + i, p);
-                }
-            });
+            rows_mut(
+                x,
+                n,
+                #[inline(always)]
+                |first, part| {
+                    for (i, x) in part.iter_mut().enumerate() {
+                        *x *= factor(seed, first * n + i, p);
+                    }
+                },
+            );
         });
     }
     let mask = (0..t * n).map(|i| factor(seed, i, p)).collect();
