@@ -61,7 +61,7 @@ pub struct Global {
 #[derive(Subcommand)]
 pub enum Cmd {
     Demo(demo::DemoArgs),
-    Convert(convert::ConvertArgs),
+    Convert(Box<convert::ConvertArgs>),
     Datasets(datasets::DatasetsArgs),
     Check(check::CheckArgs),
     Stats(stats::StatsArgs),
