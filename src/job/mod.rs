@@ -8,5 +8,6 @@ mod request;
 
 pub use event::{Command, Emit, Event, Finding, Level, Outcome, Phase, StepRow, TargetRow, TimeSplit};
 pub use request::{
-    AskJob, CheckJob, ConvertJob, DEFAULT_MAX_PIXELS, DEFAULT_QUESTION, ExportJob, Job, RowFormat, Sampling, Turn,
+    AskJob, CheckJob, ConvertJob, DEFAULT_MAX_PIXELS, DEFAULT_QUESTION, ExportJob, Job, RowFormat, Sampling,
+    Turn,
 };
