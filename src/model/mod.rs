@@ -2,6 +2,8 @@
 
 pub mod backend;
 pub mod config;
+#[cfg(feature = "cuda")]
+pub mod cuda;
 pub mod kv_cache;
 pub mod lora;
 mod mmap;
