@@ -71,6 +71,31 @@ pub struct CheckJob {
     /// With a model folder the check also counts tokens against `cutoff_len`.
     pub model: Option<PathBuf>,
     pub config: Box<TrainConfig>,
+    /// The validation set that must share nothing with this one. `None`: the configuration's `eval_dataset`, else a
+    /// registered sibling (`x_val_data` of `x_train_data`).
+    #[serde(default)]
+    pub against: Option<String>,
+    /// Decode every picture fully instead of reading its header and its end.
+    #[serde(default)]
+    pub deep: bool,
+    /// Write a cleaned copy under this name.
+    #[serde(default)]
+    pub fix: Option<String>,
+}
+
+impl CheckJob {
+    /// A check without a model, with default settings.
+    pub fn new(dataset: impl Into<String>, dataset_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            dataset: dataset.into(),
+            dataset_dir: dataset_dir.into(),
+            model: None,
+            config: Box::default(),
+            against: None,
+            deep: false,
+            fix: None,
+        }
+    }
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -241,11 +266,32 @@ pub struct StepRow {
     /// Wall-clock seconds since the last log, and the part of them spent waiting for data.
     pub seconds: f64,
     pub data_wait: f64,
+    /// Where those seconds went, as far as it is known.
+    #[serde(default)]
+    pub split: TimeSplit,
     /// Seconds since the start of this process's training, and the estimate of what is left.
     pub elapsed: f64,
     pub remaining: f64,
     /// Resident memory of the process (or used memory of the GPU) in bytes.
     pub memory: u64,
+}
+
+/// Seconds spent on each part of training. What is computed on a GPU counts where its result is waited for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TimeSplit {
+    /// Reading, decoding and resizing pictures while training waits for them.
+    pub data: f64,
+    /// The frozen vision tower.
+    pub vision: f64,
+    pub forward: f64,
+    /// Final norm, logits and cross-entropy, with their gradients.
+    pub head: f64,
+    pub backward: f64,
+    /// Gradient norm, clipping and AdamW.
+    pub optimizer: f64,
+    pub evaluation: f64,
+    pub saving: f64,
 }
 
 /// One line of the target report: a module family, how many matrices, parameters, and whether it is trained.

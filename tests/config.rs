@@ -172,9 +172,6 @@ fn what_is_not_supported_yet_is_refused_and_off_is_fine() {
         "finetuning_type: full",
         "packing: true",
         "quantization_bit: 4",
-        "use_dora: true",
-        "freeze_vision_tower: false",
-        "freeze_multi_modal_projector: false",
         "pure_bf16: true",
         "fp16: true",
         "optim: adafactor",
@@ -302,10 +299,10 @@ fn rules_across_settings() {
     let edited = TrainConfig {
         model_name_or_path: "m".into(),
         dataset: vec!["d".into()],
-        freeze_vision_tower: false,
+        stage: "dpo".into(),
         ..TrainConfig::default()
     };
-    assert_eq!(validate::problems(&edited)[0].key, "freeze_vision_tower");
+    assert_eq!(validate::problems(&edited)[0].key, "stage");
     assert!(validate::problems(&edited)[0].fatal);
 }
 

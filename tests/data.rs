@@ -6,8 +6,8 @@ mod robust;
 mod sets;
 
 use fixture::{Converted, convert, convert_with, fixture, job, tree};
-use lorascope::data::picture_file;
-use lorascope::data::row_notes::Reason;
+use lorascope::data::convert::picture_file;
+use lorascope::data::convert::row_notes::Reason;
 use lorascope::error::Kind;
 use serde_json::Value;
 use std::collections::HashSet;

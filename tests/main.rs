@@ -1,5 +1,6 @@
 //! The one test binary: a module per area.
 
+mod adapters;
 mod cli_tables;
 mod commands;
 mod config;

@@ -42,7 +42,7 @@ fn case(model: &Qwen3Vl, golden: &Golden, case: &str) -> Case {
         .map(|&grid| {
             let rest = pixels.split_off(grid.iter().product::<usize>() * 1536);
             let patches = Patches { grid, pixels: std::mem::replace(&mut pixels, rest) };
-            Arc::new(model.see(&patches))
+            Arc::new(model.see(&patches, None))
         })
         .collect();
     Case {

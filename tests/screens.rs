@@ -155,6 +155,7 @@ pub fn step(step: usize) -> StepRow {
         label_tokens: 700,
         seconds: 0.8,
         data_wait: 0.02,
+        split: Default::default(),
         elapsed: n * 0.8,
         remaining: (400.0 - n) * 0.8,
         memory: 812 << 20,

@@ -90,7 +90,7 @@ fn adapters_round_trip_as_peft_has_them() {
 #[test]
 fn a_new_adapter_configuration_has_pefts_keys() {
     let (golden, _) = peft::load(&golden::path("adapter_dense_final")).unwrap();
-    let ours = peft::AdapterConfig::new(&TrainConfig::default(), vec!["q_proj".into()]);
+    let ours = peft::AdapterConfig::new(&TrainConfig::default(), vec!["q_proj".into()], Vec::new());
     let keys = |c: &peft::AdapterConfig| {
         let mut keys: Vec<String> = c.rest.keys().cloned().collect();
         keys.sort();

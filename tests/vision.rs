@@ -3,6 +3,7 @@
 
 use crate::golden::{self, Golden, assert_close, values};
 use burn::tensor::{Device, Tensor, TensorData};
+use lorascope::model::lora::Pass;
 use lorascope::model::rope::{Positions, mrope_cos_sin, positions};
 use lorascope::model::vision::{Vision, VisionOutput};
 use lorascope::model::{ModelConfig, Weights};
@@ -34,7 +35,7 @@ fn tokens_and_deepstack_features_equal_transformers() {
         let (vision, golden) = (tower(model, &device), Golden::open(reference));
         for case in ["case0", "case1"] {
             let VisionOutput { merged, deepstack } =
-                vision.forward(pixels(&golden, case, &device), &grids(&golden, case));
+                vision.forward(pixels(&golden, case, &device), &grids(&golden, case), &Pass::default());
             let key = format!("{case}.vision");
             assert_eq!(merged.dims().to_vec(), golden.shape(&key));
             assert_close(&values(merged), &golden.floats(&key), 1e-4, &format!("{model} {key}"));
@@ -53,7 +54,7 @@ fn pictures_together_equal_pictures_alone() {
     let device = Device::flex();
     let (vision, golden) = (tower("tiny-dense", &device), Golden::open("forward_dense"));
     let (all, grids) = (pixels(&golden, "case1", &device), grids(&golden, "case1"));
-    let together = vision.forward(all.clone(), &grids);
+    let together = vision.forward(all.clone(), &grids, &Pass::default());
     let mut start = 0;
     let alone: Vec<f32> = grids
         .iter()
@@ -61,7 +62,7 @@ fn pictures_together_equal_pictures_alone() {
             let rows = grid.iter().product();
             let own = all.clone().narrow(0, start, rows);
             start += rows;
-            values(vision.forward(own, &[*grid]).merged)
+            values(vision.forward(own, &[*grid], &Pass::default()).merged)
         })
         .collect();
     assert_close(&values(together.merged), &alone, 1e-5, "merged");
@@ -75,8 +76,8 @@ fn frames_attend_apart() {
     let one = pixels(&golden, "case0", &device);
     let [_, h, w] = grids(&golden, "case0")[0];
     let two = Tensor::cat(vec![one.clone(), one * 0.5], 0);
-    let frames = vision.forward(two.clone(), &[[2, h, w]]);
-    let pictures = vision.forward(two, &[[1, h, w], [1, h, w]]);
+    let frames = vision.forward(two.clone(), &[[2, h, w]], &Pass::default());
+    let pictures = vision.forward(two, &[[1, h, w], [1, h, w]], &Pass::default());
     assert_eq!(values(frames.merged), values(pictures.merged));
 }
 

@@ -30,12 +30,7 @@ pub struct CheckArgs {
 
 pub fn run(args: &CheckArgs, out: &Out) -> Result<()> {
     let config = Box::new(layers::load(None, &args.settings)?);
-    let job = CheckJob {
-        dataset: args.name.clone(),
-        dataset_dir: args.data.clone(),
-        model: args.model.clone(),
-        config,
-    };
+    let job = CheckJob { model: args.model.clone(), config, ..CheckJob::new(&args.name, &args.data) };
     let stop = interrupt::stop_flag()?;
     let result = check::report(&job, &stop, &|event| match &event {
         // The findings are the result: on standard output.

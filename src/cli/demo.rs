@@ -73,10 +73,9 @@ impl Demo<'_> {
             self.step(&format!("converting {}", convert.inputs[0].display()));
             self.job(Job::Convert(convert), &mut |_| {})?;
             let check = CheckJob {
-                dataset: name,
-                dataset_dir: self.paths.data.clone(),
                 model: Some(self.paths.model.clone()),
                 config: Box::new(self.config.clone()),
+                ..CheckJob::new(name, &self.paths.data)
             };
             let report = self.job(Job::Check(check), &mut |_| {})?;
             self.step(report["line"].as_str().unwrap_or_default());

@@ -125,12 +125,9 @@ const IGNORED: &[(&str, &[&str])] = &[
 const NOT_YET: &[(&str, &[&str], &str)] = &[
     ("stage", &["sft"], "only sft (supervised fine-tuning) is supported yet"),
     ("finetuning_type", &["lora"], "only lora is supported yet"),
-    ("freeze_vision_tower", ON, "adapters in the vision tower are not supported yet"),
-    ("freeze_multi_modal_projector", ON, "adapters in the multi-modal projector are not supported yet"),
     ("packing", OFF, "not supported yet; batches here carry no padding work"),
     ("neat_packing", OFF, "not supported yet; batches here carry no padding work"),
     ("quantization_bit", OFF, "a quantised base model (QLoRA) is not supported yet"),
-    ("use_dora", OFF, "DoRA is not supported yet"),
     ("pissa_init", OFF, "PiSSA is not supported"),
     ("pure_bf16", OFF, "adapters are kept in f32 always; use bf16: true for a bfloat16 model"),
     ("fp16", OFF, "half precision is not supported; use bf16: true, or bf16: false for f32"),
@@ -175,7 +172,6 @@ const NOT_YET: &[(&str, &[&str], &str)] = &[
     ("save_strategy", &["steps"], "only steps is supported; set save_steps"),
 ];
 
-const ON: &[&str] = &["true", "yes", "on"];
 /// Values that leave a feature off.
 const OFF: &[&str] = &["", "null", "None", "~", "false", "no", "off", "0", "0.0"];
 

@@ -140,9 +140,10 @@ pub(super) static ROWS: &[Field] = &[
         Group::Method,
         Text,
         "",
-        "Modules that get an adapter: all, or names with commas between (q_proj,v_proj).",
+        "Modules that get an adapter: all, names with commas between, or a pattern for whole paths. Experts must be named.",
     ),
     row("use_rslora", Group::Method, Bool, "", "Scale by alpha / sqrt(rank) instead (arXiv 2312.03732)."),
+    row("use_dora", Group::Method, Bool, "", "Also train the length of each weight row: DoRA (arXiv 2402.09353)."),
     row("freeze_vision_tower", Group::Method, Bool, "", "No adapters in the vision tower."),
     row(
         "freeze_multi_modal_projector",

@@ -56,6 +56,7 @@ pub struct TrainConfig {
     /// `all`, or names of modules with commas between.
     pub lora_target: String,
     pub use_rslora: bool,
+    pub use_dora: bool,
     pub freeze_vision_tower: bool,
     pub freeze_multi_modal_projector: bool,
     pub freeze_language_model: bool,
@@ -160,6 +161,7 @@ impl Default for TrainConfig {
             lora_dropout: 0.0,
             lora_target: "all".into(),
             use_rslora: false,
+            use_dora: false,
             freeze_vision_tower: true,
             freeze_multi_modal_projector: true,
             freeze_language_model: false,

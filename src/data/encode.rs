@@ -43,6 +43,17 @@ pub struct Encoded {
     pub picture_tokens_needed: usize,
 }
 
+/// A prompt or an answer in tokens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// All of it, before any cut.
+    pub ids: Vec<u32>,
+    /// How many of `ids` `cutoff_len` leaves, from the front.
+    pub kept: usize,
+    pub learned: bool,
+    pub answer: bool,
+}
+
 impl Encoded {
     /// Whether `cutoff_len` took tokens of a picture. The model cannot be run on such a sample.
     pub fn picture_cut(&self) -> bool {
@@ -116,6 +127,23 @@ impl Encoder {
     /// Token ids and labels of a sample whose pictures have these `grids`, cut to `cutoff_len`
     /// (LLaMA-Factory, `data/processor/supervised.py`, `_encode_data_example`).
     pub fn encode(&self, sample: &Sample, grids: &[[usize; 3]]) -> Result<Encoded> {
+        let (mut input_ids, mut labels) = (Vec::new(), Vec::new());
+        for segment in self.segments(sample, grids)? {
+            let kept = &segment.ids[..segment.kept];
+            labels.extend(self::labels(kept, segment.learned));
+            input_ids.extend_from_slice(kept);
+        }
+        Ok(Encoded {
+            picture_tokens: input_ids.iter().filter(|id| **id == self.image_token).count(),
+            picture_tokens_needed: grids.iter().map(|g| self.processor.tokens(*g)).sum(),
+            input_ids,
+            labels,
+            grids: grids.to_vec(),
+        })
+    }
+
+    /// The prompts and answers of a sample one after another, whole, with what [`Encoder::encode`] keeps of each.
+    pub fn segments(&self, sample: &Sample, grids: &[[usize; 3]]) -> Result<Vec<Segment>> {
         let turns = self.place_pictures(&sample.messages, grids)?;
         let mut pairs =
             self.template.pairs(sample.system.as_deref(), &turns, self.thinking, self.mask_history)?;
@@ -123,36 +151,24 @@ impl Encoder {
             // The last turn is the one to learn: it gets the room first.
             pairs.reverse();
         }
-        let mut kept: Vec<(Vec<u32>, Vec<i32>)> = Vec::with_capacity(pairs.len());
+        let mut segments: Vec<[Segment; 2]> = Vec::with_capacity(pairs.len());
         let mut total = 0;
         for (i, pair) in pairs.iter().enumerate() {
-            if total >= self.cutoff_len {
-                break;
-            }
-            let mut source = self.tokenize(&pair.prompt)?;
-            let mut target = self.tokenize(&pair.answer)?;
-            let (s, t) = infer_seqlen(source.len(), target.len(), self.cutoff_len - total);
-            source.truncate(s);
-            target.truncate(t);
-            total += source.len() + target.len();
+            let source = self.tokenize(&pair.prompt)?;
+            let target = self.tokenize(&pair.answer)?;
+            let room = self.cutoff_len.saturating_sub(total);
+            let (s, t) = if room == 0 { (0, 0) } else { infer_seqlen(source.len(), target.len(), room) };
+            total += s + t;
             let learn_target = !self.mask_history || i == 0;
-            let mut labels = labels(&source, self.train_on_prompt);
-            labels.extend(self::labels(&target, learn_target));
-            source.append(&mut target);
-            kept.push((source, labels));
+            segments.push([
+                Segment { ids: source, kept: s, learned: self.train_on_prompt, answer: false },
+                Segment { ids: target, kept: t, learned: learn_target, answer: true },
+            ]);
         }
         if self.mask_history {
-            kept.reverse();
+            segments.reverse();
         }
-        let (ids, labels): (Vec<_>, Vec<_>) = kept.into_iter().unzip();
-        let input_ids = ids.concat();
-        Ok(Encoded {
-            picture_tokens: input_ids.iter().filter(|id| **id == self.image_token).count(),
-            picture_tokens_needed: grids.iter().map(|g| self.processor.tokens(*g)).sum(),
-            input_ids,
-            labels: labels.concat(),
-            grids: grids.to_vec(),
-        })
+        Ok(segments.into_iter().flatten().collect())
     }
 
     /// Token ids to generate from: `turns` end with a question, the ids with the assistant's header.

@@ -2,6 +2,7 @@
 
 use super::registry::{Columns, Entry, Formatting, Tags};
 use super::sample::{ImageRef, Message, Role, Sample};
+use super::source::Row;
 use super::special;
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
@@ -57,11 +58,12 @@ impl Fault {
     }
 }
 
-type Refused = (Fault, String);
+/// The fault and its detail.
+pub(super) type Refused = (Fault, String);
 
 /// Builds the sample of a row.
-pub(super) fn sample(row: usize, value: &Value, entry: &Entry, media: &Path) -> Result<Sample, Refused> {
-    let fields = value.as_object().ok_or((Fault::NotAnObject, String::new()))?;
+pub(super) fn sample(row: usize, from: &Row, entry: &Entry, media: &Path) -> Result<Sample, Refused> {
+    let fields = from.value.as_object().ok_or((Fault::NotAnObject, String::new()))?;
     let (system, messages) = match entry.formatting {
         Formatting::Sharegpt => sharegpt(fields, &entry.columns, &entry.tags)?,
         Formatting::Alpaca => alpaca(fields, &entry.columns)?,

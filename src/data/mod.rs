@@ -1,34 +1,26 @@
 //! From parquet to encoded samples: conversion, registry, check, pictures, chat template, batches.
 
 pub mod batch;
-mod batches;
 pub mod check;
 pub mod clean;
 pub mod convert;
 pub mod dataset;
 pub mod encode;
-pub mod file_names;
 mod groups;
-pub mod inputs;
 mod layout;
-pub mod parquet;
-mod parquet_file;
+pub mod overlay;
 pub mod patches;
 pub mod picture;
-pub mod picture_file;
 pub mod picture_header;
-mod pixels;
+pub mod query;
 pub mod reader;
 pub mod registry;
 mod resize;
-pub mod row_notes;
 pub mod sample;
+pub mod source;
 pub mod special;
-pub mod split;
-mod spool;
-mod staging;
 pub mod stream;
-mod tally;
 pub mod template;
+pub mod window;
 
 pub use sample::{ImageRef, Message, Role, Sample};

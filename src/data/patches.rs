@@ -3,6 +3,7 @@
 use super::picture::Picture;
 use super::resize::Raster;
 use crate::error::{At, Error, Result};
+use image::{Rgb, RgbImage};
 use serde_json::Value;
 use std::path::Path;
 
@@ -120,6 +121,20 @@ pub fn grid(width: u32, height: u32, limits: PixelLimits, processor: &Processor)
 
 /// Resizes, normalises and cuts a picture into patch rows.
 pub fn patches(picture: &Picture, limits: PixelLimits, processor: &Processor) -> Result<Patches> {
+    let raster = resize(picture, limits, processor)?;
+    let grid = [1, raster.height / processor.patch_size, raster.width / processor.patch_size];
+    Ok(Patches { grid, pixels: cut(&raster, grid, processor) })
+}
+
+/// The picture in the size and colours that are cut into patches.
+pub fn resized(picture: &Picture, limits: PixelLimits, processor: &Processor) -> Result<RgbImage> {
+    let raster = resize(picture, limits, processor)?;
+    Ok(RgbImage::from_fn(raster.width as u32, raster.height as u32, |x, y| {
+        Rgb([0, 1, 2].map(|channel| raster.at(x as usize, y as usize, channel)))
+    }))
+}
+
+fn resize(picture: &Picture, limits: PixelLimits, processor: &Processor) -> Result<Raster> {
     let mut raster = Raster::new(&picture.image);
     let steps = limit_steps((raster.width, raster.height), limits)?;
     for (i, (w, h)) in steps.sizes.into_iter().enumerate() {
@@ -130,9 +145,7 @@ pub fn patches(picture: &Picture, limits: PixelLimits, processor: &Processor) ->
         raster = if picture.indexed && as_stored { raster.nearest(w, h) } else { raster.bicubic(w, h)? };
     }
     let (w, h) = smart_resize((raster.width, raster.height), processor)?;
-    let raster = raster.into_rgb().bicubic(w, h)?;
-    let grid = [1, h / processor.patch_size, w / processor.patch_size];
-    Ok(Patches { grid, pixels: cut(&raster, grid, processor) })
+    raster.into_rgb().bicubic(w, h)
 }
 
 /// The sizes a picture is resized to, one after another. The first `area_steps` come before the conversion to

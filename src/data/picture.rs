@@ -4,6 +4,7 @@ use super::picture_header::jpeg_facts;
 use super::sample::ImageRef;
 use crate::error::{At, Error, Result};
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader};
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Cursor, Seek};
 
@@ -55,37 +56,52 @@ pub fn size(image: &ImageRef) -> Result<(u32, u32)> {
 
 /// Reads what [`Header`] holds, without decoding pixels.
 pub fn header(image: &ImageRef) -> Result<Header> {
-    let name = name(image);
-    let mut source = source(image)?;
-    let indexed = is_indexed(source.fill_buf().at("read", &name)?);
-    let reader = reader(source, &name)?;
+    header_from(source(image)?, &name(image))
+}
+
+/// Like [`header`], from the bytes of a file; `name` is for messages.
+pub fn header_of(bytes: &[u8], name: &str) -> Result<Header> {
+    header_from(Box::new(Cursor::new(bytes)), name)
+}
+
+fn header_from(mut source: Box<dyn Source + '_>, name: &str) -> Result<Header> {
+    let indexed = is_indexed(source.fill_buf().at("read", name)?);
+    let reader = reader(source, name)?;
     let format = reader.format().expect("`reader` fails on an unknown format");
-    let (width, height) = reader.into_dimensions().map_err(|e| broken(&name, &e))?;
-    within_limits(width, height, &name)?;
+    let (width, height) = reader.into_dimensions().map_err(|e| broken(name, &e))?;
+    within_limits(width, height, name)?;
     Ok(Header { width, height, format, indexed })
 }
 
 impl Picture {
     /// Decodes a picture as [`open`] does and keeps how it was stored.
     pub fn open(image: &ImageRef) -> Result<Self> {
-        let name = name(image);
-        let bytes = match image {
-            ImageRef::Path(path) => std::fs::read(path).at("read the picture", path)?.into(),
-            ImageRef::Bytes(bytes) => bytes.clone(),
-        };
-        let mut reader = reader(Box::new(Cursor::new(&bytes[..])), &name)?;
+        Self::decode(&bytes(image)?, &name(image))
+    }
+
+    /// Like [`Picture::open`], from the bytes of a file; `name` is for messages.
+    pub fn decode(bytes: &[u8], name: &str) -> Result<Self> {
+        let mut reader = reader(Box::new(Cursor::new(bytes)), name)?;
         let mut limits = image::Limits::default();
         limits.max_alloc = Some(MAX_DECODER_BYTES);
         reader.limits(limits);
-        if reader.format() == Some(ImageFormat::Jpeg) && !jpeg_facts(&bytes).complete {
-            return Err(broken(&name, &"the JPEG data ends early"));
+        if reader.format() == Some(ImageFormat::Jpeg) && !jpeg_facts(bytes).complete {
+            return Err(broken(name, &"the JPEG data ends early"));
         }
-        let decoder = reader.into_decoder().map_err(|e| broken(&name, &e))?;
+        let decoder = reader.into_decoder().map_err(|e| broken(name, &e))?;
         let (width, height) = decoder.dimensions();
-        within_limits(width, height, &name)?;
-        let image = DynamicImage::from_decoder(decoder).map_err(|e| broken(&name, &e))?;
-        Ok(Self { image, indexed: is_indexed(&bytes) })
+        within_limits(width, height, name)?;
+        let image = DynamicImage::from_decoder(decoder).map_err(|e| broken(name, &e))?;
+        Ok(Self { image, indexed: is_indexed(bytes) })
     }
+}
+
+/// The whole file of a picture.
+pub fn bytes(image: &ImageRef) -> Result<Cow<'_, [u8]>> {
+    Ok(match image {
+        ImageRef::Path(path) => Cow::Owned(std::fs::read(path).at("read the picture", path)?),
+        ImageRef::Bytes(bytes) => Cow::Borrowed(bytes),
+    })
 }
 
 /// How a picture is called in messages: its path, or `picture in the data file`.

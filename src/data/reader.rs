@@ -1,34 +1,47 @@
 //! A registered data set opened for reading single rows: the browser, the checks and `stats` see it through this.
 
-use super::dataset;
-use super::registry::{Entry, Registry};
+use super::layout;
+use super::registry::{Entry, Formatting, Registry};
 use super::sample::Sample;
+use super::source::{Rows, Watch};
 use crate::error::{Error, Result};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 
-/// Random access to the rows of a registered data set.
+/// Random access to the rows of a registered data set. Nothing but the place of each row is known before it is asked
+/// for, so that a million rows open at once; threads may share it.
 #[derive(Debug)]
 pub struct Reader {
     pub name: String,
     pub entry: Entry,
-    rows: Vec<Result<Sample>>,
+    rows: Rows,
+    media: PathBuf,
 }
 
 impl Reader {
     /// Opens `name` from `dir/dataset_info.json`; relative picture paths start at `media_dir`, else at `dir`.
     ///
     /// # Errors
-    /// As [`dataset::load`].
+    /// An unknown or remote data set, a missing file, malformed JSON (with line and column).
     pub fn open(dir: &Path, name: &str, media_dir: Option<&Path>) -> Result<Self> {
+        Self::open_with(dir, name, media_dir, &|_, _| (), &AtomicBool::new(false))
+    }
+
+    /// As [`Reader::open`]; `progress` hears bytes done and bytes in all while the rows of a big file are looked for,
+    /// which happens once: where they are is kept beside the data.
+    ///
+    /// # Errors
+    /// As [`Reader::open`], and `Stopped` once `stop` is set.
+    pub fn open_with(
+        dir: &Path,
+        name: &str,
+        media_dir: Option<&Path>,
+        progress: &dyn Fn(u64, u64),
+        stop: &AtomicBool,
+    ) -> Result<Self> {
         let entry = Registry::open(dir)?.entry(name)?;
-        let loaded = dataset::load(dir, name, media_dir)?;
-        let left_out = || Error::input("the row cannot be used; `check` says why");
-        let mut rows: Vec<Result<Sample>> = (0..loaded.rows).map(|_| Err(left_out())).collect();
-        for sample in loaded.samples {
-            let row = sample.row;
-            rows[row] = Ok(sample);
-        }
-        Ok(Self { name: name.into(), entry, rows })
+        let rows = Rows::open(dir, name, &entry, Watch { progress, stop })?;
+        Ok(Self { name: name.into(), entry, rows, media: media_dir.unwrap_or(dir).to_path_buf() })
     }
 
     /// How many rows there are, unusable ones included.
@@ -40,8 +53,35 @@ impl Reader {
         self.len() == 0
     }
 
-    /// The sample of a row, or why the row cannot be used.
+    /// The sample of a row.
+    ///
+    /// # Errors
+    /// Why the row cannot be used.
     pub fn sample(&self, row: usize) -> Result<Sample> {
-        self.rows[row].clone()
+        self.try_sample(row)?.map_err(|(fault, detail)| {
+            let (_, text, fix) = fault.describe();
+            let detail = if detail.is_empty() { detail } else { format!(": {detail}") };
+            Error::input(format!("row {row} cannot be used: {text}{detail}")).hint(fix)
+        })
+    }
+
+    /// The texts of a row, one a line, for searching: no names of fields, no roles.
+    ///
+    /// # Errors
+    /// The row cannot be read.
+    pub fn text_of(&self, row: usize) -> Result<String> {
+        let roles = self.entry.tags.role.as_deref().filter(|_| self.entry.formatting == Formatting::Sharegpt);
+        self.rows.text(row, roles)
+    }
+
+    /// The sample of a row, or its fault; what cannot be read at all is an error.
+    pub(super) fn try_sample(&self, row: usize) -> Result<Result<Sample, layout::Refused>> {
+        Ok(layout::sample(row, &self.rows.row(row)?, &self.entry, &self.media))
+    }
+
+    /// The own id of a row, even of one that cannot be used.
+    pub(super) fn id(&self, row: usize) -> Option<String> {
+        let value = self.rows.row(row).ok()?.value;
+        Some(layout::id(row, value.as_object()?, &[])).filter(|id| !id.starts_with("row "))
     }
 }

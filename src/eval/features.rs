@@ -1,10 +1,11 @@
-//! Features of the frozen vision tower: computed once per picture, kept in memory up to a limit, used again in
-//! later epochs.
+//! Features of a vision tower that does not change: computed once per picture, kept in memory up to a limit, used
+//! again in later epochs.
 
 use crate::data::batch::EncodedSample;
 use crate::data::encode::Encoder;
 use crate::data::patches::Patches;
 use crate::error::{Error, Result};
+use crate::model::lora::Adapter;
 use crate::model::qwen3_vl::Qwen3Vl;
 use crate::model::vision::VisionOutput;
 use rayon::prelude::*;
@@ -28,23 +29,20 @@ impl Features {
         Self { kept: HashMap::new(), bytes: 0, data_wait: Duration::ZERO }
     }
 
-    /// Features of every picture of `samples`, which are those at `places` of the data set.
+    /// Features of every picture of `samples`, each with its place in the data set. All calls must be with the same
+    /// adapter.
     pub fn of(
         &mut self,
-        model: &Qwen3Vl,
+        (model, adapter): (&Qwen3Vl, Option<&Adapter>),
         encoder: &Encoder,
         samples: &[(usize, &EncodedSample)],
     ) -> Result<Vec<Vec<Arc<VisionOutput>>>> {
-        let missing: Vec<_> = samples.iter().filter(|(place, _)| !self.kept.contains_key(place)).collect();
-        let start = Instant::now();
-        let patches: Vec<Result<Vec<Patches>>> = missing
-            .par_iter()
-            .map(|(_, s)| encoder.patches_of(&s.images).map_err(|e| of_sample(e, s)))
-            .collect();
-        self.data_wait += start.elapsed();
+        let missing: Vec<_> =
+            samples.iter().filter(|(place, _)| !self.kept.contains_key(place)).copied().collect();
+        let patches = self.patches(encoder, &missing);
         let mut fresh: HashMap<usize, Vec<Arc<VisionOutput>>> = HashMap::new();
         for ((place, _), patches) in missing.iter().zip(patches) {
-            let seen = patches?.iter().map(|p| Arc::new(model.see(p))).collect();
+            let seen = patches?.iter().map(|p| Arc::new(model.see(p, adapter))).collect();
             fresh.insert(*place, seen);
         }
         let all = samples
@@ -59,6 +57,28 @@ impl Features {
             }
         }
         Ok(all)
+    }
+
+    /// The pictures of `samples` as the tower takes them, for a tower that is trained: nothing is kept.
+    pub fn pictures(
+        &mut self,
+        encoder: &Encoder,
+        samples: &[(usize, &EncodedSample)],
+    ) -> Result<Vec<Patches>> {
+        let all: Vec<Vec<Patches>> = self.patches(encoder, samples).into_iter().collect::<Result<_>>()?;
+        Ok(all.into_iter().flatten().collect())
+    }
+
+    fn patches(
+        &mut self,
+        encoder: &Encoder,
+        samples: &[(usize, &EncodedSample)],
+    ) -> Vec<Result<Vec<Patches>>> {
+        let start = Instant::now();
+        let read = |(_, s): &(usize, &EncodedSample)| encoder.patches_of(&s.images).map_err(|e| of_sample(e, s));
+        let patches = samples.par_iter().map(read).collect();
+        self.data_wait += start.elapsed();
+        patches
     }
 }
 

@@ -49,10 +49,11 @@ impl Targets {
 /// Mean cross-entropy of a pack without gradients.
 pub fn mean(model: &Qwen3Vl, adapter: Option<&Adapter>, pack: &Pack, targets: &Targets) -> Tensor<1> {
     let pass = Pass::inference(adapter);
-    let mut x = model.text.embed(&pack.ids, &pack.visual);
+    let visual = model.look(pack, &pass);
+    let mut x = model.text.embed(&pack.ids, &visual);
     for (i, block) in model.text.blocks.iter().enumerate() {
         let y = block.forward(x, &pack.rope, &pack.segments, &pass).0;
-        x = model.text.add_deepstack(y, i, &pack.visual);
+        x = model.text.add_deepstack(y, i, &visual);
     }
     let x = rows::gather(&x, &targets.rows);
     let (sum, _) = head_loss(model, &x, targets, 1.0);

@@ -133,7 +133,11 @@ fn predict(setup: &Setup, items: &[Item], inbox: &Receiver<Command>, emit: Emit)
     };
     let mut prompt = |i: usize| {
         let item = &items[todo[i]];
-        let seen = features.borrow_mut().of(setup.model, setup.encoder, &[(todo[i], &item.sample)])?;
+        let seen = features.borrow_mut().of(
+            (setup.model, setup.adapter),
+            setup.encoder,
+            &[(todo[i], &item.sample)],
+        )?;
         let features = seen.into_iter().flatten().collect();
         Ok(Prompt { ids: item.prompt_ids.clone(), grids: item.grids.clone(), features })
     };

@@ -20,16 +20,24 @@ pub struct Samples {
 }
 
 impl Samples {
-    /// The pack and targets of the samples at `places`.
+    /// The pack and targets of the samples at `places`. Where the vision tower has an adapter the pack brings the
+    /// pictures themselves, to be looked at in every pass.
     pub fn pack(&mut self, model: &Qwen3Vl, encoder: &Encoder, places: &[usize]) -> Result<(Pack, Targets)> {
         let chosen: Vec<_> = places.iter().map(|&p| (p, &self.all[p])).collect();
-        let features = self.features.of(model, encoder, &chosen)?;
+        let trained = model.vision_adapted();
+        let features = match trained {
+            true => vec![Vec::new(); chosen.len()],
+            false => self.features.of((model, None), encoder, &chosen)?,
+        };
         let sequences: Vec<Sequence> = chosen
             .iter()
             .zip(&features)
             .map(|((_, s), f)| Sequence { ids: &s.encoded.input_ids, grids: &s.encoded.grids, features: f })
             .collect();
-        let pack = model.pack(&sequences)?;
+        let mut pack = model.pack(&sequences)?;
+        if trained {
+            pack.pictures = self.features.pictures(encoder, &chosen)?;
+        }
         let labels: Vec<i32> = chosen.iter().flat_map(|(_, s)| s.encoded.labels.iter().copied()).collect();
         let targets = Targets::new(&pack, &labels);
         Ok((pack, targets))

@@ -53,7 +53,8 @@ fn prompt(who: &Who, turn: &Turn) -> Result<Prompt> {
     let patches = who.encoder.patches_of(&images)?;
     let grids: Vec<[usize; 3]> = patches.iter().map(|p| p.grid).collect();
     let ids = who.encoder.prompt(turn.system.as_deref(), &messages(turn), &grids)?;
-    let features = patches.iter().map(|p| Arc::new(who.model.see(p))).collect();
+    let adapter = who.adapter.filter(|_| !turn.use_base);
+    let features = patches.iter().map(|p| Arc::new(who.model.see(p, adapter))).collect();
     Ok(Prompt { ids, grids, features })
 }
 

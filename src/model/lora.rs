@@ -1,15 +1,27 @@
 //! LoRA (arXiv 2106.09685): the adapter's matrices, a frozen linear layer with an adapter beside it, gradients.
 
+use super::dora::{self, Magnitude};
 use super::ops::{self, dropout};
-use burn::tensor::Tensor;
+use super::weight::Weight;
+use burn::tensor::{DType, Tensor};
 
-/// Trainable matrices A [r, in] and B [out, r] of one adapted module, f32.
+/// Trainable matrices A [r, in] and B [out, r] of one adapted module, f32; of experts see `expert_lora`.
 #[derive(Clone, Debug)]
 pub struct Pair {
     /// The module's path as PEFT writes it, such as `model.language_model.layers.0.self_attn.q_proj`.
     pub name: String,
     pub a: Tensor<2>,
     pub b: Tensor<2>,
+    /// DoRA's magnitudes.
+    pub magnitude: Option<Magnitude>,
+}
+
+impl Pair {
+    /// The trainable tensors with the ends of their names, in PEFT's spelling.
+    pub fn tensors(&self) -> impl Iterator<Item = (&'static str, &Tensor<2>)> {
+        let m = self.magnitude.as_ref().map(|m| (dora::NAME, &m.m));
+        [("lora_A", &self.a), ("lora_B", &self.b)].into_iter().chain(m)
+    }
 }
 
 /// All pairs of an adapter. `Linear::slot` is the index into `pairs`.
@@ -20,13 +32,17 @@ pub struct Adapter {
     pub scale: f32,
     /// Probability that an input element of the branch is dropped in training.
     pub dropout: f32,
+    /// What the scale is made of, as `adapter_config.json` says it.
+    pub rank: usize,
+    pub alpha: f64,
+    pub rslora: bool,
 }
 
 impl Adapter {
     /// Number of trainable parameters.
     pub fn parameters(&self) -> u64 {
-        let size = |t: &Tensor<2>| t.dims().iter().product::<usize>() as u64;
-        self.pairs.iter().map(|p| size(&p.a) + size(&p.b)).sum()
+        let tensors = self.pairs.iter().flat_map(Pair::tensors);
+        tensors.map(|(_, t)| t.dims().iter().product::<usize>() as u64).sum()
     }
 }
 
@@ -46,7 +62,7 @@ impl<'a> Pass<'a> {
     }
 
     /// The pair of `slot`, its scale, and its dropout (probability and seed) if any.
-    fn branch(&self, slot: Option<usize>) -> Option<Branch<'a>> {
+    pub(super) fn branch(&self, slot: Option<usize>) -> Option<Branch<'a>> {
         let (adapter, slot) = (self.adapter?, slot?);
         let drop = self.dropout_key.filter(|_| adapter.dropout > 0.0);
         let drop = drop.map(|key| (adapter.dropout, dropout::mix(key, slot as u64)));
@@ -54,41 +70,64 @@ impl<'a> Pass<'a> {
     }
 }
 
-struct Branch<'a> {
-    pair: &'a Pair,
-    scale: f32,
-    drop: Option<(f32, u64)>,
-    slot: usize,
+/// One module's adapter in one pass.
+pub(super) struct Branch<'a> {
+    pub pair: &'a Pair,
+    pub scale: f32,
+    pub drop: Option<(f32, u64)>,
+    pub slot: usize,
 }
 
 impl Branch<'_> {
     /// The branch's input: x, or x with dropped elements. The mask is a function of the seed, so that the
     /// backward pass sees the same one without keeping it.
-    fn input(&self, x: &Tensor<2>) -> Tensor<2> {
+    pub fn input(&self, x: &Tensor<2>) -> Tensor<2> {
+        self.masked(x.clone())
+    }
+
+    /// The mask over a gradient to the branch's input.
+    pub fn masked(&self, x: Tensor<2>) -> Tensor<2> {
         match self.drop {
-            Some((p, seed)) => dropout::apply(x.clone(), p, seed),
-            None => x.clone(),
+            Some((p, seed)) => dropout::apply(x, p, seed),
+            None => x,
         }
+    }
+
+    /// A and B in the type of the activations; their masters stay f32.
+    pub fn matrices(&self, dtype: DType) -> (Tensor<2>, Tensor<2>) {
+        let like = |t: &Tensor<2>| if t.dtype() == dtype { t.clone() } else { t.clone().cast(dtype) };
+        (like(&self.pair.a), like(&self.pair.b))
     }
 }
 
-/// Gradients of an adapter, summed over micro-batches: per pair to A and to B.
+/// Gradients of an adapter, summed over micro-batches: per pair to A, to B, and to DoRA's magnitudes. f32.
 #[derive(Clone, Debug, Default)]
 pub struct Grads {
     pub a: Vec<Option<Tensor<2>>>,
     pub b: Vec<Option<Tensor<2>>>,
+    pub m: Vec<Option<Tensor<2>>>,
 }
 
 impl Grads {
     pub fn new(pairs: usize) -> Self {
-        Self { a: vec![None; pairs], b: vec![None; pairs] }
+        Self { a: vec![None; pairs], b: vec![None; pairs], m: vec![None; pairs] }
+    }
+
+    /// All gradients there are.
+    pub fn all(&self) -> impl Iterator<Item = &Tensor<2>> {
+        self.a.iter().chain(&self.b).chain(&self.m).flatten()
     }
 }
 
-/// slot += scale · x·y
-fn accumulate(slot: &mut Option<Tensor<2>>, x: &Tensor<2>, y: &Tensor<2>, scale: f32) {
-    let sum = slot.take().unwrap_or_else(|| Tensor::zeros([x.dims()[0], y.dims()[1]], &x.device()));
-    *slot = Some(ops::add_matmul(sum, x, y, scale));
+/// slot += scale · x·y, in f32
+pub(super) fn accumulate(slot: &mut Option<Tensor<2>>, x: &Tensor<2>, y: &Tensor<2>, scale: f32) {
+    let shape = [x.dims()[0], y.dims()[1]];
+    let sum = slot.take().unwrap_or_else(|| Tensor::zeros(shape, (&x.device(), DType::F32)));
+    *slot = Some(if x.dtype() == DType::F32 {
+        ops::add_matmul(sum, x, y, scale)
+    } else {
+        sum + ops::matmul(x, y).cast(DType::F32).mul_scalar(scale)
+    });
 }
 
 /// What the caller of a backward pass wants as the gradient to the input.
@@ -107,28 +146,37 @@ impl From<Option<Tensor<2>>> for InputGrad {
     }
 }
 
-/// A frozen linear layer without bias, with an adapter beside it when `slot` is set.
+/// A frozen linear layer, with an adapter beside it when `slot` is set.
 #[derive(Clone, Debug)]
 pub struct Linear {
-    /// [out, in]
-    pub w: Tensor<2>,
+    pub w: Weight,
+    /// [out]
+    pub bias: Option<Tensor<1>>,
     pub slot: Option<usize>,
 }
 
 impl Linear {
-    pub fn new(w: Tensor<2>) -> Self {
-        Self { w, slot: None }
+    pub fn new(w: Weight) -> Self {
+        Self { w, bias: None, slot: None }
     }
 
-    /// y = x·Wᵀ + scale · (drop(x)·Aᵀ)·Bᵀ for x [T, in].
+    /// y = x·Wᵀ + bias + scale · (drop(x)·Aᵀ)·Bᵀ for x [T, in]; with DoRA see [`dora::forward`].
     pub fn forward(&self, x: &Tensor<2>, pass: &Pass) -> Tensor<2> {
-        let y = ops::matmul(x, &self.w.clone().transpose());
-        match pass.branch(self.slot) {
+        let y = self.w.forward(x);
+        let y = match pass.branch(self.slot) {
             None => y,
-            Some(br) => {
-                let h = ops::matmul(&br.input(x), &br.pair.a.clone().transpose());
-                ops::add_matmul(y, &h, &br.pair.b.clone().transpose(), br.scale)
-            }
+            Some(br) => match &br.pair.magnitude {
+                Some(m) => dora::forward(y, x, &self.w, (&br, m)),
+                None => {
+                    let (a, b) = br.matrices(x.dtype());
+                    let h = ops::matmul(&br.input(x), &a.transpose());
+                    ops::add_matmul(y, &h, &b.transpose(), br.scale)
+                }
+            },
+        };
+        match &self.bias {
+            Some(b) => y + b.clone().unsqueeze::<2>(),
+            None => y,
         }
     }
 
@@ -141,22 +189,30 @@ impl Linear {
         pass: &Pass,
         grads: &mut Grads,
     ) -> Option<Tensor<2>> {
-        let dx = match wanted {
-            InputGrad::Skip => None,
-            InputGrad::Fresh => Some(ops::matmul(dy, &self.w)),
-            InputGrad::AddTo(sum) => Some(ops::add_matmul(sum, dy, &self.w, 1.0)),
-        };
-        let Some(br) = pass.branch(self.slot) else { return dx };
-        let (a, b) = (&br.pair.a, &br.pair.b);
+        let Some(br) = pass.branch(self.slot) else { return self.frozen_backward(dy, wanted) };
+        if let Some(m) = &br.pair.magnitude {
+            return dora::backward(dy, x, wanted, (self, &br, m), grads);
+        }
+        let dx = self.frozen_backward(dy, wanted);
+        let (a, b) = br.matrices(x.dtype());
         let input = br.input(x);
         let h = ops::matmul(&input, &a.clone().transpose());
-        let dh = ops::matmul(dy, b);
+        let dh = ops::matmul(dy, &b);
         accumulate(&mut grads.b[br.slot], &dy.clone().transpose(), &h, br.scale);
         accumulate(&mut grads.a[br.slot], &dh.clone().transpose(), &input, br.scale);
         let dx = dx?;
         Some(match br.drop {
-            None => ops::add_matmul(dx, &dh, a, br.scale),
-            Some((p, seed)) => dx + dropout::apply(ops::matmul(&dh, a), p, seed).mul_scalar(br.scale),
+            None => ops::add_matmul(dx, &dh, &a, br.scale),
+            Some(_) => dx + br.masked(ops::matmul(&dh, &a)).mul_scalar(br.scale),
         })
+    }
+
+    /// The gradient to x through W.
+    pub(super) fn frozen_backward(&self, dy: &Tensor<2>, wanted: InputGrad) -> Option<Tensor<2>> {
+        match wanted {
+            InputGrad::Skip => None,
+            InputGrad::Fresh => Some(self.w.backward(dy)),
+            InputGrad::AddTo(sum) => Some(self.w.add_backward(sum, dy)),
+        }
     }
 }

@@ -1,20 +1,27 @@
 //! Qwen3-VL on burn tensors: vision tower, text decoder, LoRA, weights.
 
+mod attach;
 pub mod backend;
 pub mod config;
 #[cfg(feature = "cuda")]
 pub mod cuda;
+pub mod dora;
+pub mod expert_lora;
 pub mod kv_cache;
 pub mod lora;
 mod mmap;
+pub mod modules;
 pub mod moe;
 pub mod ops;
 pub mod peft;
 pub mod qwen3_vl;
 pub mod rope;
 mod section;
+pub mod targets;
 pub mod text;
 pub mod vision;
+mod vision_block;
+pub mod weight;
 pub mod weights;
 
 pub use config::{ModelConfig, MoeConfig, TextConfig, VisionConfig};

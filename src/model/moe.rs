@@ -1,7 +1,9 @@
 //! Mixture of experts (Qwen3): router, experts as grouped products over sorted rows, gradient to the input.
 
-use super::lora::Pass;
+use super::expert_lora::{add_backward, add_forward};
+use super::lora::{Grads, Pass};
 use super::ops::{self, rows};
+use super::weight::ExpertWeight;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use std::ops::Range;
 
@@ -11,11 +13,13 @@ pub struct Moe {
     /// [E, hidden]
     pub router: Tensor<2>,
     /// [E, 2·I, hidden]: gate rows, then up rows
-    pub gate_up: Tensor<3>,
+    pub gate_up: ExpertWeight,
     /// [E, hidden, I]
-    pub down: Tensor<3>,
+    pub down: ExpertWeight,
     /// Experts per token.
     pub top_k: usize,
+    /// The adapter's pairs of `gate_up` and `down`, where experts have one.
+    pub slots: [Option<usize>; 2],
 }
 
 /// Where every token went; kept for the backward pass, so that a recomputation cannot route differently.
@@ -35,6 +39,8 @@ pub struct Routing {
 /// What [`Moe::backward`] needs.
 pub struct Saved {
     routing: Routing,
+    /// The experts' input, where `gate_up` has an adapter.
+    sorted: Option<Tensor<2>>,
     gate: Tensor<2>,
     up: Tensor<2>,
     out: Tensor<2>,
@@ -42,31 +48,41 @@ pub struct Saved {
 
 impl Moe {
     /// y [T, hidden] for x [T, hidden].
-    pub fn forward(&self, x: &Tensor<2>, _pass: &Pass) -> (Tensor<2>, Saved) {
+    pub fn forward(&self, x: &Tensor<2>, pass: &Pass) -> (Tensor<2>, Saved) {
         // 1. Route: softmax in f32 → top-k → renormalise
         let routing = self.route(x);
         // 2. Sort rows by expert: (T·k, hidden)
         let sorted = rows::gather(x, &routing.token);
         // 3. Gate and up of each expert: (T·k, 2·I)
-        let both = rows::grouped_linear(&sorted, &self.gate_up, &routing.groups, false);
+        let both = self.gate_up.forward(&sorted, &routing.groups);
+        let both = add_forward(both, &sorted, &routing.groups, self.slots[0], pass);
         let width = both.dims()[1] / 2;
         let (gate, up) = (both.clone().narrow(1, 0, width), both.narrow(1, width, width));
         // 4. Down: (T·k, hidden)
         let act = ops::swiglu(&gate, &up);
-        let out = rows::grouped_linear(&act, &self.down, &routing.groups, false);
+        let out = self.down.forward(&act, &routing.groups);
+        let out = add_forward(out, &act, &routing.groups, self.slots[1], pass);
         // 5. Home again, weighted: (T, hidden)
         let y = rows::combine(&out, &routing.place, &routing.weights, self.top_k);
-        (y, Saved { routing, gate, up, out })
+        let sorted = self.slots[0].map(|_| sorted);
+        (y, Saved { routing, sorted, gate, up, out })
     }
 
-    /// Gradient to x, also through the routing weights.
-    pub fn backward(&self, dy: &Tensor<2>, saved: &Saved) -> Tensor<2> {
+    /// Gradient to x, also through the routing weights; those of the experts' adapters go into `grads`.
+    pub fn backward(&self, dy: &Tensor<2>, saved: &Saved, (pass, grads): (&Pass, &mut Grads)) -> Tensor<2> {
         let r = &saved.routing;
         let (d_out, d_weights) = rows::combine_backward(dy, &saved.out, &r.place, &r.weights, self.top_k);
-        let d_act = rows::grouped_linear(&d_out, &self.down, &r.groups, true);
+        let mut d_act = self.down.backward(&d_out, &r.groups);
+        if self.slots[1].is_some() {
+            let act = ops::swiglu(&saved.gate, &saved.up);
+            d_act = add_backward(d_act, (&d_out, &act), &r.groups, self.slots[1], (pass, grads));
+        }
         let (d_gate, d_up) = ops::swiglu_backward(&d_act, &saved.gate, &saved.up);
         let d_both = Tensor::cat(vec![d_gate, d_up], 1);
-        let d_sorted = rows::grouped_linear(&d_both, &self.gate_up, &r.groups, true);
+        let mut d_sorted = self.gate_up.backward(&d_both, &r.groups);
+        if let Some(sorted) = &saved.sorted {
+            d_sorted = add_backward(d_sorted, (&d_both, sorted), &r.groups, self.slots[0], (pass, grads));
+        }
         let ones = vec![1.0; r.weights.len()];
         let dx = rows::combine(&d_sorted, &r.place, &ones, self.top_k);
         let d_logits = self.route_backward(r, &d_weights, &dy.device()).cast(dy.dtype());

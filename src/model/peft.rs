@@ -14,12 +14,32 @@ use std::path::Path;
 const CONFIG: &str = "adapter_config.json";
 const WEIGHTS: &str = "adapter_model.safetensors";
 
-/// One matrix: PEFT's name of it, [rows, columns], row-major values.
+/// One matrix or vector: PEFT's name of it, its shape, row-major values.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AdapterTensor {
     pub name: String,
-    pub shape: [usize; 2],
+    pub shape: Vec<usize>,
     pub values: Vec<f32>,
+}
+
+impl AdapterTensor {
+    /// The shape as a matrix; a vector is one row.
+    pub fn matrix(&self) -> [usize; 2] {
+        let columns = self.shape.last().copied().unwrap_or(1);
+        [self.values.len() / columns.max(1), columns]
+    }
+}
+
+/// The file's name for each module: stacked experts are wrapped once for each adapted parameter, `gate_up_proj`
+/// first, so that with both `experts.base_layer` is `gate_up_proj` and `experts` is `down_proj`.
+pub fn file_names(paths: &[&str]) -> Vec<String> {
+    let both = |experts: &str| paths.contains(&format!("{experts}.down_proj").as_str());
+    let of = |path: &str| match path.rsplit_once(".experts.") {
+        Some((layer, "gate_up_proj")) if both(&format!("{layer}.experts")) => format!("{layer}.experts.base_layer"),
+        Some((layer, _)) => format!("{layer}.experts"),
+        None => path.to_string(),
+    };
+    paths.iter().map(|p| format!("base_model.model.{}", of(p))).collect()
 }
 
 /// `adapter_config.json`. Keys that we do not use are kept.
@@ -39,8 +59,10 @@ pub struct AdapterConfig {
 }
 
 impl AdapterConfig {
-    /// What peft 0.18.1 writes for a run with these settings. `leaves` are the ends of the modules' names.
-    pub fn new(config: &TrainConfig, leaves: Vec<String>) -> Self {
+    /// What peft 0.18.1 writes for a run with these settings. `ends` are the ends of the modules' names, `parameters`
+    /// those of adapted stacks of experts.
+    pub fn new(config: &TrainConfig, ends: Vec<String>, parameters: Vec<String>) -> Self {
+        let parameters = if parameters.is_empty() { Value::Null } else { json!(parameters) };
         let rest = json!({
             "alora_invocation_tokens": null, "alpha_pattern": {}, "arrow_config": null, "auto_mapping": null,
             "base_model_name_or_path": config.model_name_or_path, "bias": "none", "corda_config": null,
@@ -49,8 +71,8 @@ impl AdapterConfig {
             "layers_pattern": null, "layers_to_transform": null, "loftq_config": {}, "lora_bias": false,
             "megatron_config": null, "megatron_core": "megatron.core", "modules_to_save": null,
             "peft_version": "0.18.1", "qalora_group_size": 16, "rank_pattern": {}, "revision": null,
-            "target_parameters": null, "task_type": "CAUSAL_LM", "trainable_token_indices": null,
-            "use_dora": false, "use_qalora": false,
+            "target_parameters": parameters, "task_type": "CAUSAL_LM", "trainable_token_indices": null,
+            "use_dora": config.use_dora, "use_qalora": false,
         });
         let Value::Object(rest) = rest else { unreachable!("an object literal") };
         Self {
@@ -59,7 +81,7 @@ impl AdapterConfig {
             lora_alpha: config.alpha(),
             lora_dropout: config.lora_dropout,
             use_rslora: config.use_rslora,
-            target_modules: json!(leaves),
+            target_modules: json!(ends),
             rest,
         }
     }
@@ -86,7 +108,7 @@ pub fn save(dir: &Path, config: &AdapterConfig, tensors: &[AdapterTensor]) -> Re
 
 /// Reads an adapter folder.
 ///
-/// Errors: not an adapter folder, another method than LoRA, DoRA or per-module ranks, damaged weights.
+/// Errors: not an adapter folder, another method than LoRA and DoRA, per-module ranks, damaged weights.
 pub fn load(dir: &Path) -> Result<(AdapterConfig, Vec<AdapterTensor>)> {
     let path = dir.join(CONFIG);
     if !path.exists() {
@@ -99,9 +121,6 @@ pub fn load(dir: &Path) -> Result<(AdapterConfig, Vec<AdapterTensor>)> {
     let refuse = |what: &str| Err(Error::input(format!("{}: {what} is not supported", path.display())));
     if config.peft_type != "LORA" {
         return refuse(&format!("peft_type {}", config.peft_type));
-    }
-    if config.rest.get("use_dora") == Some(&Value::Bool(true)) {
-        return refuse("use_dora");
     }
     for pattern in ["rank_pattern", "alpha_pattern"] {
         if config.rest.get(pattern).and_then(Value::as_object).is_some_and(|p| !p.is_empty()) {
@@ -117,7 +136,7 @@ pub fn write_tensors(path: &Path, tensors: &[AdapterTensor]) -> Result<()> {
         .iter()
         .map(|t| {
             let bytes = bytemuck::cast_slice(&t.values);
-            let view = TensorView::new(Dtype::F32, t.shape.to_vec(), bytes)
+            let view = TensorView::new(Dtype::F32, t.shape.clone(), bytes)
                 .expect("as many values as the shape says");
             (t.name.clone(), view)
         })
@@ -135,7 +154,10 @@ pub fn read_tensors(path: &Path) -> Result<Vec<AdapterTensor>> {
     let mut tensors: Vec<AdapterTensor> = file
         .iter()
         .map(|(name, view)| {
-            let shape = view.shape().try_into().map_err(|_| damaged(format!("{name} is not a matrix")))?;
+            let shape = view.shape().to_vec();
+            if !(1..=2).contains(&shape.len()) {
+                return Err(damaged(format!("{name} is not a matrix")));
+            }
             let values = floats(view.dtype(), view.data())
                 .ok_or_else(|| damaged(format!("{name} holds {:?}, not floats", view.dtype())))?;
             Ok(AdapterTensor { name: name.into(), shape, values })

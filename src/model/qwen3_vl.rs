@@ -1,18 +1,17 @@
 //! The whole model: loading, attaching an adapter, pictures to features, sequences to packs.
 
 use super::config::{ModelConfig, TextConfig};
-use super::lora::{Adapter, Linear, Pair};
+use super::lora::{Adapter, Linear, Pass};
 use super::moe::Moe;
 use super::ops::Segment;
-use super::peft::AdapterTensor;
 use super::rope::{self, Positions};
 use super::text::{Block, Mlp, Rope, Text, Visual};
-use super::vision::{Vision, VisionOutput};
+use super::vision::{self, Vision, VisionOutput};
+use super::weight::{ExpertWeight, Weight};
 use super::weights::Weights;
 use crate::data::patches::Patches;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use burn::tensor::{DType, Device, Tensor, TensorData};
-use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -44,114 +43,38 @@ impl Qwen3Vl {
         Ok(Self { config, vision, text, device: device.clone(), dtype, parameters })
     }
 
-    /// Merged and deepstack features of one picture.
-    pub fn see(&self, patches: &Patches) -> VisionOutput {
-        let rows: usize = patches.grid.iter().product();
-        let width = patches.pixels.len() / rows.max(1);
-        let pixels = TensorData::new(patches.pixels.clone(), [rows, width]);
-        let pixels = Tensor::from_data(pixels, (&self.device, DType::F32));
-        let out = self.vision.forward(pixels, &[patches.grid]);
-        VisionOutput {
-            merged: out.merged.cast(self.dtype),
-            deepstack: out.deepstack.into_iter().map(|d| d.cast(self.dtype)).collect(),
-        }
+    /// Merged and deepstack features of one picture, as the tower with `adapter` sees it.
+    pub fn see(&self, patches: &Patches, adapter: Option<&Adapter>) -> VisionOutput {
+        let (pixels, grids) = self.pixels(std::slice::from_ref(patches));
+        self.vision.forward(pixels, &grids, &Pass::inference(adapter)).cast(self.dtype)
     }
 
-    /// Every linear layer of the decoder with its PEFT path, in the order of the model.
-    fn linears_mut(&mut self) -> Vec<(String, &mut Linear)> {
-        let blocks = self.text.blocks.iter_mut().enumerate();
-        blocks
-            .flat_map(|(i, b)| b.linears_mut().into_iter().map(move |(leaf, l)| (path(i, leaf), l)))
-            .collect()
+    /// The picture features of a pack: those it came with, or where the tower has an adapter those of this pass.
+    pub fn look(&self, pack: &Pack, pass: &Pass) -> Visual {
+        if pack.pictures.is_empty() {
+            return pack.visual.clone();
+        }
+        let (pixels, grids) = self.pixels(&pack.pictures);
+        self.vision.forward(pixels, &grids, pass).cast(self.dtype).at(&pack.visual.rows)
     }
 
-    /// [`Qwen3Vl::linears_mut`] to look at.
-    fn linears(&self) -> Vec<(String, &Linear)> {
-        let blocks = self.text.blocks.iter().enumerate();
-        blocks.flat_map(|(i, b)| b.linears().into_iter().map(move |(leaf, l)| (path(i, leaf), l))).collect()
+    /// [`Qwen3Vl::look`], and what the tower's backward pass needs where it has an adapter.
+    pub fn look_saved(&self, pack: &Pack, pass: &Pass, inputs_only: bool) -> (Visual, Option<vision::Saved>) {
+        if pack.pictures.is_empty() {
+            return (pack.visual.clone(), None);
+        }
+        let (pixels, grids) = self.pixels(&pack.pictures);
+        let (out, saved) = self.vision.forward_saved(pixels, &grids, pass, inputs_only);
+        (out.cast(self.dtype).at(&pack.visual.rows), Some(saved))
     }
 
-    /// Paths and shapes [out, in] of the modules that `lora_target` picks: `all` as LLaMA-Factory's `all`
-    /// (every linear layer of the decoder, neither router nor experts), else names matched by their ends.
-    pub fn targets(&self, lora_target: &str) -> Result<Vec<(String, [usize; 2])>> {
-        let all: Vec<_> = self.linears().into_iter().map(|(name, l)| (name, l.w.dims())).collect();
-        let wanted: Vec<&str> = lora_target.split(',').map(str::trim).filter(|w| !w.is_empty()).collect();
-        if wanted == ["all"] {
-            return Ok(all);
-        }
-        let matches = |name: &str, w: &str| name == w || name.ends_with(&format!(".{w}"));
-        if let Some(w) = wanted.iter().find(|w| !all.iter().any(|(name, _)| matches(name, w))) {
-            let mut leaves: Vec<&str> = all.iter().filter_map(|(n, _)| n.rsplit('.').next()).collect();
-            leaves.sort_unstable();
-            leaves.dedup();
-            return Err(Error::usage(format!("lora_target: no module is called {w:?}"))
-                .hint(format!("this model has: all, {}", leaves.join(", "))));
-        }
-        Ok(all.into_iter().filter(|(name, _)| wanted.iter().any(|w| matches(name, w))).collect())
-    }
-
-    /// Points every linear layer at its pair in `adapter`, or at none.
-    ///
-    /// Errors: a pair that no module of this model fits, by name or by shape (an adapter of another model).
-    pub fn attach(&mut self, adapter: &Adapter) -> Result<()> {
-        let mut linears = self.linears_mut();
-        for (_, l) in &mut linears {
-            l.slot = None;
-        }
-        for (slot, pair) in adapter.pairs.iter().enumerate() {
-            let wrong = |why: String| {
-                Error::input(format!("the adapter does not fit this model: {}: {why}", pair.name))
-                    .hint("use the adapter with the base model that it was trained on")
-            };
-            let Some((_, l)) = linears.iter_mut().find(|(name, _)| *name == pair.name) else {
-                return Err(wrong("the model has no such module".into()));
-            };
-            let [out, inp] = l.w.dims();
-            let ([ra, ia], [ob, rb]) = (pair.a.dims(), pair.b.dims());
-            if ia != inp || ob != out || ra != rb {
-                return Err(wrong(format!(
-                    "lora_A is [{ra}, {ia}] and lora_B [{ob}, {rb}], the module's weight [{out}, {inp}]"
-                )));
-            }
-            l.slot = Some(slot);
-        }
-        Ok(())
-    }
-
-    /// Folds the attached adapter into the weights: W ← W + scale · B·A.
-    pub fn merge(&mut self, adapter: &Adapter) {
-        let dtype = self.dtype;
-        for (_, l) in self.linears_mut() {
-            if let Some(pair) = l.slot.take().map(|slot| &adapter.pairs[slot]) {
-                let w = l.w.clone().cast(DType::F32);
-                l.w = super::ops::add_matmul(w, &pair.b, &pair.a, adapter.scale).cast(dtype);
-            }
-        }
-    }
-
-    /// An adapter from the tensors of a PEFT folder (`base_model.model.<path>.lora_A.weight`).
-    pub fn adapter_from(&self, tensors: &[AdapterTensor], scale: f64) -> Result<Adapter> {
-        let mut adapter = Adapter { scale: scale as f32, ..Adapter::default() };
-        let find = |name: &str| tensors.iter().find(|t| t.name == name);
-        for t in tensors {
-            let Some(module) = t.name.strip_suffix(".lora_A.weight") else { continue };
-            let b = find(&format!("{module}.lora_B.weight"))
-                .ok_or_else(|| Error::input(format!("the adapter has {} but no lora_B of it", t.name)))?;
-            let name = module.strip_prefix("base_model.model.").unwrap_or(module).to_string();
-            adapter.pairs.push(Pair { name, a: self.parameter(t), b: self.parameter(b) });
-        }
-        if adapter.pairs.is_empty() {
-            return Err(Error::input("the adapter holds no lora_A tensors"));
-        }
-        // The model's order, not the file's: sums over pairs and dropout masks depend on it.
-        let order: HashMap<String, usize> =
-            self.linears().into_iter().enumerate().map(|(i, (name, _))| (name, i)).collect();
-        adapter.pairs.sort_by_key(|p| order.get(&p.name).copied().unwrap_or(usize::MAX));
-        Ok(adapter)
-    }
-
-    fn parameter(&self, t: &AdapterTensor) -> Tensor<2> {
-        Tensor::from_data(TensorData::new(t.values.clone(), t.shape), (&self.device, DType::F32))
+    /// Patches of pictures one after another, and their grids.
+    fn pixels(&self, pictures: &[Patches]) -> (Tensor<2>, Vec<[usize; 3]>) {
+        let grids: Vec<[usize; 3]> = pictures.iter().map(|p| p.grid).collect();
+        let rows: usize = grids.iter().map(|g| g.iter().product::<usize>()).sum();
+        let values: Vec<f32> = pictures.iter().flat_map(|p| p.pixels.iter().copied()).collect();
+        let width = values.len() / rows.max(1);
+        (Tensor::from_data(TensorData::new(values, [rows, width]), (&self.device, DType::F32)), grids)
     }
 
     /// Sequences one after another, with rope tables and picture features in place.
@@ -173,7 +96,7 @@ impl Qwen3Vl {
         let rows = (0..ids.len()).filter(|&i| ids[i] == self.config.image_token_id).collect();
         let visual = visual(rows, &features);
         let segments = Segment::packed(sequences.iter().map(|s| s.ids.len()));
-        Ok(Pack { ids, segments, rope, visual, deltas })
+        Ok(Pack { ids, segments, rope, visual, deltas, pictures: Vec::new() })
     }
 
     /// Rope tables of 3-D positions.
@@ -181,11 +104,6 @@ impl Qwen3Vl {
         let (cos, sin) = rope::mrope_cos_sin(places, &self.config.text, &self.device);
         Rope { cos, sin }
     }
-}
-
-/// The PEFT path of a module of layer `i`.
-fn path(i: usize, leaf: &str) -> String {
-    format!("model.language_model.layers.{i}.{leaf}")
 }
 
 /// One tokenised sequence and the features of its pictures.
@@ -201,13 +119,16 @@ pub struct Pack {
     pub segments: Vec<Segment>,
     pub rope: Rope,
     pub visual: Visual,
+    /// Pictures to be looked at in every pass, because the vision tower has an adapter; `visual` then holds the
+    /// rows only.
+    pub pictures: Vec<Patches>,
     /// Per sequence: what to add to an index to get the position of generated text.
     pub deltas: Vec<i64>,
 }
 
 fn visual(rows: Vec<usize>, features: &[&VisionOutput]) -> Visual {
     if features.is_empty() {
-        return Visual::default();
+        return Visual { rows, ..Visual::default() };
     }
     let join =
         |parts: Vec<Tensor<2>>| if parts.len() == 1 { parts[0].clone() } else { Tensor::cat(parts, 0) };
@@ -230,7 +151,7 @@ impl Loader<'_> {
     }
 
     fn linear(&self, name: &str, out: usize, inp: usize) -> Result<Linear> {
-        Ok(Linear::new(self.get(&format!("{name}.weight"), [out, inp])?))
+        Ok(Linear::new(Weight::Full(self.get(&format!("{name}.weight"), [out, inp])?)))
     }
 
     fn text(&self, config: &ModelConfig, done: &dyn Fn(usize)) -> Result<Text> {
@@ -277,7 +198,8 @@ impl Loader<'_> {
             Some(m) => {
                 let (gate_up, down) = self.weights.experts(i, c, self.device, self.dtype)?;
                 let router = self.get(&format!("{at}.mlp.gate.weight"), [m.num_experts, h])?;
-                Ok(Mlp::Moe(Moe { router, gate_up, down, top_k: m.num_experts_per_tok }))
+                let (gate_up, down) = (ExpertWeight::Full(gate_up), ExpertWeight::Full(down));
+                Ok(Mlp::Moe(Moe { router, gate_up, down, top_k: m.num_experts_per_tok, slots: [None; 2] }))
             }
             None => Ok(Mlp::Dense {
                 gate_proj: self.linear(&format!("{at}.mlp.gate_proj"), wide, h)?,

@@ -96,7 +96,7 @@ impl Mlp {
                 let dx = gate_proj.backward(&d_gate, x, InputGrad::Fresh, pass, grads);
                 up_proj.backward(&d_up, x, dx.into(), pass, grads).expect("asked for")
             }
-            (Mlp::Moe(moe), MlpSaved::Moe(saved)) => moe.backward(dy, saved),
+            (Mlp::Moe(moe), MlpSaved::Moe(saved)) => moe.backward(dy, saved, (pass, grads)),
             _ => unreachable!("saved by the same layer"),
         }
     }
@@ -137,6 +137,12 @@ impl Block {
             ]);
         }
         all
+    }
+
+    /// Whether an adapter is attached here.
+    pub fn adapted(&self) -> bool {
+        let experts = matches!(&self.mlp, Mlp::Moe(m) if m.slots.iter().any(Option::is_some));
+        experts || self.linears().iter().any(|(_, l)| l.slot.is_some())
     }
 
     /// Queries, keys and values of normed input n1 [T, hidden]: raw and (normed, turned) ones.

@@ -1,13 +1,15 @@
 //! The vision tower: patches of pictures to tokens of the text decoder, and the features its first layers add.
 
-use super::config::{Activation, VisionConfig};
-use super::{Weights, ops, rope};
+use super::config::VisionConfig;
+use super::lora::{Grads, InputGrad, Linear, Pass};
+use super::ops::Segment;
+use super::text::Visual;
+use super::vision_block::{Block, BlockSaved, Merger, MergerSaved, Norm};
+use super::weight::Weight;
+use super::{Weights, rope};
 use crate::error::Result;
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
-use std::ops::Range;
 
-/// The epsilon of every layer norm of the tower (fixed in transformers, not in the configuration).
-const NORM_EPS: f64 = 1e-6;
 /// The base of the tower's rotary embedding (fixed in transformers).
 const ROPE_THETA: f64 = 10_000.0;
 
@@ -33,6 +35,18 @@ pub struct VisionOutput {
     pub deepstack: Vec<Tensor<2>>,
 }
 
+impl VisionOutput {
+    pub(super) fn cast(self, dtype: DType) -> Self {
+        let like = |t: Tensor<2>| if t.dtype() == dtype { t } else { t.cast(dtype) };
+        Self { merged: like(self.merged), deepstack: self.deepstack.into_iter().map(like).collect() }
+    }
+
+    /// These features at the rows of a pack that hold picture tokens.
+    pub(super) fn at(self, rows: &[usize]) -> Visual {
+        Visual { rows: rows.to_vec(), merged: Some(self.merged), deepstack: self.deepstack }
+    }
+}
+
 impl Vision {
     /// Reads the tower from `weights` onto `device`.
     pub fn load(weights: &Weights, config: &VisionConfig, device: &Device) -> Result<Self> {
@@ -45,8 +59,8 @@ impl Vision {
             .map(|i| Merger::load(&root.enter(&format!("deepstack_merger_list.{i}")), c, true));
         Ok(Self {
             patch_embed: Linear {
-                weight: patch.reshape([c.hidden_size, c.patch_len()]),
-                bias: root.tensor("patch_embed.proj.bias", [c.hidden_size])?,
+                bias: Some(root.tensor("patch_embed.proj.bias", [c.hidden_size])?),
+                ..Linear::new(Weight::Full(patch.reshape([c.hidden_size, c.patch_len()])))
             },
             pos_embed: root.tensor("pos_embed.weight", [c.num_position_embeddings, c.hidden_size])?,
             blocks: blocks.collect::<Result<_>>()?,
@@ -62,22 +76,107 @@ impl Vision {
     /// `pixels` `[patches, patch_len]`, patches in merge order (see [`merge_order`]); `grids` (time, height, width) in
     /// patches, one a picture, at least one. Panics when the patches do not fill the grids: that is a bug in the
     /// caller, not bad input.
-    pub fn forward(&self, pixels: Tensor<2>, grids: &[[usize; 3]]) -> VisionOutput {
+    pub fn forward(&self, pixels: Tensor<2>, grids: &[[usize; 3]], pass: &Pass) -> VisionOutput {
+        self.run(pixels, grids, pass, &mut |_, _| {}).0
+    }
+
+    /// [`Vision::forward`], and what [`Vision::backward`] needs: everything, or with `inputs_only` each block's
+    /// input, so that the block is computed again on the way back.
+    pub fn forward_saved(
+        &self,
+        pixels: Tensor<2>,
+        grids: &[[usize; 3]],
+        pass: &Pass,
+        inputs_only: bool,
+    ) -> (VisionOutput, Saved) {
+        let mut blocks = Vec::new();
+        let mut keep = |x: Tensor<2>, saved: BlockSaved| {
+            blocks.push(if inputs_only { Kept::Input(x) } else { Kept::Saved(saved) });
+        };
+        let (output, mergers, places) = self.run(pixels, grids, pass, &mut keep);
+        (output, Saved { blocks, mergers, places })
+    }
+
+    /// The output, the mergers' states (deepstack first, the last one's at the end), and the places.
+    fn run(
+        &self,
+        pixels: Tensor<2>,
+        grids: &[[usize; 3]],
+        pass: &Pass,
+        keep: &mut dyn FnMut(Tensor<2>, BlockSaved),
+    ) -> (VisionOutput, Vec<MergerSaved>, Places) {
         let patches: usize = grids.iter().map(|[t, h, w]| t * h * w).sum();
         assert_eq!(pixels.dims(), [patches, self.config.patch_len()], "patches fill the grids {grids:?}");
         // 1. Embed each patch, and its place in the picture: (patches, hidden)
-        let mut x = self.patch_embed.forward(pixels) + self.position_embedding(grids);
+        let mut x = self.patch_embed.forward(&pixels, pass) + self.position_embedding(grids);
         // 2. Blocks; after some of them, features for the text decoder: (tokens, out_hidden)
         let places = Places { rope: self.rope_tables(grids), frames: frames(grids) };
-        let mut deepstack = Vec::with_capacity(self.deepstack_mergers.len());
+        let (mut deepstack, mut mergers) = (Vec::new(), Vec::new());
         for (i, block) in self.blocks.iter().enumerate() {
-            x = block.forward(x, &places);
-            if let Some(at) = self.config.deepstack_visual_indexes.iter().position(|&layer| layer == i) {
-                deepstack.push(self.deepstack_mergers[at].forward(x.clone()));
+            let (y, saved) = block.forward(x.clone(), &places, pass);
+            keep(std::mem::replace(&mut x, y), saved);
+            if let Some(at) = self.deepstack_after(i) {
+                let (features, saved) = self.deepstack_mergers[at].forward(x.clone(), pass);
+                deepstack.push(features);
+                mergers.push(saved);
             }
         }
         // 3. Merge patches to tokens: (tokens, out_hidden)
-        VisionOutput { merged: self.merger.forward(x), deepstack }
+        let (merged, saved) = self.merger.forward(x, pass);
+        mergers.push(saved);
+        (VisionOutput { merged, deepstack }, mergers, places)
+    }
+
+    /// Adds the adapter's gradients to `grads`, given those to the output; nothing is computed below the first
+    /// block that has an adapter.
+    pub fn backward(&self, d: VisionOutput, saved: &Saved, pass: &Pass, grads: &mut Grads) {
+        let lowest = self.blocks.iter().position(Block::adapted).unwrap_or(usize::MAX);
+        let want = |i: usize| if i >= lowest { InputGrad::Fresh } else { InputGrad::Skip };
+        let (last, deepstack) = saved.mergers.split_last().expect("the merger is always there");
+        let top = self.blocks.len() - 1;
+        let mut dx = self.merger.backward(&d.merged, last, want(top), (pass, grads));
+        for (i, block) in self.blocks.iter().enumerate().rev() {
+            if let Some(at) = self.deepstack_after(i) {
+                let (merger, saved) = (&self.deepstack_mergers[at], &deepstack[at]);
+                let more = merger.backward(&d.deepstack[at], saved, want(i), (pass, grads));
+                dx = dx.zip(more).map(|(a, b)| a + b);
+            }
+            let Some(dy) = dx.take_if(|_| i >= lowest) else { continue };
+            let again;
+            let kept = match &saved.blocks[i] {
+                Kept::Saved(kept) => kept,
+                Kept::Input(x) => {
+                    again = block.forward(x.clone(), &saved.places, pass).1;
+                    &again
+                }
+            };
+            dx = block.backward(dy, kept, &saved.places, i > lowest, (pass, grads));
+        }
+    }
+
+    /// Which deepstack merger reads the output of block `i`.
+    fn deepstack_after(&self, i: usize) -> Option<usize> {
+        self.config.deepstack_visual_indexes.iter().position(|&layer| layer == i)
+    }
+
+    /// Every linear layer with its name below the tower, in the order of the model.
+    pub fn linears(&self) -> Vec<(String, &Linear)> {
+        let blocks = self.blocks.iter().enumerate();
+        let blocks = blocks.flat_map(|(i, b)| named(format!("blocks.{i}."), b.linears()));
+        let deepstack = self.deepstack_mergers.iter().enumerate();
+        let deepstack =
+            deepstack.flat_map(|(i, m)| named(format!("deepstack_merger_list.{i}."), m.linears()));
+        blocks.chain(named("merger.".into(), self.merger.linears())).chain(deepstack).collect()
+    }
+
+    /// [`Vision::linears`] to change.
+    pub fn linears_mut(&mut self) -> Vec<(String, &mut Linear)> {
+        let blocks = self.blocks.iter_mut().enumerate();
+        let blocks = blocks.flat_map(|(i, b)| named(format!("blocks.{i}."), b.linears_mut()));
+        let deepstack = self.deepstack_mergers.iter_mut().enumerate();
+        let deepstack =
+            deepstack.flat_map(|(i, m)| named(format!("deepstack_merger_list.{i}."), m.linears_mut()));
+        blocks.chain(named("merger.".into(), self.merger.linears_mut())).chain(deepstack).collect()
     }
 
     /// The learned square grid of embeddings, stretched bilinearly over each picture
@@ -135,14 +234,13 @@ pub fn merge_order([t, h, w]: [usize; 3], merge: usize) -> impl Iterator<Item = 
 }
 
 /// Rows of each frame: patches attend only within their frame.
-fn frames(grids: &[[usize; 3]]) -> Vec<Range<usize>> {
-    let lengths = grids.iter().flat_map(|&[t, h, w]| std::iter::repeat_n(h * w, t));
-    lengths
-        .scan(0, |start, length| {
-            *start += length;
-            Some(*start - length..*start)
-        })
-        .collect()
+fn frames(grids: &[[usize; 3]]) -> Vec<Segment> {
+    Segment::packed(grids.iter().flat_map(|&[t, h, w]| std::iter::repeat_n(h * w, t)))
+}
+
+/// Layers with the start of their names before each.
+fn named<L, const N: usize>(start: String, layers: [(&'static str, L); N]) -> impl Iterator<Item = (String, L)> {
+    layers.into_iter().map(move |(leaf, layer)| (format!("{start}{leaf}"), layer))
 }
 
 /// For each patch along one side of a picture, the two neighbours in the square grid and their weights.
@@ -170,13 +268,26 @@ impl Axis {
 }
 
 /// What attention needs to know of the patches' places.
-struct Places {
-    rope: (Tensor<2>, Tensor<2>),
-    frames: Vec<Range<usize>>,
+pub(super) struct Places {
+    pub rope: (Tensor<2>, Tensor<2>),
+    pub frames: Vec<Segment>,
+}
+
+#[allow(clippy::large_enum_variant)] // one per block
+enum Kept {
+    Saved(BlockSaved),
+    Input(Tensor<2>),
+}
+
+/// What [`Vision::backward`] needs of one forward pass.
+pub struct Saved {
+    blocks: Vec<Kept>,
+    mergers: Vec<MergerSaved>,
+    places: Places,
 }
 
 /// A part of the checkpoint, by the start of its names.
-struct Scope<'a> {
+pub(super) struct Scope<'a> {
     weights: &'a Weights,
     device: &'a Device,
     prefix: String,
@@ -191,118 +302,14 @@ impl<'a> Scope<'a> {
         self.weights.tensor(&format!("{}{name}", self.prefix), shape, self.device, DType::F32)
     }
 
-    fn linear(&self, name: &str, input: usize, output: usize) -> Result<Linear> {
+    pub fn linear(&self, name: &str, input: usize, output: usize) -> Result<Linear> {
         let s = self.enter(name);
-        Ok(Linear { weight: s.tensor("weight", [output, input])?, bias: s.tensor("bias", [output])? })
+        let w = Weight::Full(s.tensor("weight", [output, input])?);
+        Ok(Linear { bias: Some(s.tensor("bias", [output])?), ..Linear::new(w) })
     }
 
-    fn norm(&self, name: &str, size: usize) -> Result<Norm> {
+    pub fn norm(&self, name: &str, size: usize) -> Result<Norm> {
         let s = self.enter(name);
         Ok(Norm { weight: s.tensor("weight", [size])?, bias: s.tensor("bias", [size])? })
-    }
-}
-
-/// A matrix `[out, in]` and a bias `[out]`.
-struct Linear {
-    weight: Tensor<2>,
-    bias: Tensor<1>,
-}
-
-impl Linear {
-    fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        ops::linear(x, &self.weight, Some(&self.bias))
-    }
-}
-
-/// A layer norm.
-struct Norm {
-    weight: Tensor<1>,
-    bias: Tensor<1>,
-}
-
-impl Norm {
-    fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        ops::layer_norm(x, &self.weight, &self.bias, NORM_EPS)
-    }
-}
-
-/// One transformer block.
-struct Block {
-    norm1: Norm,
-    norm2: Norm,
-    qkv: Linear,
-    proj: Linear,
-    linear_fc1: Linear,
-    linear_fc2: Linear,
-    heads: usize,
-    act: Activation,
-}
-
-impl Block {
-    fn load(s: &Scope, c: &VisionConfig) -> Result<Self> {
-        let d = c.hidden_size;
-        Ok(Self {
-            norm1: s.norm("norm1", d)?,
-            norm2: s.norm("norm2", d)?,
-            qkv: s.linear("attn.qkv", d, 3 * d)?,
-            proj: s.linear("attn.proj", d, d)?,
-            linear_fc1: s.linear("mlp.linear_fc1", d, c.intermediate_size)?,
-            linear_fc2: s.linear("mlp.linear_fc2", c.intermediate_size, d)?,
-            heads: c.num_heads,
-            act: c.hidden_act,
-        })
-    }
-
-    fn forward(&self, x: Tensor<2>, places: &Places) -> Tensor<2> {
-        let x = x.clone() + self.attend(self.norm1.forward(x), places);
-        let inner = self.linear_fc1.forward(self.norm2.forward(x.clone()));
-        let inner = match self.act {
-            Activation::GeluTanh => ops::gelu_tanh(inner),
-            Activation::Gelu => ops::gelu(inner),
-        };
-        x + self.linear_fc2.forward(inner)
-    }
-
-    fn attend(&self, x: Tensor<2>, places: &Places) -> Tensor<2> {
-        let [n, d] = x.dims();
-        // 1. Queries, keys and values of all heads: (n, 3 * d) -> 3 x (n, heads, head_dim)
-        let qkv = self.qkv.forward(x);
-        let part = |i: usize| qkv.clone().narrow(1, i * d, d).reshape([n, self.heads, d / self.heads]);
-        // 2. Turn queries and keys by the patch's row and column
-        let (cos, sin) = &places.rope;
-        let turn = |x: Tensor<3>| ops::rotate_half_rope(x, cos, sin);
-        // 3. Attend within each frame: (n, heads, head_dim) -> (n, d)
-        let out = ops::attention(turn(part(0)), turn(part(1)), part(2), &places.frames, false);
-        self.proj.forward(out.reshape([n, d]))
-    }
-}
-
-/// Patches of one token side by side, through two layers: `[patches, hidden]` → `[tokens, out_hidden]`.
-struct Merger {
-    norm: Norm,
-    linear_fc1: Linear,
-    linear_fc2: Linear,
-    /// Normalise the token instead of each patch, as the deepstack mergers do.
-    postshuffle_norm: bool,
-    merged: usize,
-}
-
-impl Merger {
-    fn load(s: &Scope, c: &VisionConfig, postshuffle_norm: bool) -> Result<Self> {
-        let merged = c.hidden_size * c.merge_unit();
-        Ok(Self {
-            norm: s.norm("norm", if postshuffle_norm { merged } else { c.hidden_size })?,
-            linear_fc1: s.linear("linear_fc1", merged, merged)?,
-            linear_fc2: s.linear("linear_fc2", merged, c.out_hidden_size)?,
-            postshuffle_norm,
-            merged,
-        })
-    }
-
-    fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        let shuffle = |x: Tensor<2>| x.reshape([-1, self.merged as i32]);
-        let x =
-            if self.postshuffle_norm { self.norm.forward(shuffle(x)) } else { shuffle(self.norm.forward(x)) };
-        self.linear_fc2.forward(ops::gelu(self.linear_fc1.forward(x)))
     }
 }

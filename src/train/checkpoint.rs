@@ -5,10 +5,13 @@ use crate::config::TrainConfig;
 use crate::error::{At, Error, Result};
 use crate::files;
 use crate::model::lora::{Adapter, Pair};
+use crate::model::modules::{self, Part};
 use crate::model::peft::{self, AdapterConfig, AdapterTensor};
 use crate::model::qwen3_vl::Qwen3Vl;
+use crate::model::{dora, targets};
 use burn::tensor::{DType, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -32,26 +35,38 @@ pub struct Position {
 }
 
 /// Writes the adapter as PEFT reads it (`adapter_config.json`, `adapter_model.safetensors`).
-pub fn save_adapter(dir: &Path, adapter: &Adapter, config: &TrainConfig) -> Result<()> {
+pub fn save_adapter(dir: &Path, adapter: &Adapter, model: &Qwen3Vl, config: &TrainConfig) -> Result<()> {
+    let paths: Vec<&str> = adapter.pairs.iter().map(|p| p.name.as_str()).collect();
     let mut tensors = Vec::new();
-    for pair in &adapter.pairs {
-        let of = |t: &Tensor<2>, which: &str| AdapterTensor {
-            name: format!("base_model.model.{}.lora_{which}.weight", pair.name),
-            shape: t.dims(),
-            values: host(t),
-        };
-        tensors.push(of(&pair.a, "A"));
-        tensors.push(of(&pair.b, "B"));
+    for (pair, file) in adapter.pairs.iter().zip(peft::file_names(&paths)) {
+        for (which, t) in pair.tensors() {
+            let vector = which == dora::NAME;
+            let name = if vector { format!("{file}.{which}") } else { format!("{file}.{which}.weight") };
+            let shape = if vector { vec![t.dims()[1]] } else { t.dims().to_vec() };
+            tensors.push(AdapterTensor { name, shape, values: host(t) });
+        }
     }
-    peft::save(dir, &adapter_config(adapter, config), &tensors)
+    peft::save(dir, &adapter_config(adapter, model, config), &tensors)
 }
 
-fn adapter_config(adapter: &Adapter, config: &TrainConfig) -> AdapterConfig {
-    let mut leaves: Vec<String> =
-        adapter.pairs.iter().filter_map(|p| p.name.rsplit('.').next()).map(String::from).collect();
-    leaves.sort_unstable();
-    leaves.dedup();
-    AdapterConfig::new(config, leaves)
+/// The folder says what the adapter is; an adapter that was given to the run keeps its own rank and alpha.
+fn adapter_config(adapter: &Adapter, model: &Qwen3Vl, config: &TrainConfig) -> AdapterConfig {
+    let all = modules::all(&model.config);
+    let names: HashSet<&str> = adapter.pairs.iter().map(|p| p.name.as_str()).collect();
+    let ends = |experts: bool| {
+        let of_kind = all.iter().filter(|m| (m.part == Part::Experts) == experts).map(|m| m.path.as_str());
+        let (chosen, mut others): (Vec<&str>, Vec<&str>) = of_kind.partition(|p| names.contains(p));
+        others.extend(modules::OTHERS);
+        targets::shortest_ends(&chosen, &others)
+    };
+    let own = TrainConfig {
+        lora_rank: adapter.rank,
+        lora_alpha: Some(adapter.alpha),
+        use_rslora: adapter.rslora,
+        use_dora: adapter.pairs.iter().any(|p| p.magnitude.is_some()),
+        ..config.clone()
+    };
+    AdapterConfig::new(&own, ends(false), ends(true))
 }
 
 fn host(t: &Tensor<2>) -> Vec<f32> {
@@ -62,7 +77,7 @@ fn host(t: &Tensor<2>) -> Vec<f32> {
 /// `extra` puts more files into it before it appears.
 pub fn save(
     output_dir: &Path,
-    (adapter, config): (&Adapter, &TrainConfig),
+    (adapter, model, config): (&Adapter, &Qwen3Vl, &TrainConfig),
     optimizer: &AdamW,
     position: &Position,
     extra: &dyn Fn(&Path) -> Result<()>,
@@ -73,7 +88,7 @@ pub fn save(
     remove(&making)?;
     fs::create_dir(&making).at("create", &making)?;
     let fill = || {
-        save_adapter(&making, adapter, config)?;
+        save_adapter(&making, adapter, model, config)?;
         if !config.save_only_model {
             save_optimizer(&making.join(OPTIMIZER), adapter, optimizer)?;
         }
@@ -129,11 +144,12 @@ pub fn list(output_dir: &Path) -> Vec<(usize, PathBuf)> {
 
 fn save_optimizer(path: &Path, adapter: &Adapter, optimizer: &AdamW) -> Result<()> {
     let mut tensors = Vec::new();
-    for ((pair, a), b) in adapter.pairs.iter().zip(&optimizer.a).zip(&optimizer.b) {
-        for (matrix, moments) in [("A", a), ("B", b)] {
+    for (i, pair) in adapter.pairs.iter().enumerate() {
+        let moments = [Some(&optimizer.a[i]), Some(&optimizer.b[i]), optimizer.m[i].as_ref()];
+        for ((tensor, _), moments) in pair.tensors().zip(moments.into_iter().flatten()) {
             for (which, t) in [("exp_avg", &moments.m), ("exp_avg_sq", &moments.v)] {
-                let name = format!("{}.lora_{matrix}.{which}", pair.name);
-                tensors.push(AdapterTensor { name, shape: t.dims(), values: host(t) });
+                let name = format!("{}.{tensor}.{which}", pair.name);
+                tensors.push(AdapterTensor { name, shape: t.dims().to_vec(), values: host(t) });
             }
         }
     }
@@ -159,8 +175,8 @@ pub fn load(dir: &Path, model: &Qwen3Vl, config: &TrainConfig) -> Result<Loaded>
     let bytes = fs::read(&state).at("read", &state)?;
     let position: Position = serde_json::from_slice(&bytes)
         .map_err(|e| Error::input(format!("{} is damaged: {e}", state.display())))?;
-    let (_, tensors) = peft::load(dir)?;
-    let mut adapter = model.adapter_from(&tensors, config.lora_scale())?;
+    let (own, tensors) = peft::load(dir)?;
+    let mut adapter = model.adapter_from(&tensors, &own)?;
     adapter.dropout = config.lora_dropout as f32;
     let path = dir.join(OPTIMIZER);
     if !path.exists() {
@@ -171,8 +187,11 @@ pub fn load(dir: &Path, model: &Qwen3Vl, config: &TrainConfig) -> Result<Loaded>
     let mut optimizer = AdamW::new(config, &adapter);
     optimizer.updates = position.step;
     for (i, pair) in adapter.pairs.iter().enumerate() {
-        optimizer.a[i] = moments_of(model, &moments, (pair, "A"), &path)?;
-        optimizer.b[i] = moments_of(model, &moments, (pair, "B"), &path)?;
+        optimizer.a[i] = moments_of(model, &moments, (pair, "lora_A"), &path)?;
+        optimizer.b[i] = moments_of(model, &moments, (pair, "lora_B"), &path)?;
+        if pair.magnitude.is_some() {
+            optimizer.m[i] = Some(moments_of(model, &moments, (pair, dora::NAME), &path)?);
+        }
     }
     Ok(Loaded { adapter, optimizer, position })
 }
@@ -184,12 +203,12 @@ fn moments_of(
     path: &Path,
 ) -> Result<Moments> {
     let get = |which: &str| {
-        let name = format!("{}.lora_{matrix}.{which}", pair.name);
+        let name = format!("{}.{matrix}.{which}", pair.name);
         let t = all
             .iter()
             .find(|t| t.name == name)
             .ok_or_else(|| Error::input(format!("{} is damaged: {name} is missing", path.display())))?;
-        let data = TensorData::new(t.values.clone(), t.shape);
+        let data = TensorData::new(t.values.clone(), t.matrix());
         Ok::<_, Error>(Tensor::from_data(data, (&model.device, DType::F32)))
     };
     Ok(Moments { m: get("exp_avg")?, v: get("exp_avg_sq")? })

@@ -1,6 +1,7 @@
 //! LoRA SFT: the loop, loss, optimizer, schedule, data order, checkpoints, log.
 
 pub mod checkpoint;
+pub mod clock;
 pub mod commands;
 pub mod init;
 pub mod memory;

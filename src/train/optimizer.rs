@@ -21,6 +21,8 @@ pub struct AdamW {
     pub updates: usize,
     pub a: Vec<Moments>,
     pub b: Vec<Moments>,
+    /// Of DoRA's magnitudes.
+    pub m: Vec<Option<Moments>>,
 }
 
 impl AdamW {
@@ -34,6 +36,7 @@ impl AdamW {
             updates: 0,
             a: adapter.pairs.iter().map(|p| zero(&p.a)).collect(),
             b: adapter.pairs.iter().map(|p| zero(&p.b)).collect(),
+            m: adapter.pairs.iter().map(|p| p.magnitude.as_ref().map(|m| zero(&m.m))).collect(),
         }
     }
 
@@ -41,12 +44,13 @@ impl AdamW {
     pub fn step(&mut self, adapter: &mut Adapter, grads: Grads, lr: f64, clip: f64) {
         self.updates += 1;
         let rule = Rule::new(self, lr, clip);
-        let (ga, gb) = (grads.a.into_iter(), grads.b.into_iter());
-        for (((pair, g), state), (gb, state_b)) in
-            adapter.pairs.iter_mut().zip(ga).zip(&mut self.a).zip(gb.zip(&mut self.b))
-        {
-            rule.apply(&mut pair.a, g, state);
-            rule.apply(&mut pair.b, gb, state_b);
+        let grads = grads.a.into_iter().zip(grads.b).zip(grads.m);
+        for (i, (pair, ((ga, gb), gm))) in adapter.pairs.iter_mut().zip(grads).enumerate() {
+            rule.apply(&mut pair.a, ga, &mut self.a[i]);
+            rule.apply(&mut pair.b, gb, &mut self.b[i]);
+            if let (Some(magnitude), Some(state)) = (&mut pair.magnitude, &mut self.m[i]) {
+                rule.apply(&mut magnitude.m, gm, state);
+            }
         }
     }
 }
@@ -91,7 +95,7 @@ impl Rule {
 /// The L2 norm over all gradients, read from the device.
 pub fn global_norm(grads: &Grads) -> f64 {
     let squares: Vec<Tensor<1>> =
-        grads.a.iter().chain(&grads.b).flatten().map(|g| g.clone().mul(g.clone()).sum()).collect();
+        grads.all().map(|g| g.clone().mul(g.clone()).sum()).collect();
     if squares.is_empty() {
         return 0.0;
     }

@@ -6,7 +6,8 @@ use crate::eval::loss::{Targets, head_loss};
 use crate::model::lora::{Grads, Pass};
 use crate::model::ops::rows;
 use crate::model::qwen3_vl::{Pack, Qwen3Vl};
-use crate::model::text::BlockSaved;
+use crate::model::text::{Block, BlockSaved};
+use crate::model::vision::VisionOutput;
 use burn::tensor::Tensor;
 
 /// What is kept of the forward pass for the backward pass.
@@ -36,29 +37,56 @@ pub fn forward_backward(
     let text = &model.text;
     let at = (&pack.rope, pack.segments.as_slice());
     // 1. Forward, keeping what the backward pass needs
-    let mut x = text.embed(&pack.ids, &pack.visual);
+    let (visual, seen) = model.look_saved(pack, pass, keep == Keep::Inputs);
+    let mut x = text.embed(&pack.ids, &visual);
     let mut kept = Vec::with_capacity(text.blocks.len());
     for (i, block) in text.blocks.iter().enumerate() {
         let input = x.clone();
         let (y, saved) = block.forward(x, at.0, at.1, pass);
         kept.push(if keep == Keep::All { Kept::Saved(saved) } else { Kept::Input(input) });
-        x = text.add_deepstack(y, i, &pack.visual);
+        x = text.add_deepstack(y, i, &visual);
     }
     // 2. Loss, and its gradient to the last hidden states
     let last = rows::gather(&x, targets.rows());
     let n = targets.len().max(1) as f32;
     let (sum, d_last) = head_loss(model, &last, targets, share / n);
-    let mut dx = rows::write(x.zeros_like(), targets.rows(), &d_last);
-    // 3. Backward, last layer first; picture features are constants, so deepstack adds nothing
+    let mut dx = Some(rows::write(x.zeros_like(), targets.rows(), &d_last));
+    // 3. Backward, last layer first, down to the first adapter; features of a frozen tower are constants
+    let first = text.blocks.iter().position(Block::adapted).unwrap_or(usize::MAX);
+    let lowest = if seen.is_some() { 0 } else { first };
+    let mut d_deepstack = Vec::new();
     for (i, (block, kept)) in text.blocks.iter().zip(kept).enumerate().rev() {
+        let Some(dy) = dx.take_if(|_| i >= lowest) else { break };
+        if seen.is_some() && i < visual.deepstack.len() {
+            d_deepstack.insert(0, rows::gather(&dy, &visual.rows));
+        }
         let saved = match kept {
             Kept::Saved(saved) => saved,
             Kept::Input(x) => block.forward(x, at.0, at.1, pass).1,
         };
-        match block.backward(dx, &saved, at, i > 0, (pass, grads)) {
-            Some(below) => dx = below,
-            None => break,
+        dx = block.backward(dy, &saved, at, i > lowest || seen.is_some(), (pass, grads));
+    }
+    // 4. Through the pictures
+    match (seen, dx) {
+        (Some(seen), Some(dx)) => {
+            let d = VisionOutput { merged: rows::gather(&dx, &visual.rows), deepstack: d_deepstack };
+            model.vision.backward(d, &seen, pass, grads);
         }
+        _ => still(model, pass, grads),
     }
     sum.div_scalar(n)
+}
+
+/// A pack without pictures gives an adapted tower gradients of zero, so that its moments move as in LLaMA-Factory,
+/// which looks at a white picture instead.
+fn still(model: &Qwen3Vl, pass: &Pass, grads: &mut Grads) {
+    let Some(adapter) = pass.adapter else { return };
+    for slot in model.vision.linears().iter().filter_map(|(_, l)| l.slot) {
+        let pair = &adapter.pairs[slot];
+        grads.a[slot].get_or_insert_with(|| pair.a.zeros_like());
+        grads.b[slot].get_or_insert_with(|| pair.b.zeros_like());
+        if let Some(magnitude) = &pair.magnitude {
+            grads.m[slot].get_or_insert_with(|| magnitude.m.zeros_like());
+        }
+    }
 }

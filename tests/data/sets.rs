@@ -1,7 +1,6 @@
 //! The registry, loading by its rules, and the check.
 
 use super::fixture::{convert, fixture, png};
-use lorascope::config::TrainConfig;
 use lorascope::data::dataset::{self, Dataset};
 use lorascope::data::registry::{self, Columns, Entry, Formatting, Registry, Source};
 use lorascope::data::{ImageRef, Role, check};
@@ -200,12 +199,7 @@ fn malformed_json_names_the_place() {
 }
 
 fn run_check(dir: &Path, name: &str) -> (lorascope::error::Result<Value>, Vec<Finding>) {
-    let job = CheckJob {
-        dataset: name.into(),
-        dataset_dir: dir.into(),
-        model: None,
-        config: Box::new(TrainConfig::default()),
-    };
+    let job = CheckJob::new(name, dir);
     let findings = Mutex::new(Vec::new());
     let emit = |event: Event| {
         if let Event::Finding(finding) = event {

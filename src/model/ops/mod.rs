@@ -13,6 +13,7 @@ mod grouped;
 pub mod lanes;
 mod memory;
 pub mod rows;
+pub mod vision;
 
 use burn::tensor::Tensor;
 use gemm::Cores;

@@ -12,7 +12,7 @@
 //!
 //! Refused: no known format, cut off, not decodable, more than 100 megapixels by the header.
 
-use super::picture_header::{JpegFacts, PngFacts, format_of, jpeg_facts, other_format, png_facts};
+use super::super::picture_header::{JpegFacts, PngFacts, format_of, jpeg_facts, other_format, png_facts};
 use super::pixels;
 use super::row_notes::{Notice, Reason};
 use image::codecs::{gif::GifDecoder, webp::WebPDecoder};

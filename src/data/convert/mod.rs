@@ -1,27 +1,40 @@
 //! Parquet files to a registered ShareGPT data set: `mllm_data/<id>.<ext>`, two JSON files, a report.
 
-use super::batches::{Loaded, Made, make, read_batches};
-use super::file_names::FileNames;
+mod batches;
+mod file_names;
+pub mod inputs;
+pub mod parquet;
+mod parquet_file;
+pub mod picture_file;
+mod pixels;
+pub mod row_notes;
+mod split;
+mod spool;
+mod staging;
+mod tally;
+
 use super::groups::Place;
-use super::inputs::Inputs;
-use super::parquet::Id;
 use super::registry::{self, Entry, Registry};
-use super::row_notes::Notice;
 use super::special;
-use super::split::{PictureHash, split};
-use super::spool::Spool;
-use super::staging::{PICTURES, Staging};
-use super::tally::Tally;
 use crate::error::{At, Error, Kind, Result};
 use crate::job::{ConvertJob, Emit, Event, Phase};
+use batches::{Loaded, Made, make, read_batches};
+use file_names::FileNames;
+use inputs::Inputs;
+use parquet::Id;
 use rayon::prelude::*;
+use row_notes::Notice;
 use serde_json::{Value, json};
+use split::{PictureHash, split};
+use spool::Spool;
+use staging::{PICTURES, Staging};
 use std::collections::HashSet;
 use std::io::Write;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
+use tally::Tally;
 
 /// The report's name in the output folder.
 pub const REPORT: &str = "convert_report.json";

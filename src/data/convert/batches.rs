@@ -1,9 +1,9 @@
 //! The parallel part of a conversion: rows in bounded batches, each picture brought into its final form.
 
+use super::super::special;
 use super::parquet::{Id, Item, Row, Shard};
 use super::picture_file::{self, Picture, Refusal};
 use super::row_notes::Reason;
-use super::special;
 use super::split::PictureHash;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::SyncSender;

@@ -63,7 +63,7 @@ fn recognise(file: &mut File, path: &Path) -> Result<()> {
         return error("encrypted parquet, which is not supported", "write it again without encryption");
     }
     if !head.starts_with(b"PAR1") {
-        let what = super::picture_header::other_format(&head).or(match head.as_slice() {
+        let what = super::super::picture_header::other_format(&head).or(match head.as_slice() {
             [b'{' | b'[', ..] => Some("JSON"),
             [b'P', b'K', 3, 4, ..] => Some("a ZIP archive"),
             h if h.starts_with(b"ARROW1") => Some("an Arrow IPC file"),

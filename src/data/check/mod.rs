@@ -1,11 +1,15 @@
 //! Looks a registered data set over before it is trained on: format, roles, pictures, answers, length; a verdict.
 
-use super::dataset::{self, Dataset};
-use super::encode::Encoder;
-use super::groups::{Group, Place, count_rows};
-use super::picture::Picture;
-use super::sample::{ImageRef, Role, Sample};
-use super::special;
+mod saved;
+
+pub use saved::{RowFindings, Saved, saved, saved_findings};
+
+use crate::data::dataset::{self, Dataset};
+use crate::data::encode::Encoder;
+use crate::data::groups::{Group, Place, count_rows};
+use crate::data::picture::Picture;
+use crate::data::sample::{ImageRef, Role, Sample};
+use crate::data::special;
 use crate::error::{At, Error, Kind, Result};
 use crate::job::{CheckJob, Emit, Event, Finding, Level, Phase};
 use rayon::prelude::*;

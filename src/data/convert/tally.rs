@@ -1,6 +1,6 @@
 //! What happened to the rows of a conversion: counts by reason, examples, the list for the report.
 
-use super::groups::{Group, Place, count_rows};
+use super::super::groups::{Group, Place, count_rows};
 use super::row_notes::{Notice, Reason};
 use super::spool::Spool;
 use crate::error::Result;

@@ -1,0 +1,102 @@
+//! The rows of a registered data set where they lie: found once, then read one by one.
+
+mod index;
+mod json;
+mod place;
+mod scan;
+mod text;
+
+use super::registry::Entry;
+use crate::error::{Error, Kind, Result};
+use json::JsonFile;
+use serde_json::Value;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+pub use text::strings;
+
+/// Who watches while rows are looked for, which takes seconds in a file of gigabytes.
+#[derive(Clone, Copy)]
+pub struct Watch<'a> {
+    /// Bytes done, and bytes in all.
+    pub progress: &'a dyn Fn(u64, u64),
+    pub stop: &'a AtomicBool,
+}
+
+impl Watch<'_> {
+    /// # Errors
+    /// [`Kind::Stopped`] once `stop` is set.
+    fn tell(&self, done: u64, total: u64) -> Result<()> {
+        (self.progress)(done, total);
+        match self.stop.load(Ordering::Relaxed) {
+            true => Err(Error::new(Kind::Stopped, "stopped while opening the data")),
+            false => Ok(()),
+        }
+    }
+}
+
+/// One row as it lies in its file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    pub value: Value,
+}
+
+/// The rows of all files of a data set, one after another.
+#[derive(Debug)]
+pub struct Rows {
+    files: Vec<JsonFile>,
+    /// The row behind the last one of each file.
+    ends: Vec<usize>,
+}
+
+impl Rows {
+    /// Opens the files of `entry` in the data folder `dir` and finds their rows.
+    ///
+    /// # Errors
+    /// A remote data set, a missing file, a type that is not read, malformed JSON (with line and column).
+    pub fn open(dir: &Path, name: &str, entry: &Entry, watch: Watch) -> Result<Self> {
+        let paths = place::files(&entry.path(dir, name)?, name)?;
+        let sizes: Vec<u64> = paths.iter().map(|p| p.metadata().map_or(0, |m| m.len())).collect();
+        let total = sizes.iter().sum();
+        let (mut files, mut ends, mut done, mut rows) = (Vec::new(), Vec::new(), 0, 0);
+        for (path, size) in paths.iter().zip(sizes) {
+            let tell = |within: u64| watch.tell(done + within, total);
+            let file = JsonFile::open(path, &place::index(dir, path), &tell)?;
+            rows += file.len();
+            done += size;
+            files.push(file);
+            ends.push(rows);
+        }
+        watch.tell(total, total)?;
+        Ok(Self { files, ends })
+    }
+
+    /// How many rows there are.
+    pub fn len(&self) -> usize {
+        self.ends.last().copied().unwrap_or(0)
+    }
+
+    /// Reads row `row`.
+    ///
+    /// # Errors
+    /// The file cannot be read, or the row is not JSON (with line and column).
+    ///
+    /// # Panics
+    /// There is no such row.
+    pub fn row(&self, row: usize) -> Result<Row> {
+        let (file, within) = self.locate(row);
+        Ok(Row { value: file.value(within)? })
+    }
+
+    /// The texts of row `row`, one a line, without names of fields and the values of `but`.
+    pub fn text(&self, row: usize, but: Option<&str>) -> Result<String> {
+        let (file, within) = self.locate(row);
+        file.text(within, but)
+    }
+
+    fn locate(&self, row: usize) -> (&JsonFile, usize) {
+        assert!(row < self.len(), "row {row} of {}", self.len());
+        let file = self.ends.partition_point(|end| *end <= row);
+        (&self.files[file], row - file.checked_sub(1).map_or(0, |before| self.ends[before]))
+    }
+}
