@@ -22,6 +22,8 @@ pub enum Job {
     Evaluate(Box<TrainConfig>),
     /// One question to a model that is not being trained.
     Ask(AskJob),
+    /// Write the model with the adapter folded into it.
+    Export(ExportJob),
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -71,10 +73,10 @@ pub struct CheckJob {
     /// With a model folder the check also counts tokens against `cutoff_len`.
     pub model: Option<PathBuf>,
     pub config: Box<TrainConfig>,
-    /// The validation set that must share nothing with this one. `None`: the configuration's `eval_dataset`, else a
+    /// Validation sets that must share nothing with this one. Empty: the configuration's `eval_dataset`, else a
     /// registered sibling (`x_val_data` of `x_train_data`).
     #[serde(default)]
-    pub against: Option<String>,
+    pub against: Vec<String>,
     /// Decode every picture fully instead of reading its header and its end.
     #[serde(default)]
     pub deep: bool,
@@ -91,7 +93,7 @@ impl CheckJob {
             dataset_dir: dataset_dir.into(),
             model: None,
             config: Box::default(),
-            against: None,
+            against: Vec::new(),
             deep: false,
             fix: None,
         }
@@ -104,6 +106,15 @@ pub struct AskJob {
     pub adapter: Option<PathBuf>,
     pub turn: Turn,
     pub config: Box<TrainConfig>,
+}
+
+/// `config` says which model and adapter, and where to (`export_dir`, `export_size`, `export_device`).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ExportJob {
+    pub config: Box<TrainConfig>,
+    /// Compare the merged model's logits with those of model and adapter before it counts as done. Needs memory for
+    /// the model.
+    pub compare: bool,
 }
 
 /// One question about pictures, with the talk before it.
@@ -151,6 +162,11 @@ pub enum Command {
     Pause,
     Resume,
     SaveNow,
+    /// Another value of a setting from the next update on: a value, or a factor of the present one (`x0.5`).
+    Set {
+        key: String,
+        value: String,
+    },
     /// `save: true` writes a checkpoint first.
     Stop {
         save: bool,
@@ -179,6 +195,8 @@ pub enum Phase {
     Training,
     Evaluating,
     Saving,
+    Merging,
+    Comparing,
 }
 
 impl Phase {
@@ -194,6 +212,8 @@ impl Phase {
             Phase::Training => "training",
             Phase::Evaluating => "evaluating",
             Phase::Saving => "saving",
+            Phase::Merging => "merging (MB)",
+            Phase::Comparing => "comparing",
         }
     }
 }
@@ -240,6 +260,13 @@ pub enum Event {
     Saved {
         step: usize,
         path: PathBuf,
+    },
+    /// A setting has another value from the update on that follows `step` updates.
+    Changed {
+        step: usize,
+        key: String,
+        value: String,
+        was: String,
     },
     Paused(#[serde(with = "paused")] bool),
     Log {

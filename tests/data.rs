@@ -1,6 +1,7 @@
 //! From parquet to a registered, checked data set: every bad file of the collection, hostile ids, splits, the registry.
 #![allow(clippy::unwrap_used)]
 
+mod checks;
 mod fixture;
 mod robust;
 mod sets;

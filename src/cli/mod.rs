@@ -7,14 +7,19 @@ pub mod config_file;
 pub mod convert;
 pub mod demo;
 pub mod eval;
+pub mod export;
 pub mod findings;
 pub mod interrupt;
 pub mod job;
 pub mod output;
 pub mod params;
+pub mod plan;
+pub mod profile;
 pub mod runs;
 pub mod score;
 pub mod show;
+pub mod stats;
+pub mod targets;
 pub mod train;
 
 use crate::error::Result;
@@ -56,12 +61,16 @@ pub enum Cmd {
     Demo(demo::DemoArgs),
     Convert(convert::ConvertArgs),
     Check(check::CheckArgs),
+    Stats(stats::StatsArgs),
     Show(show::ShowArgs),
     Train(train::TrainArgs),
     Eval(eval::EvalArgs),
     Score(score::ScoreArgs),
     Ask(ask::AskArgs),
+    Export(export::ExportArgs),
+    Targets(targets::TargetsArgs),
     Params(params::ParamsArgs),
+    Plan(plan::PlanArgs),
     Runs(runs::RunsArgs),
 }
 
@@ -76,11 +85,15 @@ pub fn run(cli: Cli) -> Result<()> {
         Some(Cmd::Demo(args)) => demo::run(&args, &out),
         Some(Cmd::Convert(args)) => convert::run(&args, &out),
         Some(Cmd::Check(args)) => check::run(&args, &out),
+        Some(Cmd::Stats(args)) => stats::run(&args, &out),
         Some(Cmd::Train(args)) => train::run(&args, &out),
         Some(Cmd::Eval(args)) => eval::run(&args, &out),
         Some(Cmd::Score(args)) => score::run(&args, &out),
         Some(Cmd::Ask(args)) => ask::run(&args, &out),
+        Some(Cmd::Export(args)) => export::run(&args, &out),
+        Some(Cmd::Targets(args)) => targets::run(&args, &out),
         Some(Cmd::Params(args)) => params::run(&args, &out),
+        Some(Cmd::Plan(args)) => plan::run(&args, &out),
         Some(Cmd::Runs(args)) => runs::run(&args, &out),
         Some(Cmd::Show(args)) => show::run(&args, &out),
     }

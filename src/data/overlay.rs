@@ -1,9 +1,11 @@
 //! Changes to a data set, kept in `NAME.overlay.jsonl` beside it: edited turns, rows left out. The source stays as it is.
 
+use super::groups::{Group, Place, count_rows};
 use super::sample::{Role, Sample};
 use super::special;
 use crate::error::{At, Error, Result};
 use crate::files;
+use crate::job::{Finding, Level};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
@@ -215,6 +217,63 @@ pub fn question_turn(sample: &Sample) -> Option<usize> {
     sample.messages.iter().position(|m| m.role == Role::User)
 }
 
+/// What an overlay did to the rows of a data set, for its findings.
+#[derive(Default)]
+pub(super) struct Tally {
+    edited: Group,
+    excluded: Group,
+    stale: Group,
+}
+
+impl Tally {
+    /// Applies the changes to a sample; `false`: it is left out.
+    pub fn keeps(&mut self, overlay: &Overlay, sample: &mut Sample) -> bool {
+        let applied = overlay.apply(sample);
+        let place = Place { file: "", row: sample.row, id: Some(&sample.id) };
+        for (happened, group) in [
+            (applied.edited && !applied.excluded, &mut self.edited),
+            (applied.excluded, &mut self.excluded),
+            (applied.stale, &mut self.stale),
+        ] {
+            if happened {
+                group.add(&place, 1, None);
+            }
+        }
+        !applied.excluded
+    }
+
+    pub fn findings(&self) -> Vec<Finding> {
+        let all = [
+            (
+                &self.edited,
+                Level::Info,
+                "edited",
+                "changed by your edits",
+                "`lorascope show NAME --changes` lists them",
+            ),
+            (
+                &self.excluded,
+                Level::Info,
+                "excluded",
+                "left out as you marked",
+                "`lorascope show NAME ROW --include` takes a row in again",
+            ),
+            (
+                &self.stale,
+                Level::Warning,
+                "stale_change",
+                "changed by you before the source changed: your changes are not applied",
+                "look at the row and make the change again, or take its line out of the overlay file",
+            ),
+        ];
+        let some = all.into_iter().filter(|(group, ..)| group.count > 0);
+        some.map(|(group, level, code, what, fix)| {
+            group.finding(level, code, &format!("{} {what}", count_rows(group.count)), fix)
+        })
+        .collect()
+    }
+}
+
 /// 16 hexadecimal digits that change with the id, the turns or the pictures' file names of a row. Folders do not
 /// count: a data set that was moved is the same.
 pub fn fingerprint(sample: &Sample) -> String {
@@ -232,6 +291,7 @@ pub fn fingerprint(sample: &Sample) -> String {
         match image {
             super::ImageRef::Path(path) => add(&path.file_name().unwrap_or_default().to_string_lossy()),
             super::ImageRef::Bytes(bytes) => add(blake3::hash(bytes).to_hex().as_str()),
+            super::ImageRef::Embedded(picture) => add(&picture.name()),
         }
     }
     hasher.finalize().to_hex()[..16].to_string()
@@ -326,7 +386,11 @@ mod tests {
         assert!(Change::turn(&source, 1, "an <image> here").is_err());
         assert!(Change::turn(&source, 2, "no turn").is_err());
         let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("a_b.overlay.jsonl"), "{\"row\":1,\"of\":\"x\",\"turn\":0}\n\nhello\n").unwrap();
+        std::fs::write(
+            dir.path().join("a_b.overlay.jsonl"),
+            "{\"row\":1,\"of\":\"x\",\"turn\":0}\n\nhello\n",
+        )
+        .unwrap();
         let error = Overlay::open(dir.path(), "a/b").unwrap_err();
         assert!(error.message.contains("line 3") && error.hint.is_some(), "{}", error.message);
     }

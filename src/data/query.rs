@@ -112,7 +112,9 @@ impl Term {
         };
         let wants = match word.split_once(':') {
             // A colon inside a word of the text, such as 3:1 or a URL, is no field.
-            Some((field, value)) if !quoted && field.chars().all(|c| c.is_ascii_lowercase()) && !field.is_empty() => {
+            Some((field, value))
+                if !quoted && field.chars().all(|c| c.is_ascii_lowercase()) && !field.is_empty() =>
+            {
                 Wants::field(field, value)?
             }
             _ => Wants::Text(word.to_lowercase()),
@@ -139,10 +141,12 @@ impl Wants {
             "usable" => Wants::Usable(yes(field, value)?),
             _ => {
                 let names = ["id", "caption", "question", "row", "finding", "tokens", "length", "pictures"];
-                return Err(Error::usage(format!("there is no field `{field}:` to search in")).hint(format!(
-                    "fields are {}, excluded, edited, usable; put a text with a colon in quotes",
-                    names.join(", ")
-                )));
+                return Err(Error::usage(format!("there is no field `{field}:` to search in")).hint(
+                    format!(
+                        "fields are {}, excluded, edited, usable; put a text with a colon in quotes",
+                        names.join(", ")
+                    ),
+                ));
             }
         })
     }
@@ -266,7 +270,10 @@ mod tests {
             row: 120,
             id: "scan-0012".into(),
             system: None,
-            messages: vec![say(Role::User, "Where is it?"), say(Role::Assistant, "Left LUNG: a nodule, Größe 3:1")],
+            messages: vec![
+                say(Role::User, "Where is it?"),
+                say(Role::Assistant, "Left LUNG: a nodule, Größe 3:1"),
+            ],
             images: Vec::new(),
         };
         let facts = Facts {
@@ -282,15 +289,41 @@ mod tests {
     #[test]
     fn every_term_must_hold() {
         for yes in [
-            "", "lung nodule", "\"left lung\"", "-liver id:12 finding:dup tokens:>800 edited:yes excluded:no",
-            "GRÖßE", "größe", "3:1", "row:100-200", "row:120", "caption:\"a nodule\" question:where", "finding:any",
-            "length:<50", "pictures:0", "usable:yes", "tokens:801", "tokens:>=801", "-caption:where", "\"LUNG: a\"",
+            "",
+            "lung nodule",
+            "\"left lung\"",
+            "-liver id:12 finding:dup tokens:>800 edited:yes excluded:no",
+            "GRÖßE",
+            "größe",
+            "3:1",
+            "row:100-200",
+            "row:120",
+            "caption:\"a nodule\" question:where",
+            "finding:any",
+            "length:<50",
+            "pictures:0",
+            "usable:yes",
+            "tokens:801",
+            "tokens:>=801",
+            "-caption:where",
+            "\"LUNG: a\"",
         ] {
             assert!(found(yes), "{yes}");
         }
         for no in [
-            "liver", "lung -nodule", "\"lung left\"", "tokens:>801", "tokens:<801", "row:<0", "row:121-130",
-            "finding:broken", "edited:no", "id:13", "usable:no", "pictures:>0", "-lung",
+            "liver",
+            "lung -nodule",
+            "\"lung left\"",
+            "tokens:>801",
+            "tokens:<801",
+            "row:<0",
+            "row:121-130",
+            "finding:broken",
+            "edited:no",
+            "id:13",
+            "usable:no",
+            "pictures:>0",
+            "-lung",
         ] {
             assert!(!found(no), "{no}");
         }
@@ -300,7 +333,10 @@ mod tests {
     fn mistakes_are_named_with_what_to_write() {
         for wrong in ["tokens:many", "excluded:maybe", "colour:red", "row:1-x"] {
             let error = Query::parse(wrong).unwrap_err();
-            assert!(error.message.contains(wrong.split(':').next().unwrap()) && error.hint.is_some(), "{wrong}");
+            assert!(
+                error.message.contains(wrong.split(':').next().unwrap()) && error.hint.is_some(),
+                "{wrong}"
+            );
         }
         assert!(!Query::parse("tokens:>8").unwrap().is_empty());
         assert!(Query::parse("  ").unwrap().is_empty());

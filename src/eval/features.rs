@@ -41,9 +41,18 @@ impl Features {
             samples.iter().filter(|(place, _)| !self.kept.contains_key(place)).copied().collect();
         let patches = self.patches(encoder, &missing);
         let mut fresh: HashMap<usize, Vec<Arc<VisionOutput>>> = HashMap::new();
-        for ((place, _), patches) in missing.iter().zip(patches) {
-            let seen = patches?.iter().map(|p| Arc::new(model.see(p, adapter))).collect();
-            fresh.insert(*place, seen);
+        let look = |patches: Result<Vec<Patches>>| -> Result<Vec<_>> {
+            Ok(patches?.iter().map(|p| Arc::new(model.see(p, adapter))).collect())
+        };
+        // On the CPU a picture a thread: what a picture computes serially runs beside the other's products. A GPU
+        // has memory pools by thread, so there it is one thread.
+        let seen: Vec<Result<Vec<_>>> = if model.on_cpu() {
+            patches.into_par_iter().map(look).collect()
+        } else {
+            patches.into_iter().map(look).collect()
+        };
+        for ((place, _), seen) in missing.iter().zip(seen) {
+            fresh.insert(*place, seen?);
         }
         let all = samples
             .iter()
@@ -75,7 +84,8 @@ impl Features {
         samples: &[(usize, &EncodedSample)],
     ) -> Vec<Result<Vec<Patches>>> {
         let start = Instant::now();
-        let read = |(_, s): &(usize, &EncodedSample)| encoder.patches_of(&s.images).map_err(|e| of_sample(e, s));
+        let read =
+            |(_, s): &(usize, &EncodedSample)| encoder.patches_of(&s.images).map_err(|e| of_sample(e, s));
         let patches = samples.par_iter().map(read).collect();
         self.data_wait += start.elapsed();
         patches

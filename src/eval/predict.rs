@@ -7,6 +7,7 @@ use super::scores::{self, Scores};
 use crate::config::TrainConfig;
 use crate::data::batch::EncodedSample;
 use crate::data::encode::{Encoded, Encoder, IGNORE};
+use crate::data::numpy::RandomState;
 use crate::data::sample::{Role, Sample};
 use crate::error::{At, Error, Kind, Result};
 use crate::files;
@@ -69,7 +70,8 @@ pub fn run(setup: &Setup, inbox: &Receiver<Command>, emit: Emit) -> Result<Value
             Error::usage("eval_dataset is not set").hint("set eval_dataset: NAME, as in dataset_info.json")
         );
     }
-    let read = samples::read(config, names, emit)?;
+    let read = samples::read(config, names, &mut RandomState::new(config.seed), emit)?;
+    let read: Vec<Sample> = read.into_iter().flatten().collect();
     let encoded = samples::encode(config, setup.encoder, &read, emit, &stop)?;
     let items = items(setup.encoder, &read, &encoded)?;
     if items.is_empty() {

@@ -26,7 +26,8 @@ pub fn choose(bf16: bool) -> Backend {
     }
 }
 
-fn cpu(note: Option<String>) -> Backend {
+/// The CPU, whatever else there is.
+pub fn cpu(note: Option<String>) -> Backend {
     let name = format!("CPU, {} threads", rayon::current_num_threads());
     Backend { device: Device::flex(), dtype: DType::F32, name, note }
 }

@@ -1,12 +1,13 @@
 //! Qwen3-VL on burn tensors: vision tower, text decoder, LoRA, weights.
 
-mod attach;
+pub mod attach;
 pub mod backend;
 pub mod config;
 #[cfg(feature = "cuda")]
 pub mod cuda;
 pub mod dora;
 pub mod expert_lora;
+pub mod export;
 pub mod kv_cache;
 pub mod lora;
 mod mmap;
@@ -14,6 +15,7 @@ pub mod modules;
 pub mod moe;
 pub mod ops;
 pub mod peft;
+pub mod quant;
 pub mod qwen3_vl;
 pub mod rope;
 mod section;

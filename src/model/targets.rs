@@ -123,10 +123,14 @@ fn leaves(all: &[Module]) -> Vec<&str> {
 fn unknown(name: &str, all: &[Module]) -> Error {
     let leaves = leaves(all);
     let limit = (name.chars().count() / 3).clamp(1, 4);
-    let near: Vec<&str> =
-        leaves.iter().copied().filter(|l| strsim::levenshtein(l, name) <= limit || l.contains(name)).collect();
+    let near: Vec<&str> = leaves
+        .iter()
+        .copied()
+        .filter(|l| strsim::levenshtein(l, name) <= limit || l.contains(name))
+        .collect();
     let near = if near.is_empty() { String::new() } else { format!("did you mean {}? ", near.join(" or ")) };
-    let message = if ["lm_head", "embed_tokens", "pos_embed", "patch_embed"].iter().any(|n| name.contains(n)) {
+    let message = if ["lm_head", "embed_tokens", "pos_embed", "patch_embed"].iter().any(|n| name.contains(n))
+    {
         format!("lora_target: adapters on {name} are not supported")
     } else {
         format!("lora_target: no module is called {name:?}")

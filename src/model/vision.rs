@@ -239,7 +239,10 @@ fn frames(grids: &[[usize; 3]]) -> Vec<Segment> {
 }
 
 /// Layers with the start of their names before each.
-fn named<L, const N: usize>(start: String, layers: [(&'static str, L); N]) -> impl Iterator<Item = (String, L)> {
+fn named<L, const N: usize>(
+    start: String,
+    layers: [(&'static str, L); N],
+) -> impl Iterator<Item = (String, L)> {
     layers.into_iter().map(move |(leaf, layer)| (format!("{start}{leaf}"), layer))
 }
 

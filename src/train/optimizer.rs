@@ -94,8 +94,7 @@ impl Rule {
 
 /// The L2 norm over all gradients, read from the device.
 pub fn global_norm(grads: &Grads) -> f64 {
-    let squares: Vec<Tensor<1>> =
-        grads.all().map(|g| g.clone().mul(g.clone()).sum()).collect();
+    let squares: Vec<Tensor<1>> = grads.all().map(|g| g.clone().mul(g.clone()).sum()).collect();
     if squares.is_empty() {
         return 0.0;
     }

@@ -2,6 +2,7 @@
 //!
 //! Nothing is computed for padding (there is none), for logits without a label, or below the first adapter.
 
+use crate::config::TrainConfig;
 use crate::eval::loss::{Targets, head_loss};
 use crate::model::lora::{Grads, Pass};
 use crate::model::ops::rows;
@@ -17,6 +18,13 @@ pub enum Keep {
     All,
     /// Only each layer's input; the layer is computed again in the backward pass: smallest.
     Inputs,
+}
+
+impl Keep {
+    /// As `disable_gradient_checkpointing` says.
+    pub fn of(config: &TrainConfig) -> Self {
+        if config.disable_gradient_checkpointing { Self::All } else { Self::Inputs }
+    }
 }
 
 #[allow(clippy::large_enum_variant)] // one per layer
@@ -49,7 +57,8 @@ pub fn forward_backward(
     // 2. Loss, and its gradient to the last hidden states
     let last = rows::gather(&x, targets.rows());
     let n = targets.len().max(1) as f32;
-    let (sum, d_last) = head_loss(model, &last, targets, share / n);
+    let (sum, d_last) = head_loss(model, &last, targets, Some(share / n));
+    let d_last = d_last.expect("asked for with a weight");
     let mut dx = Some(rows::write(x.zeros_like(), targets.rows(), &d_last));
     // 3. Backward, last layer first, down to the first adapter; features of a frozen tower are constants
     let first = text.blocks.iter().position(Block::adapted).unwrap_or(usize::MAX);

@@ -98,7 +98,7 @@ pub fn image_of(name: &str, row: usize) -> Vec<u8> {
 /// A small grey picture; `n` makes it one of its own.
 pub fn png(n: u32) -> Vec<u8> {
     let mut bytes = Cursor::new(Vec::new());
-    let picture = image::GrayImage::from_fn(16, 12, |x, y| image::Luma([(x * 9 + y * 5 + n * 3) as u8]));
+    let picture = image::GrayImage::from_fn(36, 30, |x, y| image::Luma([(x * 9 + y * 5 + n * 3) as u8]));
     picture.write_to(&mut bytes, image::ImageFormat::Png).unwrap();
     bytes.into_inner()
 }

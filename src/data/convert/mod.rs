@@ -4,7 +4,7 @@ mod batches;
 mod file_names;
 pub mod inputs;
 pub mod parquet;
-mod parquet_file;
+pub(super) mod parquet_file;
 pub mod picture_file;
 mod pixels;
 pub mod row_notes;

@@ -199,7 +199,7 @@ impl Rows<'_> {
 }
 
 /// Turns a panic of the parquet reader on damaged data into an error.
-pub(super) fn guarded<T>(read: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+pub(in crate::data) fn guarded<T>(read: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| Err("the data is damaged".into()))
 }
 

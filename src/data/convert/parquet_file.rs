@@ -15,7 +15,7 @@ use std::sync::Arc;
 ///
 /// Text columns are read as bytes and checked row by row: the reader would refuse a whole batch for one bad row.
 /// The writer's own Arrow schema is not asked, so every kind of string, binary and dictionary looks the same.
-pub(super) fn open(path: &Path, names: &ColumnNames) -> Result<(File, ArrowReaderMetadata)> {
+pub(in crate::data) fn open(path: &Path, names: &ColumnNames) -> Result<(File, ArrowReaderMetadata)> {
     let mut file = File::open(path).at("open", path)?;
     if file.metadata().at("read", path)?.is_dir() {
         return Err(Error::input(format!("{} is a folder, not a parquet file", path.display())));

@@ -163,7 +163,31 @@ pub fn attention_backward(
     [Tensor::cat(dq, 0), Tensor::cat(dk, 0), Tensor::cat(dv, 0)]
 }
 
-pub fn cross_entropy(logits: Tensor<2>, targets: &[u32], weight: f32) -> (Tensor<1>, Tensor<2>) {
+/// Logits are computed in chunks of at most this many numbers (64 MiB in f32).
+const LOGITS_AT_ONCE: usize = 16 << 20;
+
+/// In chunks of rows, so that the logits of a long pack are never all there.
+pub fn head_cross_entropy(
+    x: &Tensor<2>,
+    w: &Tensor<2>,
+    targets: &[u32],
+    weight: Option<f32>,
+) -> (Tensor<1>, Option<Tensor<2>>) {
+    let chunk = (LOGITS_AT_ONCE / w.dims()[0]).max(16);
+    let mut total: Tensor<1> = Tensor::zeros([1], (&x.device(), DType::F32));
+    let mut grads = Vec::new();
+    for (i, targets) in targets.chunks(chunk).enumerate() {
+        let part = x.clone().slice([i * chunk..i * chunk + targets.len()]);
+        let (sum, d_logits) =
+            cross_entropy(part.matmul(w.clone().transpose()), targets, weight.unwrap_or(1.0));
+        grads.extend(weight.map(|_| d_logits.matmul(w.clone())));
+        total = total + sum;
+    }
+    let d = weight.map(|_| if grads.is_empty() { x.zeros_like() } else { Tensor::cat(grads, 0) });
+    (total, d)
+}
+
+fn cross_entropy(logits: Tensor<2>, targets: &[u32], weight: f32) -> (Tensor<1>, Tensor<2>) {
     let (dtype, device) = (logits.dtype(), logits.device());
     let [n, v] = logits.dims();
     let ids: Vec<i32> = targets.iter().map(|&t| t as i32).collect();

@@ -2,7 +2,7 @@
 //!
 //! Each does in one pass over memory what the composed tensor operations do in five to ten.
 
-use super::lanes::{dot, exp, exp_sum, max, sigmoid, tanh, with_simd};
+use super::lanes::{dot, erf, exp, exp_sum, max, sigmoid, tanh, with_simd};
 use rayon::prelude::*;
 
 /// Below this many elements a kernel stays on the calling thread.
@@ -77,6 +77,62 @@ pub fn layer_norm(x: &[f32], w: &[f32], b: &[f32], eps: f32) -> Vec<f32> {
     y
 }
 
+/// y ← y + x, element by element.
+pub fn add(y: &mut [f32], x: &[f32]) {
+    rows_mut(y, 1, |first, part| part.iter_mut().zip(&x[first..]).for_each(|(y, x)| *y += x));
+}
+
+/// y ← y + b for every row of `b.len()` elements.
+pub fn add_bias(y: &mut [f32], b: &[f32]) {
+    rows_mut(y, b.len(), |_, part| {
+        for row in part.chunks_exact_mut(b.len()) {
+            row.iter_mut().zip(b).for_each(|(y, b)| *y += b);
+        }
+    });
+}
+
+/// The columns `from..from + width` of rows of `stride` elements.
+pub fn columns(x: &[f32], stride: usize, from: usize, width: usize) -> Vec<f32> {
+    let mut y = vec![0f32; x.len() / stride * width];
+    rows_mut(&mut y, width, |first, part| {
+        let rows = x[first * stride..].chunks_exact(stride);
+        part.chunks_exact_mut(width).zip(rows).for_each(|(y, x)| y.copy_from_slice(&x[from..from + width]));
+    });
+    y
+}
+
+/// [`swiglu`] of rows [gate, up] of 2·`width` elements.
+pub fn swiglu_halves(both: &[f32], width: usize) -> Vec<f32> {
+    let mut y = vec![0f32; both.len() / 2];
+    rows_mut(&mut y, width, |first, part| {
+        for (y, both) in part.chunks_exact_mut(width).zip(both[2 * first * width..].chunks_exact(2 * width)) {
+            let (gate, up) = both.split_at(width);
+            for i in 0..width {
+                y[i] = gate[i] * sigmoid(gate[i]) * up[i];
+            }
+        }
+    });
+    y
+}
+
+/// Gradient of [`swiglu_halves`]: rows [d_gate, d_up].
+pub fn swiglu_halves_backward(dy: &[f32], both: &[f32], width: usize) -> Vec<f32> {
+    let mut d = vec![0f32; both.len()];
+    rows_mut(&mut d, 2 * width, |first, part| {
+        let rows =
+            both[2 * first * width..].chunks_exact(2 * width).zip(dy[first * width..].chunks_exact(width));
+        for (d, (both, dy)) in part.chunks_exact_mut(2 * width).zip(rows) {
+            let ((gate, up), (dg, du)) = (both.split_at(width), d.split_at_mut(width));
+            for i in 0..width {
+                let (g, s) = (gate[i], sigmoid(gate[i]));
+                du[i] = dy[i] * g * s;
+                dg[i] = dy[i] * up[i] * s * (1.0 + g * (1.0 - s));
+            }
+        }
+    });
+    d
+}
+
 /// x · sigmoid(x) · up
 pub fn swiglu(gate: &[f32], up: &[f32]) -> Vec<f32> {
     let mut y = vec![0f32; gate.len()];
@@ -117,6 +173,17 @@ pub fn gelu_tanh(x: &[f32]) -> Vec<f32> {
     y
 }
 
+/// GELU with the error function.
+pub fn gelu(x: &[f32]) -> Vec<f32> {
+    let mut y = vec![0f32; x.len()];
+    rows_mut(&mut y, 1, |first, part| {
+        for (y, &x) in part.iter_mut().zip(&x[first..]) {
+            *y = 0.5 * x * (1.0 + erf(x * std::f32::consts::FRAC_1_SQRT_2));
+        }
+    });
+    y
+}
+
 /// Rotates pairs (i, i + d/2) of every head: x·cos + rotate_half(x)·sin. `x` is [T, heads, d], tables [T, d].
 /// `sign` −1 rotates back, which is the gradient.
 pub fn rope(x: &[f32], cos: &[f32], sin: &[f32], heads: usize, d: usize, sign: f32) -> Vec<f32> {
@@ -137,30 +204,6 @@ pub fn rope(x: &[f32], cos: &[f32], sin: &[f32], heads: usize, d: usize, sign: f
         }
     });
     y
-}
-
-/// Turns logits [N, V] into the gradient of `weight · Σ cross-entropy` in place and returns the summed loss.
-pub fn cross_entropy(logits: &mut [f32], targets: &[u32], weight: f32) -> f64 {
-    let v = logits.len() / targets.len().max(1);
-    let losses: Vec<f64> = logits
-        .par_chunks_exact_mut(v.max(1))
-        .zip(targets.par_iter())
-        .map(|(row, &t)| with_simd(|| cross_entropy_row(row, t as usize, weight)))
-        .collect();
-    losses.iter().sum()
-}
-
-#[inline(always)]
-fn cross_entropy_row(row: &mut [f32], target: usize, weight: f32) -> f64 {
-    let shift = max(row);
-    let wanted = row[target];
-    let sum = exp_sum(row, shift);
-    let scale = weight / sum;
-    for x in row.iter_mut() {
-        *x *= scale;
-    }
-    row[target] -= weight;
-    f64::from(sum.ln() + shift - wanted)
 }
 
 /// Softmax per row of `n` elements, in place.

@@ -21,10 +21,12 @@ pub fn gather(x: &Tensor<2>, rows: &[usize]) -> Tensor<2> {
         return x.clone().select(0, index(rows, &x.device()));
     };
     let x_all = c.slice();
-    let mut out = Vec::with_capacity(rows.len() * n);
-    for &r in rows {
-        out.extend_from_slice(&x_all[r * n..(r + 1) * n]);
-    }
+    let mut out = vec![0f32; rows.len() * n];
+    super::cpu::rows_mut(&mut out, n, |first, part| {
+        for (out, &r) in part.chunks_exact_mut(n).zip(&rows[first..]) {
+            out.copy_from_slice(&x_all[r * n..(r + 1) * n]);
+        }
+    });
     tensor(out, [rows.len(), n], &x.device())
 }
 

@@ -99,7 +99,12 @@ mod tests {
     }
 
     /// `dx` is the gradient of Σ f(x)∘g.
-    fn agrees(f: impl Fn(Tensor<2>) -> Tensor<2>, dx: &Tensor<2>, (x, g): (&Tensor<2>, &Tensor<2>), what: &str) {
+    fn agrees(
+        f: impl Fn(Tensor<2>) -> Tensor<2>,
+        dx: &Tensor<2>,
+        (x, g): (&Tensor<2>, &Tensor<2>),
+        what: &str,
+    ) {
         let (base, dx, g) = (values(x), values(dx), values(g));
         for i in (0..base.len()).step_by(7) {
             let h = 5e-3;

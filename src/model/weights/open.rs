@@ -5,6 +5,7 @@ use crate::error::{At, Error, Result, must_exist};
 use crate::model::mmap;
 use safetensors::SafeTensors;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::path::Path;
 
 const SINGLE: &str = "model.safetensors";
@@ -70,7 +71,8 @@ fn read_shard(path: &Path, shard: usize) -> Result<(Shard, BTreeMap<String, Entr
     if len == 0 {
         return Err(broken(path, "it is empty").hint(AGAIN));
     }
-    let map = mmap::map(path)?;
+    let file = File::open(path).at("read", path)?;
+    let map = mmap::map(&file, path)?;
     let read = SafeTensors::read_metadata(&map);
     let (header, metadata) = read.map_err(|e| not_weights(path, &map, &e))?;
     let start = 8 + header;
@@ -82,7 +84,7 @@ fn read_shard(path: &Path, shard: usize) -> Result<(Shard, BTreeMap<String, Entr
             (name, Entry { shard, dtype: info.dtype, shape: info.shape.clone(), bytes })
         })
         .collect();
-    Ok((Shard { path: path.into(), map }, entries))
+    Ok((Shard { path: path.into(), file, map }, entries))
 }
 
 /// What stands at `path` instead of weights.
