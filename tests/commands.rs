@@ -204,7 +204,7 @@ fn a_killed_run_goes_on() {
     assert!(run(&whole).status().unwrap().success());
     let log = |d: &Path| fs::read_to_string(d.join("trainer_log.jsonl")).unwrap_or_default();
     let there = |name: &str| parts.join(name).exists();
-    let evaluates =
+    let logged =
         |step: usize| log(&parts).lines().any(|l| l.contains(&format!("\"current_steps\": {step}, ")));
     type When<'a> = Box<dyn Fn() -> bool + 'a>;
     let moments: [When; 4] = [

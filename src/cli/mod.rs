@@ -1,6 +1,7 @@
 //! The command line: one file per subcommand, each building a `Job` and printing its events.
 
 pub mod ask;
+pub mod bench;
 pub mod check;
 pub mod columns;
 pub mod config_file;
@@ -67,6 +68,7 @@ pub enum Cmd {
     Eval(eval::EvalArgs),
     Score(score::ScoreArgs),
     Ask(ask::AskArgs),
+    Bench(bench::BenchArgs),
     Export(export::ExportArgs),
     Targets(targets::TargetsArgs),
     Params(params::ParamsArgs),
@@ -90,6 +92,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Some(Cmd::Eval(args)) => eval::run(&args, &out),
         Some(Cmd::Score(args)) => score::run(&args, &out),
         Some(Cmd::Ask(args)) => ask::run(&args, &out),
+        Some(Cmd::Bench(args)) => bench::run(&args, &out),
         Some(Cmd::Export(args)) => export::run(&args, &out),
         Some(Cmd::Targets(args)) => targets::run(&args, &out),
         Some(Cmd::Params(args)) => params::run(&args, &out),

@@ -2,7 +2,7 @@
 
 mod training;
 
-use super::fields::Kind::{Bool, Choice, Float, Folder, Int, List, Path, Text};
+use super::fields::Kind::{Bool, Choice, Float, Folder, Int, List, Text};
 use super::fields::{Field, Group, Kind};
 
 const BIG: i64 = 1_000_000_000;

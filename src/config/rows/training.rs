@@ -1,6 +1,6 @@
 //! Rows of optimisation, output, evaluation and generation.
 
-use super::super::fields::Kind::{Bool, Choice, Folder, Int, Path, Text};
+use super::super::fields::Kind::{Bool, Choice, Folder, Path, Text};
 use super::super::fields::{Field, Group};
 use super::{BIG, float, int, opt, row};
 

@@ -14,6 +14,7 @@ pub mod dropout;
 pub mod gemm;
 mod grouped;
 pub mod lanes;
+pub mod limits;
 mod memory;
 pub mod panels;
 pub mod rows;
