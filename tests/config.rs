@@ -174,8 +174,6 @@ fn what_is_not_supported_yet_is_refused_and_off_is_fine() {
         "pure_bf16: true",
         "fp16: true",
         "optim: adafactor",
-        "save_strategy: sometimes",
-        "eval_strategy: best",
     ] {
         let key = text.split(':').next().unwrap();
         let e = yaml(text).expect_err(text);
@@ -195,6 +193,9 @@ fn strategies_and_schedule_arguments_become_ours() {
     assert_eq!(yaml("eval_steps: 50\neval_strategy: no").unwrap().evaluates(), Every::Never);
     assert_eq!(yaml("evaluation_strategy: epoch").unwrap().evaluates(), Every::Epoch);
     assert_eq!(yaml("save_strategy: false").unwrap().save_strategy, Strategy::No);
+    for wrong in ["save_strategy: sometimes", "eval_strategy: best"] {
+        assert!(yaml(wrong).unwrap_err().message.contains("must be one of steps, epoch"), "{wrong}");
+    }
     let c = yaml("lr_scheduler_kwargs:\n  min_lr_rate: 0.5\n  num_cycles: 2").unwrap();
     assert_eq!(fields::get(&c, "lr_scheduler_kwargs"), r#"{"min_lr_rate":0.5,"num_cycles":2}"#);
     let c = overrides(&["lr_scheduler_kwargs={min_lr: 1e-6}"]).unwrap();

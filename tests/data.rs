@@ -3,8 +3,10 @@
 
 mod checks;
 mod fixture;
+mod mixing;
 mod robust;
 mod sets;
+mod source;
 
 use fixture::{Converted, convert, convert_with, fixture, job, tree};
 use lorascope::data::convert::picture_file;

@@ -468,7 +468,7 @@ fn a_picture_that_is_lost_costs_its_sample_only() {
 #[test]
 fn a_checkpoint_that_cannot_be_saved_is_tried_again() {
     let dir = tempfile::tempdir().unwrap();
-    let config = TrainConfig { save_steps: 2, max_steps: 3, ..config(dir.path()) };
+    let config = TrainConfig { save_steps: 2, max_steps: 5, ..config(dir.path()) };
     let in_the_way = dir.path().join(".checkpoint-2.tmp");
     let run = train(&config, |e, _| {
         if at_step(e, 1) {

@@ -6,6 +6,7 @@ pub mod check;
 pub mod columns;
 pub mod config_file;
 pub mod convert;
+pub mod datasets;
 pub mod demo;
 pub mod eval;
 pub mod export;
@@ -61,6 +62,7 @@ pub struct Global {
 pub enum Cmd {
     Demo(demo::DemoArgs),
     Convert(convert::ConvertArgs),
+    Datasets(datasets::DatasetsArgs),
     Check(check::CheckArgs),
     Stats(stats::StatsArgs),
     Show(show::ShowArgs),
@@ -86,6 +88,7 @@ pub fn run(cli: Cli) -> Result<()> {
         }),
         Some(Cmd::Demo(args)) => demo::run(&args, &out),
         Some(Cmd::Convert(args)) => convert::run(&args, &out),
+        Some(Cmd::Datasets(args)) => datasets::run(&args, &out),
         Some(Cmd::Check(args)) => check::run(&args, &out),
         Some(Cmd::Stats(args)) => stats::run(&args, &out),
         Some(Cmd::Train(args)) => train::run(&args, &out),

@@ -26,6 +26,7 @@ pub mod source;
 pub mod special;
 pub mod stream;
 pub mod template;
+pub mod verdict;
 pub mod window;
 
 pub use sample::{ImageRef, Message, Role, Sample};

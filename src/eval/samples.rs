@@ -119,5 +119,5 @@ pub fn encode(
     let pass = Pass { workers: config.preprocessing_num_workers, cache: Some(&config.dataset_dir) };
     let (all, findings) = batch::encode_all(encoder, samples, pass, emit, stop)?;
     findings.into_iter().for_each(|f| emit(Event::Finding(f)));
-    Ok(Samples { all, features: Features::new() })
+    Ok(Samples { all, features: Features::new(config) })
 }

@@ -152,6 +152,14 @@ impl ParquetFile {
     }
 }
 
+/// The columns `texts` of the first row, if there is one.
+pub(super) fn first_row(path: &Path, texts: &[&String]) -> Result<Option<Value>> {
+    let texts: Vec<&str> = texts.iter().map(|t| t.as_str()).collect();
+    let names = ColumnNames { image: "", id: "", caption: "" };
+    let file = ParquetFile::with_columns(path, &texts, None, &names)?;
+    (file.rows > 0).then(|| file.value(0)).transpose()
+}
+
 /// The columns that tell how many pictures each row of root column `root` has, where it is known that all of them lie in
 /// the file: the paths beside the bytes.
 fn outline(metadata: &ArrowReaderMetadata, root: usize) -> Option<ProjectionMask> {

@@ -183,3 +183,89 @@ fn string_end(bytes: &[u8], open: usize) -> Option<usize> {
         at += 2;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    /// The rows by the scan, or that it refused.
+    fn scanned(text: &[u8], window: usize) -> Option<Vec<Value>> {
+        let mut scanner = Scanner::new(text, window).ok()?;
+        let mut rows = Vec::new();
+        while let Some((offset, row)) = scanner.next().ok()? {
+            assert!(&text[offset as usize..][..row.len()] == row, "the offset is wrong");
+            rows.push(serde_json::from_slice(row).unwrap());
+        }
+        Some(rows)
+    }
+
+    /// The rows by the parser.
+    fn parsed(text: &[u8]) -> Option<Vec<Value>> {
+        match text.iter().find(|b| !is_blank(**b)) {
+            Some(b'[') => serde_json::from_slice(text).ok(),
+            _ => serde_json::Deserializer::from_slice(text).into_iter().collect::<Result<_, _>>().ok(),
+        }
+    }
+
+    fn value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i32>().prop_map(Value::from),
+            "[a-z\\\\\"{}\\[\\],:\n肺 ]{0,12}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(3, 24, 5, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
+                prop::collection::vec(("[a-z\"\\\\]{0,4}", inner), 0..4)
+                    .prop_map(|fields| Value::Object(fields.into_iter().collect())),
+            ]
+        })
+    }
+
+    fn text() -> impl Strategy<Value = String> {
+        (prop::collection::vec(value(), 0..6), any::<bool>(), any::<bool>(), "[ \n\t]{0,3}").prop_map(
+            |(rows, list, pretty, blank)| {
+                let write = |v: &Value| match pretty {
+                    true => serde_json::to_string_pretty(v).unwrap(),
+                    false => v.to_string(),
+                };
+                let rows: Vec<String> = rows.iter().map(write).collect();
+                match list {
+                    true => format!("{blank}[{}]{blank}", rows.join(&format!("{blank},{blank}"))),
+                    false => format!("{blank}{}", rows.join("\n")),
+                }
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn finds_the_rows_the_parser_finds(text in text(), window in 1usize..40) {
+            prop_assert_eq!(scanned(text.as_bytes(), window), parsed(text.as_bytes()));
+        }
+
+        /// Broken texts too: what is refused is the same.
+        #[test]
+        fn refuses_what_the_parser_refuses(
+            text in text(), at in any::<prop::sample::Index>(), put in "[\\[\\]{},:\"0a \\\\]", cut in any::<bool>(), window in 1usize..40
+        ) {
+            let mut bytes = text.into_bytes();
+            let at = at.index(bytes.len() + 1);
+            match cut {
+                true => bytes.truncate(at),
+                false => drop(bytes.splice(at..at, put.bytes())),
+            }
+            prop_assert_eq!(scanned(&bytes, window), parsed(&bytes), "{}", String::from_utf8_lossy(&bytes));
+        }
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_passed_over() {
+        assert_eq!(scanned(b"\xEF\xBB\xBF[1, 2]", 2), Some(vec![1.into(), 2.into()]));
+        assert_eq!(scanned(b"", 2), Some(vec![]));
+        assert_eq!(scanned(b"{\"a\": \"\xFF\"}", 2), None, "not UTF-8");
+    }
+}

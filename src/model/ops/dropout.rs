@@ -42,11 +42,16 @@ pub fn apply(x: Tensor<2>, p: f32, seed: u64) -> Tensor<2> {
     let (below, factor) = (threshold(p), 1.0 / (1.0 - p));
     if is_cpu(&x) {
         return with_owned(x, |x| {
-            rows_mut(x, n, |first, part| {
-                for (i, x) in part.iter_mut().enumerate() {
-                    *x = if kept(seed, first * n + i, below) { *x * factor } else { 0.0 };
-                }
-            });
+            rows_mut(
+                x,
+                n,
+                #[inline(always)]
+                |first, part| {
+                    for (i, x) in part.iter_mut().enumerate() {
+                        *x = if kept(seed, first * n + i, below) { *x * factor } else { 0.0 };
+                    }
+                },
+            );
         });
     }
     let dtype = x.dtype();

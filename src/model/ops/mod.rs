@@ -18,6 +18,7 @@ pub mod limits;
 mod memory;
 pub mod panels;
 pub mod rows;
+mod running;
 pub mod thin;
 pub mod vision;
 

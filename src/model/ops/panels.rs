@@ -67,11 +67,14 @@ impl Packed {
         (self.lines, self.depth, self.width) = (m.rows, m.cols, width);
         let panel = width * m.cols;
         self.data.resize(m.rows.div_ceil(width) * panel, 0.0);
-        with_simd(|| {
-            for (i, out) in self.data.chunks_exact_mut(panel.max(1)).enumerate() {
-                pack(out, m, i * width, width);
-            }
-        });
+        with_simd(
+            #[inline(always)]
+            || {
+                for (i, out) in self.data.chunks_exact_mut(panel.max(1)).enumerate() {
+                    pack(out, m, i * width, width);
+                }
+            },
+        );
     }
 
     /// One panel of a right operand to be computed: [depth, columns()].

@@ -22,11 +22,16 @@ pub fn gather(x: &Tensor<2>, rows: &[usize]) -> Tensor<2> {
     };
     let x_all = c.slice();
     let mut out = vec![0f32; rows.len() * n];
-    super::cpu::rows_mut(&mut out, n, |first, part| {
-        for (out, &r) in part.chunks_exact_mut(n).zip(&rows[first..]) {
-            out.copy_from_slice(&x_all[r * n..(r + 1) * n]);
-        }
-    });
+    super::cpu::rows_mut(
+        &mut out,
+        n,
+        #[inline(always)]
+        |first, part| {
+            for (out, &r) in part.chunks_exact_mut(n).zip(&rows[first..]) {
+                out.copy_from_slice(&x_all[r * n..(r + 1) * n]);
+            }
+        },
+    );
     tensor(out, [rows.len(), n], &x.device())
 }
 
@@ -114,16 +119,21 @@ pub fn combine(x: &Tensor<2>, place: &[usize], weights: &[f32], k: usize) -> Ten
     };
     let x_all = c.slice();
     let mut y = vec![0f32; t * n];
-    super::cpu::rows_mut(&mut y, n, |first, part| {
-        for (i, y) in part.chunks_exact_mut(n).enumerate() {
-            for j in (first + i) * k..(first + i + 1) * k {
-                let row = &x_all[place[j] * n..(place[j] + 1) * n];
-                for (y, x) in y.iter_mut().zip(row) {
-                    *y += weights[j] * x;
+    super::cpu::rows_mut(
+        &mut y,
+        n,
+        #[inline(always)]
+        |first, part| {
+            for (i, y) in part.chunks_exact_mut(n).enumerate() {
+                for j in (first + i) * k..(first + i + 1) * k {
+                    let row = &x_all[place[j] * n..(place[j] + 1) * n];
+                    for (y, x) in y.iter_mut().zip(row) {
+                        *y += weights[j] * x;
+                    }
                 }
             }
-        }
-    });
+        },
+    );
     tensor(y, [t, n], &x.device())
 }
 
@@ -146,19 +156,27 @@ pub fn combine_backward(
     };
     let (dy_all, x_all) = (cdy.slice(), cx.slice());
     let mut dx = vec![0f32; x_all.len()];
-    super::cpu::rows_mut(&mut dx, n, |first, part| {
-        for (i, dx) in part.chunks_exact_mut(n).enumerate() {
-            let j = slot[first + i];
-            for (dx, dy) in dx.iter_mut().zip(&dy_all[j / k * n..]) {
-                *dx = weights[j] * dy;
+    super::cpu::rows_mut(
+        &mut dx,
+        n,
+        #[inline(always)]
+        |first, part| {
+            for (i, dx) in part.chunks_exact_mut(n).enumerate() {
+                let j = slot[first + i];
+                for (dx, dy) in dx.iter_mut().zip(&dy_all[j / k * n..]) {
+                    *dx = weights[j] * dy;
+                }
             }
-        }
-    });
-    let dw = with_simd(|| {
-        (0..place.len())
-            .map(|j| dot(&dy_all[j / k * n..(j / k + 1) * n], &x_all[place[j] * n..(place[j] + 1) * n]))
-            .collect()
-    });
+        },
+    );
+    let dw = with_simd(
+        #[inline(always)]
+        || {
+            (0..place.len())
+                .map(|j| dot(&dy_all[j / k * n..(j / k + 1) * n], &x_all[place[j] * n..(place[j] + 1) * n]))
+                .collect()
+        },
+    );
     (tensor(dx, x.dims(), &x.device()), dw)
 }
 
