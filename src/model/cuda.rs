@@ -40,9 +40,11 @@ pub fn usage() -> Option<(u32, u64)> {
 /// What is missing and how to get it.
 pub fn preflight() -> Result<(), String> {
     let Some(toolkit) = cubecl::cuda::install::cuda_path() else {
-        return Err("the CUDA toolkit is not found: install it (headers and NVRTC of CUDA 12), or set CUDA_PATH \
+        return Err(
+            "the CUDA toolkit is not found: install it (headers and NVRTC of CUDA 12), or set CUDA_PATH \
                     to its folder"
-            .into());
+                .into(),
+        );
     };
     // What the kernels include: half precision types and tensor cores
     for header in ["cuda_runtime.h", "cuda_fp16.h", "cuda_bf16.h", "mma.h"] {
@@ -67,7 +69,10 @@ fn library_folders(toolkit: &Path) -> Vec<PathBuf> {
     let mut dirs: Vec<PathBuf> =
         env::var_os("LD_LIBRARY_PATH").map(|v| env::split_paths(&v).collect()).unwrap_or_default();
     dirs.extend(["lib64", "lib", "targets/x86_64-linux/lib"].map(|d| toolkit.join(d)));
-    dirs.extend(["/usr/lib/x86_64-linux-gnu", "/usr/lib64", "/usr/lib", "/usr/lib/aarch64-linux-gnu"].map(PathBuf::from));
+    dirs.extend(
+        ["/usr/lib/x86_64-linux-gnu", "/usr/lib64", "/usr/lib", "/usr/lib/aarch64-linux-gnu"]
+            .map(PathBuf::from),
+    );
     for conf in std::fs::read_dir("/etc/ld.so.conf.d").into_iter().flatten().flatten() {
         let text = std::fs::read_to_string(conf.path()).unwrap_or_default();
         dirs.extend(text.lines().map(str::trim).filter(|l| l.starts_with('/')).map(PathBuf::from));
@@ -83,7 +88,12 @@ fn has_nvrtc(dir: &Path) -> bool {
 /// Where compiled kernels are kept between starts: below the user's cache folder.
 pub fn kernel_folder() -> Option<PathBuf> {
     let own = |var: &str| env::var_os(var).map(PathBuf::from).filter(|p| p.is_absolute());
-    Some(own("XDG_CACHE_HOME").or_else(|| Some(own("HOME")?.join(".cache")))?.join("lorascope").join("kernels"))
+    Some(
+        own("XDG_CACHE_HOME")
+            .or_else(|| Some(own("HOME")?.join(".cache")))?
+            .join("lorascope")
+            .join("kernels"),
+    )
 }
 
 /// Settings of the kernel compiler: kernels are kept between starts. Once per process, before the first tensor.

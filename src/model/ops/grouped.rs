@@ -68,7 +68,13 @@ mod tests {
         let device = Device::flex();
         let counts = [3usize, 0, 16, 17, 40, 1, 0, 33];
         let mut at = 0;
-        let groups: Vec<_> = counts.iter().map(|n| { at += n; at - n..at }).collect();
+        let groups: Vec<_> = counts
+            .iter()
+            .map(|n| {
+                at += n;
+                at - n..at
+            })
+            .collect();
         let w = Tensor::<3>::random([8, 6, 10], Distribution::Default, &device);
         for (depth, transposed) in [(10, false), (6, true)] {
             let x = Tensor::<2>::random([at, depth], Distribution::Default, &device);
