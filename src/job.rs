@@ -44,6 +44,57 @@ pub struct ConvertJob {
     pub image_column: String,
     pub id_column: String,
     pub caption_column: String,
+    /// Rows with one value in this column stay on one side of the split (a patient, a study).
+    #[serde(default)]
+    pub group_column: Option<String>,
+    /// Rows that hold a path instead of a picture may name files below this folder.
+    #[serde(default)]
+    pub image_root: Option<PathBuf>,
+    #[serde(default)]
+    pub format: RowFormat,
+    /// Only the first rows.
+    #[serde(default)]
+    pub limit: Option<usize>,
+    /// Only this many rows, drawn by the seed.
+    #[serde(default)]
+    pub sample: Option<usize>,
+    /// Pictures to a sub-folder. 0: none. Not set: none for small sets, see `data::convert`.
+    #[serde(default)]
+    pub shard_pictures: Option<usize>,
+    /// Pictures with more pixels are refused by their header.
+    #[serde(default = "default_max_pixels")]
+    pub max_pixels: u64,
+    /// Afterwards remove pictures that no registered set names.
+    #[serde(default)]
+    pub prune: bool,
+}
+
+/// How the rows of a set are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RowFormat {
+    /// One array.
+    #[default]
+    Json,
+    /// An object on each line.
+    Jsonl,
+}
+
+impl RowFormat {
+    /// The extension of its files.
+    pub fn extension(self) -> &'static str {
+        match self {
+            RowFormat::Json => "json",
+            RowFormat::Jsonl => "jsonl",
+        }
+    }
+}
+
+/// 10,000 x 10,000. Pillow, which LLaMA-Factory opens pictures with, warns from 89 million on.
+pub const DEFAULT_MAX_PIXELS: u64 = 100_000_000;
+
+fn default_max_pixels() -> u64 {
+    DEFAULT_MAX_PIXELS
 }
 
 /// The tutorial's question ("what is the diagnosis in the picture?").
@@ -62,6 +113,14 @@ impl ConvertJob {
             image_column: "image".into(),
             id_column: "id".into(),
             caption_column: "caption".into(),
+            group_column: None,
+            image_root: None,
+            format: RowFormat::Json,
+            limit: None,
+            sample: None,
+            shard_pictures: None,
+            max_pixels: DEFAULT_MAX_PIXELS,
+            prune: false,
         }
     }
 }
@@ -235,6 +294,11 @@ pub enum Event {
         phase: Phase,
         done: usize,
         total: usize,
+    },
+    /// How the rows of a conversion went so far.
+    Rows {
+        kept: usize,
+        skipped: usize,
     },
     Step(StepRow),
     /// A metric. `step` is the optimizer step it belongs to; `None` for a finished evaluation.

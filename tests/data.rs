@@ -4,6 +4,10 @@
 mod checks;
 mod fixture;
 mod mixing;
+mod mutated;
+mod options;
+mod pictures;
+mod resume;
 mod robust;
 mod sets;
 mod source;

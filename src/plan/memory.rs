@@ -45,7 +45,7 @@ pub struct Memory {
 pub(super) fn of(c: &TrainConfig, model: &ModelConfig, lengths: &Sized, device: &Device) -> Result<Memory> {
     let shapes = Shapes::of(c, model)?;
     let on = On { device: device.kind, float: device.float_bytes(c.bf16) };
-    let worst = lengths.worst(c.per_device_train_batch_size, c.disable_shuffling);
+    let worst = lengths.worst(c);
     let mut resident = weights(c, &shapes, on);
     let trained = 4 * shapes.trained;
     resident.push(part("adapter", trained, format!("{} values in f32", shapes.trained)));
@@ -128,15 +128,23 @@ fn loading(c: &TrainConfig, s: &Shapes, on: On) -> Part {
     part("loading", one, "one matrix in full".into())
 }
 
-/// The tower on the largest picture, one after another, and the pixels of the batch.
+/// The tower on the largest picture, a picture a thread on the CPU, and the pixels of the batch.
 fn pictures(v: &VisionConfig, worst: &Batch, on: On) -> Part {
     // Of one block: input, normed, queries to values, turned ones, result, sums; or both sides of the activation.
     let d = v.hidden_size;
     let wide = (12 * d).max(4 * d + 2 * v.intermediate_size) as u64;
     let scores = if on.device == Kind::Cuda { attention_scores(v.num_heads, worst.largest) } else { 0 };
     let pixels = 4 * (worst.patches * v.patch_len()) as u64;
-    let bytes = 4 * wide * worst.largest as u64 + scores + pixels;
-    part("pictures", bytes, format!("one of {} patches, and the pixels of a batch", worst.largest))
+    let at_once = match on.device {
+        Kind::Cpu => worst.pictures.min(rayon::current_num_threads()).max(1),
+        Kind::Cuda => 1,
+    };
+    let bytes = (4 * wide * worst.largest as u64 + scores) * at_once as u64 + pixels;
+    part(
+        "pictures",
+        bytes,
+        format!("{at_once} of {} patches at once, and the pixels of a batch", worst.largest),
+    )
 }
 
 /// What a layer keeps of the forward pass, in values a token.

@@ -72,6 +72,11 @@ impl Converted {
     }
 }
 
+/// The files under `dir` that a user sees: not what an interrupted conversion left to go on from.
+pub fn visible(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    tree(dir).into_iter().filter(|(path, _)| !path.to_string_lossy().starts_with(".lorascope")).collect()
+}
+
 /// Every file under `dir` with its content.
 pub fn tree(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut files = BTreeMap::new();

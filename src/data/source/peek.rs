@@ -4,7 +4,6 @@ use super::cells;
 use super::place::{extension, files};
 use super::scan::{Fault, Scanner};
 use super::{Rows, Watch};
-use crate::data::convert::parquet::ColumnNames;
 use crate::data::convert::parquet_file;
 use crate::data::entry::{Captions, Entry};
 use crate::error::{At, Error, Result};
@@ -61,8 +60,7 @@ fn unwatched() -> Watch<'static> {
 }
 
 fn parquet(path: &Path) -> Result<Peek> {
-    let names = ColumnNames { image: "", id: "", caption: "" };
-    let (_, metadata) = parquet_file::open(path, &names)?;
+    let (_, metadata) = parquet_file::open(path, &[])?;
     let fields = metadata.schema().fields();
     let pictures = fields.iter().filter(|f| cells::holds_embedded(f.data_type()));
     let pictures: Vec<String> = pictures.map(|f| f.name().clone()).collect();

@@ -185,6 +185,7 @@ fn string_end(bytes: &[u8], open: usize) -> Option<usize> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
