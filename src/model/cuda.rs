@@ -47,7 +47,7 @@ pub fn preflight() -> Result<(), String> {
         );
     };
     // What the kernels include: half precision types and tensor cores
-    for header in ["cuda_runtime.h", "cuda_fp16.h", "cuda_bf16.h", "mma.h"] {
+    for header in ["cuda_runtime.h", "cuda_fp16.h", "cuda_bf16.h", "mma.h", "crt/mma.h"] {
         let path = toolkit.join("include").join(header);
         if !path.is_file() {
             return Err(format!(

@@ -24,17 +24,39 @@ import zeros
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 GOLDEN = ROOT / "tests/fixtures/golden"
-WHEELS = ("nvidia-cuda-nvrtc-cu12==12.8.93", "nvidia-cuda-runtime-cu12==12.8.90", "nvidia-cuda-cccl-cu12==12.8.90")
+WHEELS = ("nvidia-cuda-nvrtc-cu12==12.8.93", "nvidia-cuda-runtime-cu12==12.8.90", "nvidia-cuda-cccl-cu12==12.8.90",
+          "nvidia-cuda-nvcc-cu12==12.8.93")
 # name, row of configs/models.toml (None: a model of the fixtures), text layers (None: all)
 CASES = (("tiny-dense", None, None), ("tiny-moe", None, None),
          ("4B-shaped", "Qwen3-VL-4B", None), ("30B-A3B-shaped", "Qwen3-VL-30B-A3B", 4))
+
+SETTINGS = """
+model_name_or_path: {weights}
+dataset: mllm_train_data
+eval_dataset: mllm_train_data
+dataset_dir: {data}
+media_dir: {data}
+template: qwen3_vl_nothink
+output_dir: {out}
+bf16: true
+image_max_pixels: 65536
+cutoff_len: 1024
+max_samples: 2
+max_steps: 1
+eval_steps: 1
+save_steps: 1
+lora_rank: 8
+lora_dropout: 0.05
+per_device_train_batch_size: 2
+max_new_tokens: 4
+"""
 
 
 def toolkit(cache):
     """(CUDA_PATH, library folder): headers and NVRTC unpacked, the stand-in compiled."""
     cuda, lib = cache / "cuda", cache / "lib"
     lib.mkdir(parents=True, exist_ok=True)
-    if not (cuda / "include/cuda_fp16.h").exists():
+    if not (cuda / "include/crt/mma.h").exists():
         wheels = cache / "wheels"
         subprocess.run([sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", wheels, *WHEELS], check=True)
         for wheel in wheels.glob("*.whl"):
@@ -62,7 +84,7 @@ def run(args, env, report):
     began = time.time()
     done = subprocess.run([str(a) for a in args], env=env, cwd=GOLDEN, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     if done.returncode != 0:
-        sys.exit(f"{' '.join(map(str, args))}\nended with {done.returncode}:\n{done.stdout[-6000:]}")
+        sys.exit(f"{' '.join(map(str, args))}\nended with {done.returncode}:\n{done.stdout[:3000]}\n...\n{done.stdout[-3000:]}")
     if not report.exists():
         sys.exit(f"no kernel was launched: the GPU was not used\n{done.stdout[-3000:]}")
     told = json.loads(report.read_text().splitlines()[-1])
@@ -93,12 +115,11 @@ def main():
                 env = os.environ | {"LORASCOPE_DEVICE": "cuda", "CUDA_PATH": str(cuda), "LD_LIBRARY_PATH": str(lib), "STAND_IN_CC": arch,
                                     "STAND_IN_REPORT": str(report), "STAND_IN_COPY": str(64 << 20), "XDG_CACHE_HOME": str(work / "cache")}
                 out = work / f"{name}-{arch}"
-                common = [f"model_name_or_path={weights}", "dataset_dir=data", "media_dir=data", "template=qwen3_vl_nothink",
-                          "bf16=true", "image_max_pixels=65536", "cutoff_len=1024", f"output_dir={out}", "eval_dataset=mllm_train_data", "max_samples=2"]
+                settings = work / f"{name}-{arch}.yaml"
+                settings.write_text(SETTINGS.format(weights=weights, data=GOLDEN / "data", out=out))
                 print(f" sm_{arch}", flush=True)
-                trained = run([program, "train", *common, "dataset=mllm_train_data", "max_steps=1", "eval_steps=1", "save_steps=1",
-                               "lora_dropout=0.05", "lora_rank=8", "per_device_train_batch_size=2"], env, report)
-                asked = run([program, "eval", *common, f"adapter_name_or_path={out}", "max_new_tokens=4"], env, report)
+                trained = run([program, "train", settings], env, report)
+                asked = run([program, "eval", settings, f"adapter_name_or_path={out}", f"output_dir={out}-eval"], env, report)
                 results.append({"model": name, "arch": arch, "train": trained, "eval": asked})
     print(json.dumps(results))
 
