@@ -5,6 +5,8 @@
 pub mod attach;
 pub mod backend;
 pub mod config;
+#[cfg(feature = "cuda")]
+pub mod cuda;
 pub mod dora;
 pub mod expert_lora;
 pub mod export;
