@@ -130,10 +130,8 @@ fn peft_loads_our_adapters_and_answers_the_same() {
         let folder = dir.path().join(name);
         let (config, logits) = written(kind, change, &folder);
         let base = Case::of(kind).logits(&load(&config), None);
-        assert!(
-            base.iter().zip(&logits).any(|(a, b)| (a - b).abs() > 0.05),
-            "{name}: the adapter does something"
-        );
+        let moved = base.iter().zip(&logits).any(|(a, b)| (a - b).abs() > 2e-3);
+        assert!(moved, "{name}: the adapter moves the logits by more than is allowed below");
         let paths = [Some(config.model_name_or_path.as_path()), Some(folder.as_path())];
         jobs.push(Case::of(kind).job(dir.path(), name, paths, &logits));
     }
@@ -142,6 +140,7 @@ fn peft_loads_our_adapters_and_answers_the_same() {
     let answers = python(&["logits", job.to_str().unwrap()]).unwrap();
     for ((name, ..), answer) in kinds().iter().zip(answers.as_array().unwrap()) {
         assert!(answer["off"].as_f64().unwrap() < 1e-4, "{name}: {answer}");
+        eprintln!("{name}: {answer}");
         assert_eq!(answer["warnings"], json!([]), "{name}");
         let stacked = answer["layers"].as_array().unwrap().contains(&json!("ParamWrapper"));
         assert_eq!(stacked, name.contains("experts") || *name == "one_stack", "{name}: {answer}");
@@ -249,6 +248,7 @@ fn merged_weights_are_rounded_as_peft_rounds_them() {
     for ((name, ..), answer) in kinds().iter().zip(answers.as_array().unwrap()) {
         let number = |key: &str| answer[key].as_f64().unwrap();
         assert_eq!(answer["dtype"], "torch.bfloat16");
+        eprintln!("{name}: {answer}");
         assert!(number("different") / number("values") < 1e-3 && number("worst") < 0.01, "{name}: {answer}");
     }
 }

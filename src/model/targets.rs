@@ -122,12 +122,7 @@ fn leaves(all: &[Module]) -> Vec<&str> {
 
 fn unknown(name: &str, all: &[Module]) -> Error {
     let leaves = leaves(all);
-    let limit = (name.chars().count() / 3).clamp(1, 4);
-    let near: Vec<&str> = leaves
-        .iter()
-        .copied()
-        .filter(|l| strsim::levenshtein(l, name) <= limit || l.contains(name))
-        .collect();
+    let near = nearest(name, &leaves);
     let near = if near.is_empty() { String::new() } else { format!("did you mean {}? ", near.join(" or ")) };
     let message = if ["lm_head", "embed_tokens", "pos_embed", "patch_embed"].iter().any(|n| name.contains(n))
     {
@@ -136,6 +131,18 @@ fn unknown(name: &str, all: &[Module]) -> Error {
         format!("lora_target: no module is called {name:?}")
     };
     Error::usage(message).hint(format!("{near}this model has: all, {}", leaves.join(", ")))
+}
+
+/// Names that contain `name`, else those with the fewest other letters, if few.
+fn nearest<'a>(name: &str, leaves: &[&'a str]) -> Vec<&'a str> {
+    let containing: Vec<&str> = leaves.iter().copied().filter(|l| l.contains(name)).collect();
+    if !containing.is_empty() {
+        return containing;
+    }
+    let limit = (name.chars().count() / 3).clamp(1, 4);
+    let distance = |l: &&str| strsim::levenshtein(l, name);
+    let least = leaves.iter().map(distance).min().filter(|d| *d <= limit);
+    leaves.iter().copied().filter(|l| Some(distance(l)) == least).collect()
 }
 
 fn nothing(target: &str, named: &[&Module], config: &TrainConfig) -> Error {
