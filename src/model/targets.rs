@@ -146,13 +146,13 @@ fn nearest<'a>(name: &str, leaves: &[&'a str]) -> Vec<&'a str> {
 }
 
 fn nothing(target: &str, named: &[&Module], config: &TrainConfig) -> Error {
-    if let Some(key) = named.iter().find_map(|m| frozen_by(m, config)) {
-        return Error::usage(format!("lora_target {target:?} names frozen modules only: {key} is true"))
-            .hint(format!("set {key}: false, or name other modules"));
-    }
     if target.trim() == "all" {
         return Error::usage("lora_target `all` stands for nothing that may be trained with these freeze_* settings")
             .hint("as in LLaMA-Factory, `all` does not reach the projector while the vision tower is frozen; name it: lora_target: visual.merger");
+    }
+    if let Some(key) = named.iter().find_map(|m| frozen_by(m, config)) {
+        return Error::usage(format!("lora_target {target:?} names frozen modules only: {key} is true"))
+            .hint(format!("set {key}: false, or name other modules"));
     }
     Error::usage(format!("lora_target: the pattern {target:?} fits no module"))
         .hint(r"it has to match a whole path, such as model\.language_model\.layers\.0\.self_attn\.q_proj")
