@@ -103,7 +103,7 @@ impl Qwen3Vl {
         Ok(Adapter {
             pairs: parts(tensors, &self.config)?.into_iter().map(pair).collect(),
             scale: config.scale() as f32,
-            dropout: 0.0,
+            dropout: config.lora_dropout as f32,
             rank: config.r,
             alpha: config.lora_alpha,
             rslora: config.use_rslora,

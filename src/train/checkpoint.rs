@@ -33,7 +33,8 @@ pub fn save_adapter(dir: &Path, adapter: &Adapter, model: &Qwen3Vl, config: &Tra
     peft::save(dir, &adapter_config(adapter, model, config), &tensors)
 }
 
-/// The folder says what the adapter is; an adapter that was given to the run keeps its own rank and alpha.
+/// The folder says what the adapter is; an adapter that was given to the run keeps its own rank, alpha
+/// and dropout.
 fn adapter_config(adapter: &Adapter, model: &Qwen3Vl, config: &TrainConfig) -> AdapterConfig {
     let all = modules::all(&model.config);
     let names: HashSet<&str> = adapter.pairs.iter().map(|p| p.name.as_str()).collect();
@@ -50,6 +51,8 @@ fn adapter_config(adapter: &Adapter, model: &Qwen3Vl, config: &TrainConfig) -> A
         lora_rank: adapter.rank,
         lora_alpha: Some(adapter.alpha),
         use_rslora: adapter.rslora,
+        // By way of its digits: 0.1 as f32 is not 0.1 as f64.
+        lora_dropout: adapter.dropout.to_string().parse().expect("a float's digits"),
         use_dora: adapter.pairs.iter().any(|p| p.magnitude.is_some()),
         ..config.clone()
     };
@@ -173,8 +176,7 @@ pub fn load(dir: &Path, model: &Qwen3Vl, config: &TrainConfig) -> Result<Loaded>
     let position: Position = serde_json::from_slice(&bytes)
         .map_err(|e| Error::input(format!("{} is damaged: {e}", state.display())))?;
     let (own, tensors) = peft::load(dir)?;
-    let mut adapter = model.adapter_from(&tensors, &own)?;
-    adapter.dropout = config.lora_dropout as f32;
+    let adapter = model.adapter_from(&tensors, &own)?;
     let path = dir.join(OPTIMIZER);
     if !path.exists() {
         return Err(Error::input(format!("{} has no optimizer state", dir.display()))
