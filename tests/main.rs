@@ -1,13 +1,16 @@
 //! The one test binary: a module per area.
 
 mod adapters;
+mod browse;
 mod cli_tables;
 mod commands;
 mod config;
 mod data;
+mod datasets;
 mod demo;
 mod encode;
 mod eval;
+mod feature_cache;
 mod golden;
 mod layers;
 mod model;
@@ -22,5 +25,6 @@ mod screens_use;
 mod train;
 mod train_loop;
 mod train_plain;
+mod train_source;
 mod vision;
 mod weights;

@@ -216,6 +216,7 @@ fn every_event_is_written_and_read_back() {
         started(dir.path()),
         Event::Progress { phase: Phase::Loading, done: 1, total: 2 },
         Event::Step(StepRow { lr: 0.00047745751406263163, ..row(1, 0.9981769323348999) }),
+        Event::Rows { kept: 5, skipped: 1 },
         Event::Score { name: "eval_loss".into(), value: 0.1, step: Some(3) },
         Event::Finding(finding),
         Event::Token { id: 7, text: "肺\n".into(), done: true },

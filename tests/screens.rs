@@ -3,12 +3,16 @@
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use lorascope::config::TrainConfig;
+use lorascope::data::overlay::Applied;
+use lorascope::data::picture::Picture;
+use lorascope::data::query::Facts;
 use lorascope::data::{ImageRef, Message, Role, Sample};
 use lorascope::job::{Command, Event, Finding, Job, Level, Outcome, Phase, StepRow, TargetRow};
 use lorascope::tui::Msg;
 use lorascope::tui::app::App;
+use lorascope::tui::browse::{Ask, Opened, Row, Told};
 use lorascope::tui::effects::{Effect, Load, Loaded};
-use lorascope::tui::pictures;
+use lorascope::tui::picture_worker;
 use lorascope::tui::theme::Theme;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
@@ -20,13 +24,16 @@ pub struct Screen {
     pub app: App,
     pub terminal: Terminal<TestBackend>,
     pub effects: Vec<Effect>,
+    /// What the browser's threads would read.
+    pub samples: Vec<Sample>,
+    answers: u64,
 }
 
 impl Screen {
     pub fn new(width: u16, height: u16) -> Self {
         let app = App::new(PathBuf::from("/home/me/lungs"), TrainConfig::default(), Theme::dark());
         let terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
-        Self { app, terminal, effects: Vec::new() }
+        Self { app, terminal, effects: Vec::new(), samples: Vec::new(), answers: 0 }
     }
 
     pub fn feed(&mut self, msg: Msg) {
@@ -48,10 +55,67 @@ impl Screen {
         self.feed(Msg::Job { id, event });
     }
 
+    /// Draws, and again with the rows and searches that the first frame asked for.
     pub fn draw(&mut self) {
-        self.terminal.draw(|frame| self.app.draw(frame)).unwrap();
-        let wanted = self.app.wanted();
-        self.effects.extend(wanted);
+        for _ in 0..3 {
+            self.terminal.draw(|frame| self.app.draw(frame)).unwrap();
+            let wanted = self.app.wanted();
+            self.effects.extend(wanted);
+            self.answer_browser();
+        }
+    }
+
+    /// Answers for rows and searches as the browser's threads would.
+    pub fn answer_browser(&mut self) {
+        for effect in std::mem::take(&mut self.effects) {
+            let told = match effect {
+                Effect::Browse(Ask::Rows { set, rows }) => {
+                    let row =
+                        |row: &usize| Row::new(*row, Ok(self.samples[*row].clone()), Applied::default());
+                    Told::Rows {
+                        set,
+                        rows: rows.iter().filter(|r| **r < self.samples.len()).map(row).collect(),
+                    }
+                }
+                Effect::Browse(Ask::Search { search, query: Some(query), .. }) => {
+                    let matches = |sample: &&Sample| {
+                        let applied = Applied::default();
+                        let facts = Facts {
+                            row: sample.row,
+                            sample: Some(sample),
+                            applied,
+                            codes: &[],
+                            tokens: &|_| Ok(9),
+                        };
+                        query.matches(&facts).unwrap()
+                    };
+                    let rows = self.samples.iter().filter(matches).map(|s| s.row as u32).collect();
+                    Told::Found { search, rows, looked: self.samples.len(), end: Some(Ok(())) }
+                }
+                other => {
+                    self.effects.push(other);
+                    continue;
+                }
+            };
+            let more = self.app.update(Msg::Loaded(Loaded::Browse(told)));
+            self.effects.extend(more);
+        }
+    }
+
+    /// Opens a data set of these samples, as if the registry had been read.
+    pub fn open(&mut self, samples: Vec<Sample>, findings: Vec<Finding>) {
+        let set = self.app.state.data.set;
+        let codes: Vec<String> = findings.iter().map(|f| f.code.clone()).collect();
+        let flags = |(code, f): (usize, &Finding)| {
+            f.rows.iter().map(|row| (*row as u32, code as u16)).collect::<Vec<_>>()
+        };
+        let mut flags: Vec<_> = findings.iter().enumerate().flat_map(flags).collect();
+        flags.sort_unstable();
+        let name = self.app.state.data.name().unwrap().to_string();
+        let found = Ok(Opened { name, rows: samples.len(), findings, codes, flags, changed: 0 });
+        self.samples = samples;
+        self.feed(Msg::Loaded(Loaded::Browse(Told::Opened { set, found })));
+        self.draw();
     }
 
     /// The screen as text, without what a wide character covers.
@@ -76,14 +140,25 @@ impl Screen {
     /// Loads the pictures asked for: a grey ramp each.
     pub fn load_pictures(&mut self) {
         self.draw();
-        let picker = Picker::halfblocks();
-        for effect in std::mem::take(&mut self.effects) {
-            if let Effect::Picture(key) = effect {
-                let ramp = image::GrayImage::from_fn(64, 64, |x, y| image::Luma([(x + y) as u8 * 2]));
-                let shown = pictures::encode(&picker, ramp.into(), key.size).map(Box::new);
-                self.feed(Msg::Loaded(Loaded::Picture(key, Some(shown))));
-            }
+        self.load_pictures_with(&Picker::halfblocks());
+    }
+
+    /// Loads the pictures asked for last, for the terminal of a picker; gives how many.
+    pub fn load_pictures_with(&mut self, picker: &Picker) -> usize {
+        let asked = |effect: &Effect| match effect {
+            Effect::Pictures(wanted) => Some(wanted.keys.clone()),
+            _ => None,
+        };
+        let keys = self.effects.iter().rev().find_map(asked).unwrap_or_default();
+        self.effects.retain(|effect| asked(effect).is_none());
+        for key in &keys {
+            let ramp = image::GrayImage::from_fn(64, 64, |x, y| image::Luma([(x + y) as u8 * 2]));
+            let ramp = Picture::from(image::DynamicImage::from(ramp));
+            let found = picture_worker::encode(picker, &ramp, key).map(Box::new);
+            self.answers += 1;
+            self.feed(Msg::Loaded(Loaded::Picture { number: self.answers, key: key.clone(), found }));
         }
+        keys.len()
     }
 
     /// The last job that was submitted.
@@ -136,8 +211,8 @@ pub fn with_data(width: u16, height: u16) -> Screen {
         rows: vec![7, 9],
         fix: "raise cutoff_len".into(),
     };
-    let found = Ok((samples, vec![finding]));
-    screen.feed(Msg::Loaded(Loaded::Dataset { name: "mllm_train_data".into(), found }));
+    screen.open(samples, vec![finding]);
+    screen.effects.clear();
     screen
 }
 

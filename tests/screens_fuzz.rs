@@ -3,14 +3,17 @@
 
 use crate::screens::{sample, started, step, with_data};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
+use lorascope::data::overlay::Applied;
 use lorascope::job::{Event, Level, Outcome, Phase, StepRow};
 use lorascope::tui::Msg;
+
+use lorascope::tui::browse::{Opened, Row, Told};
 use lorascope::tui::effects::{Effect, Load, Loaded};
 use rand::{Rng, RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 /// A key, mouse event, resize, paste, job event or loaded thing at random.
-fn random_msg(rng: &mut ChaCha8Rng, job: u64) -> Msg {
+fn random_msg(rng: &mut ChaCha8Rng, job: u64, set: u64) -> Msg {
     let codes = [
         KeyCode::Enter,
         KeyCode::Esc,
@@ -84,8 +87,16 @@ fn random_msg(rng: &mut ChaCha8Rng, job: u64) -> Msg {
         },
         18 => Msg::Loaded(Loaded::Registry(Ok(vec![text, "b".into()]))),
         _ => {
-            let found = Ok(((0..any % 50).map(|row| sample(row, &text)).collect(), Vec::new()));
-            Msg::Loaded(Loaded::Dataset { name: "b".into(), found })
+            let rows = (0..any % 50).map(|row| Row::new(row, Ok(sample(row, &text)), Applied::default()));
+            Msg::Loaded(Loaded::Browse(match any % 4 {
+                0 => Told::Opened {
+                    set,
+                    found: Ok(Opened { name: "b".into(), rows: any, ..Opened::default() }),
+                },
+                1 => Told::Found { search: any as u64 % 9, rows: vec![any as u32], looked: any, end: None },
+                2 => Told::Opened { set, found: Err(lorascope::error::Error::input(text)) },
+                _ => Told::Rows { set, rows: rows.collect() },
+            }))
         }
     }
 }
@@ -104,7 +115,8 @@ fn random_use_at_any_size_never_panics() {
             screen.feed(Msg::Resize);
         }
         let job = screen.app.state.run.as_ref().map_or(1, |run| run.job);
-        screen.feed(random_msg(&mut rng, job));
+        let set = screen.app.state.data.set;
+        screen.feed(random_msg(&mut rng, job, set));
         let answers: Vec<_> = std::mem::take(&mut screen.effects);
         for effect in answers {
             if let Effect::Load(Load::FreeRunDir(config)) = effect {

@@ -11,9 +11,11 @@ use lorascope::tui::effects::{Effect, Load, Loaded};
 fn searching_the_data() {
     let mut screen = with_data(80, 24);
     screen.keys("/结节");
+    screen.draw();
     assert!(screen.text().contains("60 of 240 samples"), "{}", screen.text());
     screen.press(KeyCode::Enter);
     screen.keys("j");
+    screen.draw();
     assert_eq!(screen.app.state.data.sample().unwrap().row, 4);
     screen.press(KeyCode::Esc);
     assert!(screen.text().contains("240 samples"));

@@ -138,6 +138,9 @@ pub struct TrainConfig {
     pub bf16: bool,
     /// Keep all activations; `false` keeps the layers' inputs and computes each layer again on the way back.
     pub disable_gradient_checkpointing: bool,
+    /// Where features of a frozen vision tower are kept for later runs, and how many GB of them.
+    pub vision_cache_dir: Option<PathBuf>,
+    pub vision_cache_gb: f64,
     pub seed: u64,
     /// Of the data order alone; `None`: `seed`.
     pub data_seed: Option<u64>,
@@ -319,6 +322,8 @@ impl Default for TrainConfig {
             adam_epsilon: 1e-8,
             bf16: true,
             disable_gradient_checkpointing: true,
+            vision_cache_dir: None,
+            vision_cache_gb: 20.0,
             seed: 42,
             data_seed: None,
             skip_bad_batch: false,

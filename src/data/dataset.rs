@@ -2,6 +2,7 @@
 
 use super::groups::{Group, Place, count_rows};
 use super::layout::Fault;
+use super::overlay::Tally;
 use super::reader::Reader;
 use super::sample::Sample;
 use crate::error::Result;
@@ -30,7 +31,8 @@ pub fn load(dir: &Path, name: &str, media_dir: Option<&Path>) -> Result<Dataset>
     Ok(Dataset { name: name.into(), samples: samples.into_iter().flatten().collect(), findings, rows })
 }
 
-/// The samples of some rows of an open data set, `None` for one that cannot be used, and findings about those.
+/// The samples of some rows of an open data set with the changes of its overlay, `None` for one that cannot be used
+/// or is excluded, and findings about those.
 ///
 /// # Errors
 /// The data cannot be read.
@@ -41,6 +43,7 @@ pub fn read(
     let count = rows.len();
     let mut faults: BTreeMap<Fault, Group> = BTreeMap::new();
     let mut samples = Vec::with_capacity(count);
+    let mut changed = Tally::default();
     for row in rows {
         let sample = reader.try_sample(row)?.map_err(|(fault, detail)| {
             let detail = Some(&*detail).filter(|d| !d.is_empty());
@@ -48,9 +51,11 @@ pub fn read(
             let place = Place { file: "", row, id: id.as_deref() };
             faults.entry(fault).or_default().add(&place, 1, detail);
         });
-        samples.push(sample.ok());
+        samples.push(sample.ok().and_then(|mut s| changed.keeps(&reader.overlay, &mut s).then_some(s)));
     }
-    Ok((samples, findings(&faults, count)))
+    let mut findings = findings(&faults, count);
+    findings.extend(changed.findings());
+    Ok((samples, findings))
 }
 
 fn findings(faults: &BTreeMap<Fault, Group>, rows: usize) -> Vec<Finding> {

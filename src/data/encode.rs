@@ -8,6 +8,7 @@ use super::template::{self, Template};
 use crate::config::TrainConfig;
 use crate::error::{At, Error, Result};
 use serde_json::Value;
+use std::borrow::Cow;
 use std::path::Path;
 use std::sync::Arc;
 use tokenizers::Tokenizer;
@@ -96,6 +97,11 @@ impl Encoder {
             limits: PixelLimits { max_pixels: config.image_max_pixels, min_pixels: config.image_min_pixels },
             processor: Processor::load(model_dir)?,
         })
+    }
+
+    /// The grid of a picture of this size.
+    pub fn grid(&self, width: u32, height: u32) -> Result<[usize; 3]> {
+        patches::grid(width, height, self.limits, &self.processor)
     }
 
     /// The grid of every picture of a sample, from the files' headers.
@@ -225,14 +231,41 @@ impl Encoder {
     fn tokenize(&self, pieces: &[String]) -> Result<Vec<u32>> {
         let mut ids = Vec::new();
         for piece in pieces {
+            // Hundreds of picture tokens in a row are as many searches of the text: one stands for them.
+            let (text, runs) = shorten_runs(piece);
             let encoding = self
                 .tokenizer
-                .encode_fast(piece.as_str(), false)
+                .encode_fast(text.as_ref(), false)
                 .map_err(|e| Error::input(format!("the tokenizer refuses a text: {e}")))?;
-            ids.extend_from_slice(encoding.get_ids());
+            let mut runs = runs.iter();
+            for id in encoding.get_ids() {
+                let times = if *id == self.image_token { runs.next().copied().unwrap_or(1) } else { 1 };
+                ids.extend(std::iter::repeat_n(*id, times));
+            }
         }
         Ok(ids)
     }
+}
+
+/// The text with one picture token for each run of them, and the length of each run.
+fn shorten_runs(text: &str) -> (Cow<'_, str>, Vec<usize>) {
+    let token = template::IMAGE_TOKEN;
+    let mut runs = Vec::new();
+    let Some(first) = text.find(token) else { return (text.into(), runs) };
+    let mut short = text[..first].to_owned();
+    let mut rest = &text[first..];
+    while let Some(at) = rest.find(token) {
+        short += &rest[..at];
+        short += token;
+        rest = &rest[at..];
+        let mut run = 0;
+        while let Some(after) = rest.strip_prefix(token) {
+            (rest, run) = (after, run + 1);
+        }
+        runs.push(run);
+    }
+    short += rest;
+    (short.into(), runs)
 }
 
 /// How many source and target tokens fit into `cutoff` (LLaMA-Factory, `processor_utils.py`, `infer_seqlen`).
@@ -254,7 +287,7 @@ fn labels(ids: &[u32], learn: bool) -> Vec<i32> {
 }
 
 /// An error about a picture, with its name in front.
-fn named(mut error: Error, image: &ImageRef) -> Error {
+pub(super) fn named(mut error: Error, image: &ImageRef) -> Error {
     error.message = format!("{}: {}", picture::name(image), error.message);
     error
 }
@@ -313,7 +346,16 @@ fn stop_ids(tokenizer: &Tokenizer, model: &Value, model_dir: &Path) -> Result<Ve
 
 #[cfg(test)]
 mod tests {
-    use super::infer_seqlen;
+    use super::{infer_seqlen, shorten_runs};
+
+    #[test]
+    fn runs_of_picture_tokens_are_counted() {
+        let pad = "<|image_pad|>";
+        let text = format!("a{}b{pad} {}", pad.repeat(3), pad.repeat(2));
+        let (short, runs) = shorten_runs(&text);
+        assert_eq!((short.as_ref(), runs), (format!("a{pad}b{pad} {pad}").as_str(), vec![3, 1, 2]));
+        assert_eq!(shorten_runs("肺 <|image_pad"), ("肺 <|image_pad".into(), vec![]));
+    }
 
     #[test]
     fn cutoff_is_shared_as_llama_factory_shares_it() {

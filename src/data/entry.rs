@@ -184,9 +184,14 @@ impl Entry {
         Self { formatting: Formatting::Sharegpt, columns, tags, ..Self::of(Source::File(file_name.into())) }
     }
 
+    /// LLaMA-Factory's default layout.
+    pub fn alpaca(file_name: impl Into<PathBuf>) -> Self {
+        Self::of(Source::File(file_name.into()))
+    }
+
     /// Pictures with captions, read where they are.
     pub fn captioned(file_name: impl Into<PathBuf>, captions: Captions) -> Self {
-        Self { captions: Some(captions), ..Self::of(Source::File(file_name.into())) }
+        Self { captions: Some(captions), ..Self::alpaca(file_name) }
     }
 
     /// The file or folder with the rows.
@@ -267,7 +272,7 @@ impl Entry {
     }
 
     /// The fields as LLaMA-Factory's file has them, in the tutorial's order; without what says which rows are taken.
-    pub(super) fn fields(&self) -> Map<String, Value> {
+    pub fn fields(&self) -> Map<String, Value> {
         let mut fields = Map::new();
         match &self.source {
             Source::File(file) => fields.insert("file_name".into(), json!(file)),

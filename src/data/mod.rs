@@ -13,7 +13,9 @@ pub mod numpy;
 pub mod overlay;
 pub mod patches;
 pub mod picture;
+pub mod picture_cache;
 pub mod picture_header;
+pub mod picture_look;
 pub mod query;
 pub mod reader;
 pub mod registry;
@@ -24,6 +26,7 @@ pub mod source;
 pub mod special;
 pub mod stream;
 pub mod template;
+pub mod verdict;
 pub mod window;
 
 pub use sample::{ImageRef, Message, Role, Sample};

@@ -1,9 +1,10 @@
 //! A registered data set opened for reading single rows: the browser, the checks and `stats` see it through this.
 
 use super::layout;
+use super::overlay::Overlay;
 use super::registry::{Entry, Formatting, Registry};
 use super::sample::Sample;
-use super::source::{Rows, Watch};
+use super::source::{Row, Rows, Watch};
 use crate::error::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
@@ -14,6 +15,8 @@ use std::sync::atomic::AtomicBool;
 pub struct Reader {
     pub name: String,
     pub entry: Entry,
+    /// The changes kept beside the data.
+    pub overlay: Overlay,
     rows: Rows,
     media: PathBuf,
 }
@@ -41,7 +44,8 @@ impl Reader {
     ) -> Result<Self> {
         let entry = Registry::open(dir)?.entry(name)?;
         let rows = Rows::open(dir, name, &entry, Watch { progress, stop })?;
-        Ok(Self { name: name.into(), entry, rows, media: media_dir.unwrap_or(dir).to_path_buf() })
+        let overlay = Overlay::open(dir, name)?;
+        Ok(Self { name: name.into(), entry, overlay, rows, media: media_dir.unwrap_or(dir).to_path_buf() })
     }
 
     /// How many rows there are, unusable ones included.
@@ -53,11 +57,21 @@ impl Reader {
         self.len() == 0
     }
 
-    /// The sample of a row.
+    /// The sample of a row with the turns that were edited; one that is marked as excluded too.
     ///
     /// # Errors
     /// Why the row cannot be used.
     pub fn sample(&self, row: usize) -> Result<Sample> {
+        let mut sample = self.original(row)?;
+        self.overlay.apply(&mut sample);
+        Ok(sample)
+    }
+
+    /// The sample of a row as the source has it.
+    ///
+    /// # Errors
+    /// Why the row cannot be used.
+    pub fn original(&self, row: usize) -> Result<Sample> {
         self.try_sample(row)?.map_err(|(fault, detail)| {
             let (_, text, fix) = fault.describe();
             let detail = if detail.is_empty() { detail } else { format!(": {detail}") };
@@ -74,9 +88,21 @@ impl Reader {
         self.rows.text(row, roles)
     }
 
-    /// The sample of a row, or its fault; what cannot be read at all is an error.
+    /// The sample of a row as the source has it, or its fault; what cannot be read at all is an error.
     pub(super) fn try_sample(&self, row: usize) -> Result<Result<Sample, layout::Refused>> {
         Ok(layout::sample(row, &self.rows.row(row)?, &self.entry, &self.media))
+    }
+
+    /// A row as it lies in its file, and its sample or fault.
+    pub(super) fn row(&self, row: usize) -> Result<(Row, Result<Sample, layout::Refused>)> {
+        let from = self.rows.row(row)?;
+        let sample = self.sample_of(row, &from);
+        Ok((from, sample))
+    }
+
+    /// The sample that a row would be if it were this one.
+    pub(super) fn sample_of(&self, row: usize, from: &Row) -> Result<Sample, layout::Refused> {
+        layout::sample(row, from, &self.entry, &self.media)
     }
 
     /// The own id of a row, even of one that cannot be used.

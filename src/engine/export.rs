@@ -144,10 +144,14 @@ fn inputs(config: &TrainConfig, emit: Emit) -> (String, Vec<Sample>) {
     let few = TrainConfig { max_samples: Some(COMPARED), ..config.clone() };
     if let Some(name) = names.first() {
         let mut draws = RandomState::new(config.seed);
-        let read = samples::read(&few, std::slice::from_ref(name), &mut draws, &|_| {});
-        match read.map(|rows| rows.into_iter().flatten().collect::<Vec<Sample>>()) {
-            Ok(read) if !read.is_empty() => return (format!("the first samples of {name}"), read),
-            Ok(_) => {}
+        let go = AtomicBool::new(false);
+        match samples::read(&few, std::slice::from_ref(name), &mut draws, &|_| {}, &go) {
+            Ok(rows) => {
+                let usable: Vec<Sample> = rows.into_iter().flatten().collect();
+                if !usable.is_empty() {
+                    return (format!("the first samples of {name}"), usable);
+                }
+            }
             Err(e) => {
                 let line = format!("compared on a drawn picture, not on {name}: {}", e.message);
                 emit(Event::Log { level: Level::Warning, line });

@@ -52,13 +52,7 @@ impl<'a> Merge<'a> {
             let name = weights
                 .file_name(&name)
                 .ok_or_else(|| Error::input(format!("the weights have no tensor {name}")))?;
-            let dtype = weights.raw(name).expect("just found").dtype;
-            if !matches!(dtype, Dtype::F32 | Dtype::BF16 | Dtype::F16) {
-                return Err(Error::input(format!(
-                    "{name} is of type {dtype:?}: nothing can be merged into it"
-                ))
-                .hint("export with the model's BF16 release"));
-            }
+            mergeable(name, &weights.raw(name).expect("just found"), &module)?;
             changes.insert(name.to_string(), (part, module));
         }
         Ok(Self { weights, changes, scale: config.scale() as f32 })
@@ -178,7 +172,7 @@ impl<'a> Merge<'a> {
     /// Expert by expert. peft rounds the difference to the weight's type before it adds it; so does this.
     fn merge_experts(&self, part: &Parts, m: &Module, raw: Raw, w: &mut dyn Write) -> std::io::Result<()> {
         let ([out, inp], r) = (m.shape, part.a.matrix()[0] / m.experts);
-        let turned = raw.shape[1..] == [inp, out] && out != inp;
+        let turned = raw.shape[1..] == [inp, out];
         let size = raw.bytes.len() / m.experts;
         for (e, old) in raw.bytes.chunks_exact(size).enumerate() {
             let a = matrix(part.a.values[e * r * out..(e + 1) * r * out].to_vec(), [r, out]);
@@ -197,6 +191,28 @@ impl<'a> Merge<'a> {
             w.write_all(&bytes(raw.dtype, &sums.collect::<Vec<_>>()))?;
         }
         Ok(())
+    }
+}
+
+/// Whether a tensor of the weight files has the type and shape that `module` is merged into.
+fn mergeable(name: &str, raw: &Raw, module: &Module) -> Result<()> {
+    if !matches!(raw.dtype, Dtype::F32 | Dtype::BF16 | Dtype::F16) {
+        return Err(Error::input(format!(
+            "{name} is of type {:?}: nothing can be merged into it",
+            raw.dtype
+        ))
+        .hint("export with the model's BF16 release"));
+    }
+    let ([out, inp], e) = (module.shape, module.experts);
+    let fits = match module.part {
+        // Either layout of experts; a square could be both.
+        Part::Experts => out != inp && (raw.shape == [e, out, inp] || raw.shape == [e, inp, out]),
+        _ => raw.shape == [out, inp],
+    };
+    match fits {
+        true => Ok(()),
+        false => Err(Error::input(format!("{name} has shape {:?}, which cannot be merged into", raw.shape))
+            .hint("the weights and the config.json of the folder do not belong together")),
     }
 }
 

@@ -43,6 +43,9 @@ fn adapter_config(adapter: &Adapter, model: &Qwen3Vl, config: &TrainConfig) -> A
         others.extend(modules::OTHERS);
         targets::shortest_ends(&chosen, &others)
     };
+    // Readers tell experts by their path.
+    let whole = |end: String| if end.contains('.') { end } else { format!("mlp.experts.{end}") };
+    let parameters = ends(true).into_iter().map(whole).collect();
     let own = TrainConfig {
         lora_rank: adapter.rank,
         lora_alpha: Some(adapter.alpha),
@@ -50,7 +53,7 @@ fn adapter_config(adapter: &Adapter, model: &Qwen3Vl, config: &TrainConfig) -> A
         use_dora: adapter.pairs.iter().any(|p| p.magnitude.is_some()),
         ..config.clone()
     };
-    AdapterConfig::new(&own, ends(false), ends(true))
+    AdapterConfig::new(&own, ends(false), parameters)
 }
 
 fn host(t: &Tensor<2>) -> Vec<f32> {

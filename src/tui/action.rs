@@ -30,10 +30,36 @@ macro_rules! actions {
 
 actions! {
     Filter "filter" "Search; Esc clears it"
+    NextMatch "next_match" "Next row that was found"
+    PreviousMatch "previous_match" "Row found before"
+    AllRows "all_rows" "All rows, or only those found"
+    NextFinding "next_finding" "Next row with a finding"
+    PreviousFinding "previous_finding" "Row with a finding before"
     NextDataset "next_dataset" "Next data set"
     PreviousDataset "previous_dataset" "Previous data set"
     AskAbout "ask_about" "Ask the model about this sample"
     Findings "findings" "What was found in the data"
+    AsTrained "as_trained" "Sample as trained: tokens, prompt, target, what is cut"
+    EditCaption "edit_caption" "Edit the caption; kept beside the data"
+    EditQuestion "edit_question" "Edit the question; kept beside the data"
+    Exclude "exclude" "Exclude the row from training, or include it"
+    CopyCaption "copy_caption" "Copy the caption to the clipboard"
+    CopyPath "copy_path" "Copy the picture's path to the clipboard"
+    CopyId "copy_id" "Copy the id to the clipboard"
+    ScrollDown "scroll_down" "Scroll the text down"
+    ScrollUp "scroll_up" "Scroll the text up"
+    OwnPicture "own_picture" "Next picture of the sample"
+    LastOwnPicture "last_own_picture" "Previous picture of the sample"
+    FullPicture "full_picture" "Picture on the whole screen, and back"
+    ZoomIn "zoom_in" "Zoom into the picture"
+    ZoomOut "zoom_out" "Zoom out of the picture"
+    Fit "fit" "Whole picture again"
+    Brighter "brighter" "Picture brighter (lower level)"
+    Darker "darker" "Picture darker (higher level)"
+    MoreContrast "more_contrast" "More contrast (narrower window)"
+    LessContrast "less_contrast" "Less contrast (wider window)"
+    AutoLevel "auto_level" "Window and level found for each picture"
+    ResetLevel "reset_level" "Window and level as stored"
     Reload "reload" "Read the data again"
     Edit "edit" "Edit the value"
     NextValue "next_value" "Switch to the next value (on/off, choice)"
@@ -172,6 +198,7 @@ impl std::fmt::Display for Key {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Context {
     Data,
+    Picture,
     Parameters,
     Training,
     Chat,
@@ -180,8 +207,9 @@ pub enum Context {
 }
 
 impl Context {
-    const ALL: [(Context, &str); 6] = [
+    const ALL: [(Context, &str); 7] = [
         (Context::Data, "data"),
+        (Context::Picture, "picture"),
         (Context::Parameters, "parameters"),
         (Context::Training, "training"),
         (Context::Chat, "chat"),

@@ -4,14 +4,15 @@ use super::Msg;
 use super::action::{Action, Keymap};
 use super::effects::{Effect, Load, Loaded};
 use super::panes::{self, Canvas, Hit, Pane};
-use super::pictures::{PictureKey, Slot};
+use super::picture_worker::Wanted;
+use super::pictures::PictureKey;
 use super::screen;
 use super::state::{PaneId, State};
 use super::theme::Theme;
 use super::widgets::popup::{Answer, Popup};
 use crate::config::TrainConfig;
 use crate::job::{ConvertJob, Level};
-use crossterm::event::{KeyEvent, KeyEventKind, MouseButton, MouseEvent, MouseEventKind};
+use crossterm::event::{KeyEvent, KeyEventKind, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui_image::picker::ProtocolType;
@@ -24,6 +25,7 @@ pub struct App {
     /// What the last frame put where.
     hits: Vec<(Rect, Hit)>,
     wants: Vec<PictureKey>,
+    ahead: Vec<PictureKey>,
 }
 
 impl App {
@@ -33,6 +35,7 @@ impl App {
             panes: panes::all(),
             hits: Vec::new(),
             wants: Vec::new(),
+            ahead: Vec::new(),
         }
     }
 
@@ -71,27 +74,29 @@ impl App {
         if shown {
             self.state.popup = Some(Popup::text("", Vec::new()));
         }
-        let mut canvas =
-            Canvas { frame, state: &self.state, hits: Vec::new(), wants: Vec::new(), cursor: None };
+        let mut canvas = Canvas::new(frame, &self.state);
         screen::draw(&mut canvas, &mut self.panes);
-        let Canvas { hits, wants, cursor, .. } = canvas;
+        let Canvas { hits, wants, ahead, view, cursor, .. } = canvas;
         match &mut popup {
             Some(popup) => popup.draw(frame, &self.state.theme, &self.state.keys),
             None => cursor.into_iter().for_each(|at| frame.set_cursor_position(at)),
         }
-        (self.hits, self.wants, self.state.popup) = (hits, wants, popup);
+        (self.hits, self.wants, self.ahead, self.state.popup) = (hits, wants, ahead, popup);
+        if let Some(view) = view {
+            self.state.data.view = view;
+        }
     }
 
-    /// The pictures that the last frame missed, to be loaded.
+    /// What the last frame missed, to be loaded: rows, pictures, a sample as trained.
     pub fn wanted(&mut self) -> Vec<Effect> {
-        let wants = std::mem::take(&mut self.wants);
-        wants
-            .into_iter()
-            .map(|key| {
-                self.state.pictures.put(key.clone(), Slot::Loading);
-                Effect::Picture(key)
-            })
-            .collect()
+        let state = &mut self.state;
+        let mut effects: Vec<Effect> = state.data.missing().into_iter().collect();
+        effects.extend(state.wanted_trained());
+        let (missing, ahead) = (std::mem::take(&mut self.wants), std::mem::take(&mut self.ahead));
+        if let Some(keys) = state.pictures.ask(missing, ahead) {
+            effects.push(Effect::Pictures(Wanted { keys, seen: state.pictures.seen }));
+        }
+        effects
     }
 
     fn focused(&mut self) -> (&mut Box<dyn Pane>, &mut State) {
@@ -120,7 +125,7 @@ impl App {
         } else {
             let (pane, state) = self.focused();
             if pane.typing(state) {
-                pane.paste(pasted, state);
+                return pane.paste(pasted, state);
             }
         }
         Vec::new()
@@ -179,7 +184,8 @@ impl App {
             Action::Train => return state.start_training(),
             Action::Palette => state.popup = Some(Popup::palette()),
             Action::Help => {
-                let notes = [format!("Pictures: {}", state.pictures.describe())];
+                let mut notes = pane.notes();
+                notes.push(format!("Pictures: {}", state.pictures.describe()));
                 state.popup = Some(Popup::help(&state.keys, pane.context(), pane.name(), &notes));
             }
             Action::Repaint => return vec![Effect::Repaint],
@@ -212,9 +218,10 @@ impl App {
             Hit::Pane(id) => Some(*id),
             _ => None,
         });
+        let ctrl = mouse.modifiers.contains(KeyModifiers::CONTROL);
         let wheel = match mouse.kind {
-            MouseEventKind::ScrollDown => Some(Action::Down),
-            MouseEventKind::ScrollUp => Some(Action::Up),
+            MouseEventKind::ScrollDown => Some(if ctrl { Action::ZoomOut } else { Action::Down }),
+            MouseEventKind::ScrollUp => Some(if ctrl { Action::ZoomIn } else { Action::Up }),
             MouseEventKind::Down(MouseButton::Left) => None,
             _ => return Vec::new(),
         };
@@ -252,19 +259,11 @@ impl App {
                 return state.open_dataset(0);
             }
             Loaded::Registry(Err(error)) => {
-                state.data.error = Some(error.message.clone());
+                state.data.loading = false;
+                state.data.error = Some(crate::data::clean::for_terminal(&error.message));
                 state.fail(&error);
             }
-            Loaded::Dataset { name, found: Ok((samples, findings)) } => {
-                state.data.loaded(&name, samples, findings)
-            }
-            Loaded::Dataset { name, found: Err(error) } => {
-                if state.data.name() == Some(&name) {
-                    state.data.loading = false;
-                    state.data.error = Some(crate::data::clean::for_terminal(&error.message));
-                }
-                state.fail(&error);
-            }
+            Loaded::Browse(told) => return state.on_told(told),
             Loaded::Demo(Ok((paths, config))) => {
                 (state.config, state.preset) = (*config.clone(), *config);
                 return state.start_conversions(paths.conversions().into());
@@ -279,11 +278,7 @@ impl App {
                 state.fail(&error);
             }
             Loaded::Files(Err(error)) | Loaded::FreeRunDir(Err(error)) => state.fail(&error),
-            Loaded::Picture(key, None) => state.pictures.forget(&key),
-            Loaded::Picture(key, Some(Ok(shown))) => state.pictures.put(key, Slot::Ready(shown)),
-            Loaded::Picture(key, Some(Err(error))) => {
-                state.pictures.put(key, Slot::Failed(crate::data::clean::for_terminal(&error.message)));
-            }
+            Loaded::Picture { number, key, found } => state.pictures.take(number, key, found),
         }
         Vec::new()
     }

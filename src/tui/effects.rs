@@ -1,14 +1,15 @@
 //! What the workbench wants done outside of itself, and who does it: engine, workers.
 
+use super::browse::{Ask, Browser, Told};
+use super::picture_worker::Wanted;
 use super::pictures::{PictureKey, Shown};
 use super::state::JobId;
 use super::{Msg, worker};
 use crate::config::TrainConfig;
-use crate::data::Sample;
 use crate::demo::DemoPaths;
 use crate::engine::{Engine, JobHandle};
 use crate::error::Result;
-use crate::job::{Command, Event, Finding, Job};
+use crate::job::{Command, Event, Job};
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::mpsc::Sender;
@@ -25,7 +26,14 @@ pub enum Effect {
         command: Command,
     },
     Load(Load),
-    Picture(PictureKey),
+    Browse(Ask),
+    /// All pictures wanted now.
+    Pictures(Wanted),
+    /// To the clipboard.
+    Copy {
+        what: String,
+        text: String,
+    },
     /// Draw the whole screen again.
     Repaint,
     Quit,
@@ -37,11 +45,6 @@ pub enum Load {
     /// What is in a workspace: its data sets, its settings, its newest adapter.
     Workspace(PathBuf),
     Registry(PathBuf),
-    Dataset {
-        dir: PathBuf,
-        name: String,
-        media_dir: Option<PathBuf>,
-    },
     Adapter(PathBuf),
     /// Unpack the demo here.
     Demo(PathBuf),
@@ -56,16 +59,17 @@ pub enum Loaded {
     /// The settings of a workspace, if it has its own.
     Config(Box<TrainConfig>),
     Registry(Result<Vec<String>>),
-    Dataset {
-        name: String,
-        found: Result<(Vec<Sample>, Vec<Finding>)>,
-    },
     Adapter(Option<PathBuf>),
     Demo(Result<(DemoPaths, Box<TrainConfig>)>),
     Files(Result<Vec<PathBuf>>),
     FreeRunDir(Result<Box<TrainConfig>>),
-    /// `None`: the request was passed over for newer ones.
-    Picture(PictureKey, Option<Result<Box<Shown>>>),
+    Browse(Told),
+    /// The answers are numbered from 1.
+    Picture {
+        number: u64,
+        key: PictureKey,
+        found: Result<Box<Shown>>,
+    },
 }
 
 /// Runs effects; what comes of them arrives as messages.
@@ -73,18 +77,20 @@ pub struct Runner {
     engine: Engine,
     jobs: HashMap<JobId, JobHandle>,
     loads: Sender<Load>,
+    browser: Browser,
     /// Set when the terminal's way to show pictures is known.
-    pub pictures: Option<Sender<PictureKey>>,
+    pub pictures: Option<Sender<Wanted>>,
     out: Sender<Msg>,
 }
 
 impl Runner {
     pub fn start(out: Sender<Msg>) -> Self {
         let loads = worker::start(out.clone());
-        Self { engine: Engine::start(), jobs: HashMap::new(), loads, pictures: None, out }
+        let browser = Browser::start(out.clone());
+        Self { engine: Engine::start(), jobs: HashMap::new(), loads, browser, pictures: None, out }
     }
 
-    /// Does one thing. `Quit` and `Repaint` belong to the caller.
+    /// Does one thing. `Quit`, `Copy` and `Repaint` belong to the caller.
     pub fn run(&mut self, effect: Effect) {
         match effect {
             Effect::Submit { id, job } => {
@@ -103,12 +109,13 @@ impl Runner {
             Effect::Load(load) => {
                 let _ = self.loads.send(load);
             }
-            Effect::Picture(key) => {
+            Effect::Browse(ask) => self.browser.ask(ask),
+            Effect::Pictures(wanted) => {
                 if let Some(pictures) = &self.pictures {
-                    let _ = pictures.send(key);
+                    let _ = pictures.send(wanted);
                 }
             }
-            Effect::Repaint | Effect::Quit => {}
+            Effect::Copy { .. } | Effect::Repaint | Effect::Quit => {}
         }
     }
 

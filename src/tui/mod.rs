@@ -2,9 +2,13 @@
 
 pub mod action;
 pub mod app;
+pub mod browse;
+mod clipboard;
 mod detect;
 pub mod effects;
+pub mod inline;
 pub mod panes;
+pub mod picture_worker;
 pub mod pictures;
 mod screen;
 pub mod state;
@@ -16,7 +20,7 @@ mod worker;
 
 use crate::config::TrainConfig;
 use crate::error::{Error, Kind, Result};
-use crate::job::{Command, Event};
+use crate::job::{Command, Event, Level};
 use app::App;
 use crossterm::event::{KeyEvent, MouseEvent};
 use crossterm::execute;
@@ -59,6 +63,8 @@ pub enum Msg {
 const FRAME: Duration = Duration::from_millis(100);
 /// Time between two frames when only a job had something to say: a curve that grows costs bytes over SSH.
 const JOB_FRAME: Duration = Duration::from_millis(250);
+/// Time between two frames when what a frame missed has come: rows and pictures that scroll into view.
+const ANSWER_FRAME: Duration = Duration::from_millis(30);
 /// Messages taken in before the next frame, so that a flood of them cannot starve the screen.
 const BURST: usize = 4096;
 /// How long a job may take to save when the system asks the program to end.
@@ -85,7 +91,7 @@ pub fn run(options: Options) -> Result<()> {
     let wish = std::env::var("LORASCOPE_PICTURES").ok();
     let detected = detect::detect(wish.as_deref(), colours);
     workbench.app.set_pictures(detected.picker.as_ref().map(|p| p.protocol_type()), detected.reason);
-    workbench.runner.pictures = detected.picker.map(|p| pictures::start_worker(p, out.clone()));
+    workbench.runner.pictures = detected.picker.map(|p| picture_worker::start(p, out.clone()));
     for key in detected.keys {
         let _ = out.send(Msg::Key(key)); // the receiver is ours
     }
@@ -129,7 +135,7 @@ impl Workbench {
                 if let Msg::Signal(signal) = msg {
                     return Ok(Some(signal));
                 }
-                let frame = last + if matches!(msg, Msg::Job { .. }) { JOB_FRAME } else { FRAME };
+                let frame = last + frame_after(&msg);
                 due = Some(due.map_or(frame, |due| due.min(frame)));
                 if !self.take(msg)? {
                     return Ok(None);
@@ -151,6 +157,7 @@ impl Workbench {
         for effect in self.app.update(msg) {
             match effect {
                 Effect::Quit => return Ok(false),
+                Effect::Copy { what, text } => self.copy(&what, &text)?,
                 Effect::Repaint => self.terminal.clear().map_err(|e| screen_error(&e))?,
                 effect => self.runner.run(effect),
             }
@@ -159,6 +166,17 @@ impl Workbench {
             self.runner.ended(id);
         }
         Ok(true)
+    }
+
+    /// Copies to the clipboard and says so.
+    fn copy(&mut self, what: &str, text: &str) -> Result<()> {
+        let sent =
+            clipboard::copy(&mut stdout(), text, clipboard::in_tmux()).map_err(|e| screen_error(&e))?;
+        let all = text.chars().count();
+        let much = if sent < all { format!("the first {sent} of {all}") } else { sent.to_string() };
+        let tmux = if clipboard::in_tmux() { ", through tmux" } else { "" };
+        self.app.state.notify(Level::Info, format!("{what} copied by OSC 52: {much} characters{tmux}"));
+        Ok(())
     }
 
     /// Sends what changed to the terminal, in one piece where it can.
@@ -185,6 +203,15 @@ impl Workbench {
                 Err(_) => return,
             }
         }
+    }
+}
+
+/// How soon after the last frame a message is shown.
+fn frame_after(msg: &Msg) -> Duration {
+    match msg {
+        Msg::Job { .. } => JOB_FRAME,
+        Msg::Loaded(Loaded::Browse(_) | Loaded::Picture { .. }) => ANSWER_FRAME,
+        _ => FRAME,
     }
 }
 

@@ -28,6 +28,13 @@ pub fn draw(canvas: &mut Canvas, panes: &mut [Box<dyn Pane>; 4]) {
         Constraint::Length(1),
     ])
     .areas(area);
+    if panes[state.focus as usize].full_screen() {
+        let pane = &mut panes[state.focus as usize];
+        let whole = Rect { height: area.height - 1, ..area };
+        canvas.hits.push((whole, Hit::Pane(state.focus)));
+        pane.draw(canvas, whole);
+        return draw_hints(canvas, panes[state.focus as usize].as_ref(), status);
+    }
     draw_tabs(canvas, panes, tabs);
     if state.zoomed || area.width < ALL_PANES.0 || area.height < ALL_PANES.1 {
         draw_pane(canvas, panes, state.focus, body);
@@ -118,7 +125,8 @@ fn draw_hints(canvas: &mut Canvas, pane: &dyn Pane, area: Rect) {
     }
     let mut hints = if pane.typing(state) { Vec::new() } else { pane.hints(state) };
     if hints.is_empty() {
-        return canvas.line(area, 0, Line::styled(" Enter done · Esc cancel", theme.dim));
+        let hint = text::truncate(pane.typing_hint(), area.width.into());
+        return canvas.line(area, 0, Line::styled(hint, theme.dim));
     }
     // Help and quit are always seen; the rest as far as there is room.
     let last = [(Action::Help, "help"), (Action::Quit, "quit")];

@@ -1,9 +1,8 @@
-//! The worker thread of the workbench: all reading of data sets, settings and folders happens here.
+//! The worker thread of the workbench: settings, folders and the registry are read here.
 
 use super::Msg;
 use super::effects::{Load, Loaded};
 use crate::config::{TrainConfig, layers};
-use crate::data::ImageRef;
 use crate::data::registry::Registry;
 use crate::demo::DemoPaths;
 use crate::error::{Error, Kind, Result};
@@ -42,11 +41,6 @@ fn answer(load: Load, send: &dyn Fn(Loaded) -> bool) {
         Load::Registry(dir) => {
             send(Loaded::Registry(registry(&dir)));
         }
-        Load::Dataset { dir, name, media_dir } => {
-            let found = guarded(&name, || crate::data::dataset::load(&dir, &name, media_dir.as_deref()));
-            let found = found.map(|d| (d.samples, d.findings));
-            send(Loaded::Dataset { name, found });
-        }
         Load::Adapter(dir) => {
             send(Loaded::Adapter(newest_adapter(&dir.join("runs"))));
         }
@@ -68,11 +62,6 @@ fn guarded<T>(what: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
         Err(Error::internal(format!("bug: reading {what} stopped with a panic"))
             .hint("see lorascope.log in the workspace"))
     })
-}
-
-/// Decodes a picture; a broken one is an error, never a panic.
-pub fn open_picture(image: &ImageRef) -> Result<image::DynamicImage> {
-    guarded("the picture", || crate::data::picture::open(image))
 }
 
 fn registry(dir: &Path) -> Result<Vec<String>> {

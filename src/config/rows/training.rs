@@ -115,6 +115,20 @@ pub(super) const ROWS: &[Field] = &[
         "",
         "Keep all activations: fastest. false computes each layer again in the backward pass: smallest, a third slower.",
     ),
+    opt(
+        "vision_cache_dir",
+        Group::Optimisation,
+        Folder,
+        "",
+        "Keep the features of a frozen vision tower here for later runs on the same pictures.",
+    ),
+    row(
+        "vision_cache_gb",
+        Group::Optimisation,
+        float(0.0, 100_000.0),
+        "GB",
+        "Size of that folder; what was used longest ago makes room.",
+    ),
     row("seed", Group::Optimisation, int(0, i64::MAX), "", "Seed of data order, adapter start and dropout."),
     opt(
         "data_seed",

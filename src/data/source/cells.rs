@@ -96,6 +96,19 @@ pub(super) fn holds_pictures(kind: &DataType) -> bool {
     }
 }
 
+/// As [`holds_pictures`], of a column that nobody named: bytes could be text, a struct with `bytes` is a picture.
+pub(super) fn holds_embedded(kind: &DataType) -> bool {
+    use DataType as T;
+    match kind {
+        T::List(inner) | T::LargeList(inner) | T::FixedSizeList(inner, _) => {
+            holds_embedded(inner.data_type())
+        }
+        T::Struct(fields) => fields.iter().any(|f| f.name() == "bytes"),
+        T::Binary | T::LargeBinary => true,
+        _ => false,
+    }
+}
+
 fn is_list(kind: &DataType) -> bool {
     matches!(kind, DataType::List(_) | DataType::LargeList(_) | DataType::FixedSizeList(..))
 }

@@ -4,6 +4,7 @@ mod cells;
 mod index;
 mod json;
 mod parquet;
+pub mod peek;
 mod place;
 mod scan;
 mod text;
@@ -38,6 +39,11 @@ impl Watch<'_> {
             false => Ok(()),
         }
     }
+}
+
+/// Whether `file_name` means anything: a file, a folder or a pattern with a match.
+pub fn exists(path: &Path) -> bool {
+    path.exists() || place::files(path, "").is_ok()
 }
 
 /// One row as it lies in its file.
@@ -100,6 +106,10 @@ impl Rows {
     /// How many rows there are.
     pub fn len(&self) -> usize {
         self.ends.last().copied().unwrap_or(0)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     /// Reads row `row`.

@@ -2,7 +2,6 @@
 
 use super::cells::{self, Cell};
 use super::window::Windows;
-use crate::data::convert::parquet::ColumnNames;
 use crate::data::convert::parquet_file;
 use crate::data::entry::Entry;
 use crate::error::{Error, Result};
@@ -51,12 +50,12 @@ impl ParquetFile {
             Some(captions) => (&*captions.id, &*captions.caption),
             None => ("id", ""),
         };
-        Self::with_columns(path, &texts, picture, &ColumnNames { image: "", id, caption })
+        Self::with_columns(path, &texts, picture, &[id, caption])
     }
 
     /// Columns that are not there are left out.
-    fn with_columns(path: &Path, texts: &[&str], picture: Option<&str>, names: &ColumnNames) -> Result<Self> {
-        let (file, metadata) = parquet_file::open(path, names)?;
+    fn with_columns(path: &Path, texts: &[&str], picture: Option<&str>, as_bytes: &[&str]) -> Result<Self> {
+        let (file, metadata) = parquet_file::open(path, as_bytes)?;
         let schema = metadata.parquet_schema();
         let fields = metadata.schema().fields();
         let root = |name: &str| fields.iter().position(|f| f.name() == name);
@@ -152,6 +151,13 @@ impl ParquetFile {
     }
 }
 
+/// The columns `texts` of the first row, if there is one.
+pub(super) fn first_row(path: &Path, texts: &[&String]) -> Result<Option<Value>> {
+    let texts: Vec<&str> = texts.iter().map(|t| t.as_str()).collect();
+    let file = ParquetFile::with_columns(path, &texts, None, &[])?;
+    (file.rows > 0).then(|| file.value(0)).transpose()
+}
+
 /// The columns that tell how many pictures each row of root column `root` has, where it is known that all of them lie in
 /// the file: the paths beside the bytes.
 fn outline(metadata: &ArrowReaderMetadata, root: usize) -> Option<ProjectionMask> {
@@ -192,6 +198,11 @@ impl Embedded {
         self.file.bytes(self.row, self.place)
     }
 
+    /// The parquet file.
+    pub fn file(&self) -> &Path {
+        &self.file.path
+    }
+
     /// The file's stem and the row in it, as `convert` calls a row without an id.
     pub fn stem(&self) -> String {
         format!("{}-{}", self.file.path.file_stem().unwrap_or_default().to_string_lossy(), self.row)
@@ -209,8 +220,7 @@ impl Embedded {
     /// The file cannot be read, or has no such column or row.
     pub fn find(name: &str) -> Result<Option<Self>> {
         let Some((path, column, row, place)) = parse(name) else { return Ok(None) };
-        let names = ColumnNames { image: "", id: "", caption: "" };
-        let file = ParquetFile::with_columns(Path::new(path), &[], Some(column), &names)?;
+        let file = ParquetFile::with_columns(Path::new(path), &[], Some(column), &[])?;
         if file.column.is_empty() || row >= file.rows {
             return Err(Error::input(format!("no such picture: {name}"))
                 .hint(format!("{path} has {} rows; write FILE#COLUMN:ROW, rows from 0", file.rows)));

@@ -5,10 +5,15 @@
 
 use super::Segment;
 use super::gemm::{Cores, Mat, gemm};
-use super::lanes::{exp, exp_sum, max, with_simd};
-use super::panels::{self, Out, Packed, columns, multiply_part};
+use super::lanes::{exp_sum, max, with_simd};
+use super::panels::{Out, Packed, ROWS, columns, multiply_part};
+use super::running::Running;
 use rayon::prelude::*;
+use std::ops::Range;
 
+/// Keys in a block, and panels of queries that meet it.
+const KEYS: usize = 32 * ROWS;
+const PANELS: usize = 8;
 /// So few queries, as when text is generated, are not worth packing the keys for.
 const FEW: usize = 3;
 
@@ -103,36 +108,65 @@ pub fn forward(x: Inputs, s: Sizes, segments: &[Segment]) -> (Vec<f32>, Vec<f32>
     (o, lse)
 }
 
-/// Results [nq, heads · d] and log-sum-exp [nq, heads] of a group, `columns()` queries at a time.
+/// Results [nq, heads · d] and log-sum-exp [nq, heads] of a group.
 fn many_queries(g: &Group) -> (Vec<f32>, Vec<f32>) {
-    let (n, d, w) = (g.q.rows, g.q.cols, columns());
+    let (n, d) = (g.q.rows, g.q.cols);
     let (mut o, mut lse) = (vec![0f32; n * g.heads * d], vec![0f32; n * g.heads]);
-    let (keys, values) = (Packed::left(g.k), Packed::left(g.v.t()));
-    let mut scores = Packed::column(g.k.rows);
-    let mut result = vec![0f32; d * w];
-    for first in (0..n).step_by(w) {
-        let rows = first..(first + w).min(n);
-        let seen = g.limit(rows.end - 1);
-        for j in 0..g.heads {
-            // 1. Scores (seen, w), and their softmax down the columns but for the division
-            let q = Packed::right(g.queries(j).part(rows.clone()).t());
-            let out = Out { scale: g.scale, ..Out::new(scores.values(), w) };
-            multiply_part(out, &keys, &q, [seen, rows.len(), d]);
-            let columns = &mut scores.values()[..seen * w];
-            hide(columns, w, rows.clone().map(|row| g.limit(row)));
-            let (shift, sum) = softmax(columns, w);
-            // 2. Their product with the values (d, w), home to (w, d)
-            multiply_part(Out::new(&mut result, w), &values, &scores, [d, w, seen]);
-            for (c, row) in rows.clone().enumerate() {
-                let (at, scale) = (row * g.heads + j, 1.0 / sum[c]);
-                lse[at] = shift[c] + sum[c].ln();
-                for (o, x) in o[at * d..][..d].iter_mut().zip(result[c..].iter().step_by(w)) {
-                    *o = x * scale;
+    let blocks: Vec<(Packed, Packed)> = (0..g.k.rows)
+        .step_by(KEYS)
+        .map(|at| at..(at + KEYS).min(g.k.rows))
+        .map(|keys| (Packed::left(g.k.part(keys.clone())), Packed::left(g.v.part(keys).t())))
+        .collect();
+    let mut scores = Packed::column(KEYS);
+    for j in 0..g.heads {
+        for from in (0..n).step_by(PANELS * columns()) {
+            let rows = from..(from + PANELS * columns()).min(n);
+            for (panel, first) in
+                g.panels(j, rows.clone(), &blocks, &mut scores).iter().zip(rows.step_by(columns()))
+            {
+                for c in 0..columns().min(n - first) {
+                    let at = (first + c) * g.heads + j;
+                    lse[at] = panel.log_sum(c);
+                    o[at * d..][..d].iter_mut().zip(panel.mean(c, 1.0)).for_each(|(o, x)| *o = x);
                 }
             }
         }
     }
     (o, lse)
+}
+
+impl Group<'_> {
+    /// Attention of the queries `rows` of head `j`, [`columns`] of them a panel: each block of keys and values meets
+    /// all panels while it is in a near cache.
+    fn panels(
+        &self,
+        j: usize,
+        rows: Range<usize>,
+        blocks: &[(Packed, Packed)],
+        scores: &mut Packed,
+    ) -> Vec<Running> {
+        let (d, w) = (self.q.cols, columns());
+        let of = |first: usize| first..(first + w).min(rows.end);
+        let firsts = || rows.clone().step_by(w);
+        let queries: Vec<Packed> =
+            firsts().map(|first| Packed::right(self.queries(j).part(of(first)).t())).collect();
+        let mut all: Vec<Running> = firsts().map(|_| Running::new(d)).collect();
+        for (i, (keys, values)) in blocks.iter().enumerate() {
+            for ((first, q), running) in firsts().zip(&queries).zip(&mut all) {
+                let at = i * KEYS;
+                let seen = self.limit(of(first).end - 1).saturating_sub(at).min(keys.lines());
+                if seen == 0 {
+                    continue;
+                }
+                let out = Out { scale: self.scale, ..Out::new(scores.values(), w) };
+                multiply_part(out, keys, q, [seen, of(first).len(), d]);
+                let limits = of(first).map(|row| self.limit(row).saturating_sub(at));
+                hide(&mut scores.values()[..seen * w], w, limits);
+                running.take(scores, seen, Some(values));
+            }
+        }
+        all
+    }
 }
 
 /// Puts −∞ where a column's query does not see the row's key.
@@ -141,36 +175,6 @@ fn hide(scores: &mut [f32], w: usize, limits: impl Iterator<Item = usize>) {
     for (c, limit) in limits.enumerate() {
         (limit..seen).for_each(|r| scores[r * w + c] = f32::NEG_INFINITY);
     }
-}
-
-/// Replaces scores by e^(score − largest of the column); returns the largest and the sum of each column.
-fn softmax(scores: &mut [f32], w: usize) -> ([f32; panels::WIDEST], [f32; panels::WIDEST]) {
-    let mut shift = [f32::NEG_INFINITY; panels::WIDEST];
-    let mut sum = [0f32; panels::WIDEST];
-    with_simd(|| match w {
-        16 => softmax_columns::<16>(scores, &mut shift, &mut sum),
-        32 => softmax_columns::<32>(scores, &mut shift, &mut sum),
-        _ => softmax_columns::<8>(scores, &mut shift, &mut sum),
-    });
-    (shift, sum)
-}
-
-#[inline(always)]
-fn softmax_columns<const W: usize>(scores: &mut [f32], shift: &mut [f32], sum: &mut [f32]) {
-    let mut most = [f32::NEG_INFINITY; W];
-    let rows = scores.as_chunks_mut::<W>().0;
-    for row in rows.iter() {
-        most = std::array::from_fn(|c| if row[c] > most[c] { row[c] } else { most[c] });
-    }
-    let mut total = [0f32; W];
-    for row in rows {
-        for c in 0..W {
-            row[c] = exp(row[c] - most[c]);
-            total[c] += row[c];
-        }
-    }
-    shift[..W].copy_from_slice(&most);
-    sum[..W].copy_from_slice(&total);
 }
 
 /// [`many_queries`] for a few queries: keys and values are read once, where they lie.
@@ -183,14 +187,17 @@ fn few_queries(g: &Group) -> (Vec<f32>, Vec<f32>) {
         let q = Mat::new(&g.q.data[row * g.q.row_stride..], heads, d, d);
         p.resize(heads * seen, 0.0);
         gemm(&mut p, seen, 0.0, g.scale, q, g.k.part(0..seen).t(), Cores::One);
-        with_simd(|| {
-            for (p, lse) in p.chunks_exact_mut(seen).zip(&mut lse[row * heads..]) {
-                let shift = max(p);
-                let sum = exp_sum(p, shift);
-                p.iter_mut().for_each(|p| *p /= sum);
-                *lse = shift + sum.ln();
-            }
-        });
+        with_simd(
+            #[inline(always)]
+            || {
+                for (p, lse) in p.chunks_exact_mut(seen).zip(&mut lse[row * heads..]) {
+                    let shift = max(p);
+                    let sum = exp_sum(p, shift);
+                    p.iter_mut().for_each(|p| *p /= sum);
+                    *lse = shift + sum.ln();
+                }
+            },
+        );
         let p = Mat::new(&p, heads, seen, seen);
         gemm(&mut o[row * heads * d..][..heads * d], d, 0.0, 1.0, p, g.v.part(0..seen), Cores::One);
     }

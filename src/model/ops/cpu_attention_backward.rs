@@ -103,15 +103,18 @@ impl<'a> Work<'a> {
         multiply_part(scores, &Packed::left(q), &self.keys_across, [n, seen, d]);
         multiply_part(Out::new(ds, seen), &Packed::left(d_o), &self.values_across, [n, seen, d]);
         // 2. Scores → P, dP → dS
-        with_simd(|| {
-            for r in 0..n {
-                let row = rows.start + r;
-                let lse = self.saved.lse[(self.first + row) * self.heads + self.head + j];
-                let delta = dot(o.row(r), d_o.row(r));
-                let (p, ds) = (&mut p[r * seen..(r + 1) * seen], &mut ds[r * seen..(r + 1) * seen]);
-                grad_row(p, ds, g.limit(row), (lse, delta, g.scale));
-            }
-        });
+        with_simd(
+            #[inline(always)]
+            || {
+                for r in 0..n {
+                    let row = rows.start + r;
+                    let lse = self.saved.lse[(self.first + row) * self.heads + self.head + j];
+                    let delta = dot(o.row(r), d_o.row(r));
+                    let (p, ds) = (&mut p[r * seen..(r + 1) * seen], &mut ds[r * seen..(r + 1) * seen]);
+                    grad_row(p, ds, g.limit(row), (lse, delta, g.scale));
+                }
+            },
+        );
         // 3. To values, keys and queries
         let (p, ds) = (Mat::new(p, n, seen, seen), Mat::new(ds, n, seen, seen));
         let add = |data| Out { add: true, ..Out::new(data, d) };

@@ -5,8 +5,9 @@
 //! Logits are held transposed, vocabulary down and positions across, as the product with the weights wants them.
 
 use super::gemm::Mat;
-use super::lanes::{dot, exp, with_simd};
-use super::panels::{Out, Packed, ROWS, WIDEST, columns, multiply, multiply_part};
+use super::lanes::{dot, with_simd};
+use super::panels::{Out, Packed, ROWS, columns, multiply};
+use super::running::Running;
 use rayon::prelude::*;
 
 /// Rows of the vocabulary that are packed at once: with hidden states of usual size they stay in a cache.
@@ -15,16 +16,13 @@ const BLOCK: usize = 16 * ROWS;
 /// Blocks that are packed at a time, on all cores.
 const AHEAD: usize = 4;
 
-/// Up to [`columns`] positions: running softmax, and the sum of weights so far.
+/// Up to [`columns`] positions.
 struct Column {
     /// Hidden states, packed.
     x: Packed,
-    /// Logits of a block, then e^(logit − most): [BLOCK, columns].
+    /// Logits of a block: [BLOCK, columns].
     logits: Packed,
-    most: [f32; WIDEST],
-    sum: [f32; WIDEST],
-    /// Σ e^(logit − most) · w: [hidden, columns]; empty without a gradient.
-    weighted: Vec<f32>,
+    running: Running,
 }
 
 /// Summed cross-entropy of `x` [N, hidden] · `w`ᵀ [hidden, V] against N targets, and the gradient of `weight` times it
@@ -64,84 +62,36 @@ pub fn cross_entropy(x: &[f32], w: Mat, targets: &[u32], weight: Option<f32>) ->
 
 impl Column {
     fn new(x: Mat, gradient: bool) -> Self {
-        Self {
-            x: Packed::right(x.t()),
-            logits: Packed::column(BLOCK),
-            most: [f32::NEG_INFINITY; WIDEST],
-            sum: [0.0; WIDEST],
-            weighted: vec![0.0; if gradient { x.cols * columns() } else { 0 }],
-        }
+        let running = Running::new(if gradient { x.cols } else { 0 });
+        Self { x: Packed::right(x.t()), logits: Packed::column(BLOCK), running }
     }
 
     /// Takes in a block of the vocabulary; `down` is its transpose, for the gradient.
     fn add(&mut self, block: &Packed, down: Option<&Packed>) {
-        let (rows, width) = (block.lines(), columns());
-        if rows == 0 {
-            return;
-        }
-        multiply(Out::new(self.logits.values(), width), block, &self.x);
-        let logits = &mut self.logits.values()[..rows * width];
-        with_simd(|| match width {
-            16 => running_softmax::<16>(logits, &mut self.most, &mut self.sum, &mut self.weighted),
-            32 => running_softmax::<32>(logits, &mut self.most, &mut self.sum, &mut self.weighted),
-            _ => running_softmax::<8>(logits, &mut self.most, &mut self.sum, &mut self.weighted),
-        });
-        if let Some(down) = down {
-            let out = Out { add: true, ..Out::new(&mut self.weighted, width) };
-            multiply_part(out, down, &self.logits, [down.lines(), width, rows]);
+        if block.lines() > 0 {
+            multiply(Out::new(self.logits.values(), columns()), block, &self.x);
+            self.running.take(&mut self.logits, block.lines(), down);
         }
     }
 
     fn loss(&self, x: &[f32], w: Mat, targets: &[u32]) -> f64 {
         let rows = x.chunks_exact(w.cols).zip(targets).enumerate();
         rows.map(|(c, (x, t))| {
-            let wanted = with_simd(|| dot(x, w.row(*t as usize)));
-            f64::from(self.sum[c].ln() + self.most[c] - wanted)
+            let wanted = with_simd(
+                #[inline(always)]
+                || dot(x, w.row(*t as usize)),
+            );
+            f64::from(self.running.log_sum(c) - wanted)
         })
         .sum()
     }
 
-    /// weight · (weighted / sum − w_target), home to rows.
+    /// weight · (weighted mean − w_target), home to rows.
     fn gradient(&self, dx: &mut [f32], w: Mat, targets: &[u32], weight: f32) {
-        let rows = dx.chunks_exact_mut(w.cols).zip(targets).enumerate();
-        for (c, (dx, t)) in rows {
-            let scale = weight / self.sum[c];
-            let column = self.weighted[c..].iter().step_by(columns());
-            for ((dx, sum), w) in dx.iter_mut().zip(column).zip(w.row(*t as usize)) {
-                *dx = sum * scale - weight * w;
+        for (c, (dx, t)) in dx.chunks_exact_mut(w.cols).zip(targets).enumerate() {
+            for ((dx, mean), w) in dx.iter_mut().zip(self.running.mean(c, weight)).zip(w.row(*t as usize)) {
+                *dx = mean - weight * w;
             }
         }
     }
-}
-
-/// Logits → e^(logit − most), `most` and what depends on it brought up to date.
-#[inline(always)]
-fn running_softmax<const W: usize>(
-    logits: &mut [f32],
-    most: &mut [f32],
-    sum: &mut [f32],
-    weighted: &mut [f32],
-) {
-    let rows = logits.as_chunks_mut::<W>().0;
-    let old: [f32; W] = std::array::from_fn(|c| most[c]);
-    let mut new = old;
-    for row in rows.iter() {
-        new = std::array::from_fn(|c| if row[c] > new[c] { row[c] } else { new[c] });
-    }
-    if new != old {
-        let shrink: [f32; W] = std::array::from_fn(|c| exp(old[c] - new[c]));
-        for row in weighted.as_chunks_mut::<W>().0 {
-            (0..W).for_each(|c| row[c] *= shrink[c]);
-        }
-        (0..W).for_each(|c| sum[c] *= shrink[c]);
-        most[..W].copy_from_slice(&new);
-    }
-    let mut total = [0f32; W];
-    for row in rows {
-        for c in 0..W {
-            row[c] = exp(row[c] - new[c]);
-            total[c] += row[c];
-        }
-    }
-    (0..W).for_each(|c| sum[c] += total[c]);
 }

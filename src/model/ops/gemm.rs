@@ -66,13 +66,13 @@ pub fn gemm(out: &mut [f32], out_stride: usize, keep: f32, scale: f32, a: Mat, b
         return;
     }
     assert!(a.fits() && b.fits(), "a matrix view reaches past its slice");
+    assert!(out_stride >= n && (m - 1) * out_stride + n <= out.len(), "the result reaches past its slice");
     if m <= thin::FEW && b.row_stride == 1 && n > m && k > 0 {
         return thin_rows(out, out_stride, (keep, scale), a, b.t(), cores);
     }
     if n <= thin::FEW && a.col_stride == 1 && m >= n && k > 0 {
         return thin_columns(out, out_stride, (keep, scale), a, b.t(), cores);
     }
-    assert!(out_stride >= n && (m - 1) * out_stride + n <= out.len(), "the result reaches past its slice");
     let parallelism = match cores {
         Cores::All => gemm::Parallelism::Rayon(0),
         Cores::One => gemm::Parallelism::None,

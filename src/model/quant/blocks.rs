@@ -70,7 +70,12 @@ impl Blocks {
             .par_chunks_mut(width)
             .zip(values.par_chunks(BLOCK))
             .with_min_len(64)
-            .map(|(bytes, values)| with_simd(|| encode(book, values, bytes)))
+            .map(|(bytes, values)| {
+                with_simd(
+                    #[inline(always)]
+                    || encode(book, values, bytes),
+                )
+            })
             .collect();
         let scales = scales?;
         let scales = if how.double { Scales::double(&scales) } else { Scales::Plain(scales) };
@@ -80,17 +85,20 @@ impl Blocks {
     /// Values `start..start + out.len()` of the flattened matrix.
     pub fn decode(&self, start: usize, out: &mut [f32]) {
         let book = Book::of(self.code);
-        with_simd(|| {
-            let (mut at, mut rest) = (start, out);
-            while !rest.is_empty() {
-                let n = (BLOCK - at % BLOCK).min(rest.len());
-                let (part, tail) = rest.split_at_mut(n);
-                self.decode_part(book, at, part);
-                let scale = self.scales.get(at / BLOCK);
-                part.iter_mut().for_each(|x| *x *= scale);
-                (at, rest) = (at + n, tail);
-            }
-        });
+        with_simd(
+            #[inline(always)]
+            || {
+                let (mut at, mut rest) = (start, out);
+                while !rest.is_empty() {
+                    let n = (BLOCK - at % BLOCK).min(rest.len());
+                    let (part, tail) = rest.split_at_mut(n);
+                    self.decode_part(book, at, part);
+                    let scale = self.scales.get(at / BLOCK);
+                    part.iter_mut().for_each(|x| *x *= scale);
+                    (at, rest) = (at + n, tail);
+                }
+            },
+        );
     }
 
     /// Values of one block, not yet scaled.

@@ -79,5 +79,5 @@ fn ambiguous(name: &str, shape: &[usize]) -> Error {
     Error::input(format!(
         "tensor {name} of shape {shape:?} fits both layouts of experts, so it could be read wrong"
     ))
-    .hint("say which one the file has: hub (as released, transformers 4.57) or transformers5")
+    .hint("config.json tells by transformers_version: 4.57 as released on the hub, 5 as saved by transformers 5; add it")
 }

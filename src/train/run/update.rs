@@ -94,10 +94,10 @@ impl Trainer<'_> {
         let pass = Pass { adapter: Some(&self.adapter), dropout_key: Some(key) };
         let keep = Keep::of(&self.config);
         let model = &*self.model;
-        let mean = self.clock.time(Part::Backward, || {
-            let mean = step::forward_backward(model, &pass, (&pack, &targets), (share, keep), grads);
-            f64::from(mean.into_data().try_to_vec::<f32>().expect("the loss is f32")[0])
-        });
+        let sums = (grads, &mut self.clock);
+        let mean = step::timed(model, &pass, (&pack, &targets), (share, keep), sums);
+        let mean = f64::from(mean.into_data().try_to_vec::<f32>().expect("the loss is f32")[0]);
+        self.clock.stop();
         if !mean.is_finite() {
             return Ok(Micro::Bad(mean));
         }

@@ -93,8 +93,9 @@ impl Pane for ChatPane {
         Vec::new()
     }
 
-    fn paste(&mut self, pasted: &str, state: &mut State) {
+    fn paste(&mut self, pasted: &str, state: &mut State) -> Vec<Effect> {
         state.talk.input.paste(pasted);
+        Vec::new()
     }
 
     fn draw(&mut self, canvas: &mut Canvas, area: Rect) {

@@ -8,7 +8,7 @@ pub mod train;
 
 use super::action::{Action, Context};
 use super::effects::Effect;
-use super::pictures::{PictureKey, Slot};
+use super::pictures::{PictureKey, Shown, Slot, View};
 use super::state::{PaneId, State};
 use super::text;
 use crate::data::ImageRef;
@@ -38,7 +38,21 @@ pub trait Pane {
         Vec::new()
     }
     /// Takes pasted text while [`Pane::typing`].
-    fn paste(&mut self, _pasted: &str, _state: &mut State) {}
+    fn paste(&mut self, _pasted: &str, _state: &mut State) -> Vec<Effect> {
+        Vec::new()
+    }
+    /// The keys worth knowing while [`Pane::typing`].
+    fn typing_hint(&self) -> &'static str {
+        " Enter done · Esc cancel"
+    }
+    /// Whether the pane has the whole screen now.
+    fn full_screen(&self) -> bool {
+        false
+    }
+    /// What the help says besides keys.
+    fn notes(&self) -> Vec<String> {
+        Vec::new()
+    }
     /// A click on a row that the pane registered.
     fn click(&mut self, _row: usize, _state: &mut State) {}
 }
@@ -69,7 +83,25 @@ pub struct Canvas<'a, 'b> {
     pub hits: Vec<(Rect, Hit)>,
     /// Pictures that are on screen but not loaded.
     pub wants: Vec<PictureKey>,
+    /// Pictures that may soon be on screen.
+    pub ahead: Vec<PictureKey>,
+    /// Places of the list of samples that are on screen.
+    pub view: Option<std::ops::Range<usize>>,
     pub cursor: Option<Position>,
+}
+
+impl<'a, 'b> Canvas<'a, 'b> {
+    pub fn new(frame: &'a mut Frame<'b>, state: &'a State) -> Self {
+        Self {
+            frame,
+            state,
+            hits: Vec::new(),
+            wants: Vec::new(),
+            ahead: Vec::new(),
+            view: None,
+            cursor: None,
+        }
+    }
 }
 
 impl Canvas<'_, '_> {
@@ -95,6 +127,11 @@ impl Canvas<'_, '_> {
 
     /// Draws a picture in the middle of `area`, or what is known of it.
     pub fn picture(&mut self, area: Rect, image: &ImageRef) {
+        self.picture_as(area, image, View::default());
+    }
+
+    /// Draws a picture as `view` says in the middle of `area`, or what is known of it.
+    pub fn picture_as(&mut self, area: Rect, image: &ImageRef, view: View) {
         let dim = self.state.theme.dim;
         if area.width < 4 || area.height < 2 {
             return;
@@ -107,30 +144,29 @@ impl Canvas<'_, '_> {
         if self.state.popup.is_some() && !pictures.plain_cells() {
             return; // it would lie over the popup
         }
-        let key = PictureKey { image: image.clone(), size: Size::new(area.width, area.height) };
+        let key = PictureKey { image: image.clone(), size: Size::new(area.width, area.height), view };
         match pictures.get(&key) {
             None => {
+                match pictures.stand_in(&key) {
+                    Some(shown) => self.shown(area, shown),
+                    None => drop(self.wrapped(area, 0, "loading the picture …", dim)),
+                }
                 self.wants.push(key);
-                self.wrapped(area, 0, "loading the picture …", dim);
-            }
-            Some(Slot::Loading) => {
-                self.wrapped(area, 0, "loading the picture …", dim);
             }
             Some(Slot::Failed(why)) => {
                 self.wrapped(area, 0, why, self.state.theme.bad);
             }
-            Some(Slot::Ready(shown)) => {
-                let size = shown.protocol.size();
-                let x = area.x + area.width.saturating_sub(size.width) / 2;
-                let at = Rect {
-                    x,
-                    width: size.width.min(area.width),
-                    height: size.height.min(area.height),
-                    ..area
-                };
-                self.frame.render_widget(ratatui_image::Image::new(&shown.protocol).allow_clipping(true), at);
-            }
+            Some(Slot::Ready(shown)) => self.shown(area, shown),
         }
+    }
+
+    /// Draws a picture that is ready, in the middle.
+    fn shown(&mut self, area: Rect, shown: &Shown) {
+        let size = shown.protocol.size();
+        let x = area.x + area.width.saturating_sub(size.width) / 2;
+        let (width, height) = (size.width.min(area.width), size.height.min(area.height));
+        let at = Rect { x, width, height, ..area };
+        self.frame.render_widget(ratatui_image::Image::new(&shown.protocol).allow_clipping(true), at);
     }
 
     /// An empty state: what is missing and what to press, in the upper middle of the area.

@@ -203,7 +203,7 @@ impl Pane for ParamsPane {
         Vec::new()
     }
 
-    fn paste(&mut self, pasted: &str, state: &mut State) {
+    fn paste(&mut self, pasted: &str, state: &mut State) -> Vec<Effect> {
         if let Some(input) = &mut self.search {
             input.paste(pasted);
             self.wanted = input.text().to_string();
@@ -212,6 +212,7 @@ impl Pane for ParamsPane {
             editor.input.paste(pasted);
             check(editor, state);
         }
+        Vec::new()
     }
 
     fn click(&mut self, row: usize, state: &mut State) {

@@ -1,7 +1,10 @@
 //! All that the workbench knows; panes read and change it, nothing here touches a thread, file or terminal.
 
+pub mod browse;
 pub mod data;
+pub mod look;
 pub mod run;
+pub mod search;
 pub mod talk;
 
 use super::action::Keymap;

@@ -1,6 +1,7 @@
 //! What panes are drawn with: charts, lists, one-line inputs, popups.
 
 pub mod chart;
+pub mod editor;
 pub mod input;
 pub mod popup;
 pub mod table;

@@ -1,0 +1,41 @@
+//! The selected sample's picture on the whole screen.
+
+use super::detail;
+use crate::data::{clean, picture};
+use crate::tui::panes::Canvas;
+use crate::tui::text;
+use ratatui::layout::Rect;
+use ratatui::text::{Line, Span};
+
+/// Draws the picture and a line about it.
+pub(super) fn draw(canvas: &mut Canvas, area: Rect) {
+    let state = canvas.state;
+    let (theme, data) = (&state.theme, &state.data);
+    let Some(row) = data.current() else {
+        return canvas.line(area, 0, Line::styled("loading …", theme.dim));
+    };
+    let Ok(sample) = &row.sample else { return detail::draw(canvas, area) };
+    let foot = area.height.min(1);
+    let room = Rect { height: area.height - foot, ..area };
+    detail::draw_picture(canvas, room, sample);
+    let mut words = format!(" row {} · {}", sample.row, clean::for_terminal(&sample.id));
+    if sample.images.len() > 1 {
+        words.push_str(&format!(" · picture {} of {}", data.look.picture + 1, sample.images.len()));
+    }
+    if row.applied.excluded {
+        words.push_str(" · excluded");
+    }
+    let seen = data.look.describe(state.auto_window());
+    let columns = usize::from(area.width);
+    let seen = if seen.is_empty() { seen } else { format!(" · {seen}") };
+    let mut line = Line::from(vec![Span::styled(words, theme.strong), Span::styled(seen, theme.accent)]);
+    let name = sample.images.get(data.look.picture).map(picture::name).unwrap_or_default();
+    let left = columns.saturating_sub(line.width() + 3);
+    if left > 12 {
+        line.push_span(Span::styled(
+            format!(" · {}", text::tail(&clean::for_terminal(&name), left)),
+            theme.dim,
+        ));
+    }
+    canvas.line(Rect { y: room.bottom(), height: foot, ..area }, 0, line);
+}

@@ -1,0 +1,105 @@
+//! What the data pane says about itself: title, hints, findings.
+
+use crate::data::clean;
+use crate::job::{Finding, Level};
+use crate::tui::action::Action;
+use crate::tui::state::State;
+
+/// The open set, how many rows, changes and findings.
+pub(super) fn title(state: &State) -> String {
+    let data = &state.data;
+    let Some(name) = data.name() else { return String::new() };
+    let mut title = clean::for_terminal(name);
+    if data.names.len() > 1 {
+        title.push_str(&format!(" ({}/{})", data.open + 1, data.names.len()));
+    }
+    if !data.loading {
+        title.push_str(&match data.search.found() {
+            None => format!(" · {} samples", data.rows),
+            Some(found) => format!(" · {} of {} samples", found.len(), data.rows),
+        });
+    }
+    if data.search.running && data.rows > 0 {
+        title.push_str(&format!(" · searching {} %", 100 * data.search.looked / data.rows));
+    }
+    if data.changed > 0 {
+        title.push_str(&format!(" · {} changed", data.changed));
+    }
+    match data.findings.len() {
+        0 => {}
+        1 => title.push_str(" · 1 finding"),
+        n => title.push_str(&format!(" · {n} findings")),
+    }
+    title
+}
+
+pub(super) fn hints(state: &State) -> Vec<(Action, &'static str)> {
+    if state.data.names.is_empty() {
+        return vec![(Action::Demo, "demo data"), (Action::Convert, "convert parquet")];
+    }
+    let mut hints = vec![(Action::Filter, "search")];
+    if state.data.search.found().is_some() {
+        hints.push((Action::NextMatch, "next"));
+    }
+    hints.extend([
+        (Action::AskAbout, "ask"),
+        (Action::FullPicture, "picture"),
+        (Action::AsTrained, if state.data.look.trained { "as stored" } else { "as trained" }),
+        (Action::EditCaption, "edit"),
+        (Action::Exclude, "exclude"),
+    ]);
+    if state.data.names.len() > 1 {
+        hints.push((Action::NextDataset, "next set"));
+    }
+    if !state.data.findings.is_empty() {
+        hints.push((Action::Findings, "findings"));
+    }
+    hints
+}
+
+pub(super) fn picture_hints(state: &State) -> Vec<(Action, &'static str)> {
+    let mut hints = vec![
+        (Action::ZoomIn, "in"),
+        (Action::ZoomOut, "out"),
+        (Action::Brighter, "brighter"),
+        (Action::Darker, "darker"),
+        (Action::MoreContrast, "contrast"),
+        (Action::AutoLevel, "auto"),
+        (Action::ResetLevel, "reset"),
+    ];
+    if state.data.sample().is_some_and(|s| s.images.len() > 1) {
+        hints.insert(0, (Action::OwnPicture, "next picture"));
+    }
+    hints.insert(0, (Action::Back, "back"));
+    hints
+}
+
+/// The findings of the data set as lines.
+pub(super) fn findings(state: &State) -> Vec<String> {
+    let data = &state.data;
+    if data.findings.is_empty() {
+        let name = clean::for_terminal(data.name().unwrap_or("NAME"));
+        return vec![
+            "No findings are known.".into(),
+            format!(
+                "`lorascope check {name} --data {}` looks the data over;",
+                clean::for_terminal(&data.dir.display().to_string())
+            ),
+            "its findings are shown here, row by row.".into(),
+        ];
+    }
+    data.findings.iter().flat_map(lines).collect()
+}
+
+fn lines(finding: &Finding) -> Vec<String> {
+    let level = match finding.level {
+        Level::Error => "error",
+        Level::Warning => "warning",
+        Level::Info | Level::Debug => "note",
+    };
+    let rows: Vec<_> = finding.rows.iter().take(8).map(usize::to_string).collect();
+    let rows = if rows.is_empty() { String::new() } else { format!(" (rows {})", rows.join(", ")) };
+    let message = clean::for_terminal(&finding.message);
+    let fix = clean::for_terminal(&finding.fix);
+    vec![format!("{level}: {message}, {}×{rows}", finding.count), format!("    {fix}")]
+}

@@ -1,0 +1,90 @@
+//! How pictures are looked at: window and level, zoom, which of a sample's pictures.
+
+use crate::data::window::Window;
+
+/// The window over brightness that is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    Set(Window),
+    /// Found for each picture.
+    Auto,
+}
+
+/// How the selected sample is looked at.
+#[derive(Clone, Debug)]
+pub struct Look {
+    pub level: Level,
+    /// Percent of the size that fits.
+    pub zoom: u32,
+    /// The middle of what is seen, in thousandths of width and height.
+    pub centre: (i32, i32),
+    /// Which of the sample's pictures.
+    pub picture: usize,
+    /// As the model is trained on it, instead of as stored.
+    pub trained: bool,
+    /// Lines of text scrolled away.
+    pub scroll: usize,
+}
+
+impl Default for Look {
+    fn default() -> Self {
+        Self {
+            level: Level::Set(Window::FULL),
+            zoom: 100,
+            centre: (500, 500),
+            picture: 0,
+            trained: false,
+            scroll: 0,
+        }
+    }
+}
+
+const MOST_ZOOM: u32 = 3200;
+
+impl Look {
+    /// Another sample is looked at: window and level stay, the rest starts anew.
+    pub fn next_sample(&mut self) {
+        (self.zoom, self.centre, self.picture, self.scroll) = (100, (500, 500), 0, 0);
+    }
+
+    /// Zooms by half a step of two, in or out.
+    pub fn zoom(&mut self, closer: bool) {
+        let by = if closer { 3.0 / 2.0 } else { 2.0 / 3.0 };
+        self.zoom = ((f64::from(self.zoom) * by).round() as u32).clamp(100, MOST_ZOOM);
+        if self.zoom == 100 {
+            self.centre = (500, 500);
+        }
+    }
+
+    /// Moves what is seen, in quarters of the part that is seen.
+    pub fn pan(&mut self, right: i32, down: i32) {
+        let step = 25_000 / self.zoom.max(100) as i32;
+        self.centre.0 = (self.centre.0 + right * step).clamp(0, 1000);
+        self.centre.1 = (self.centre.1 + down * step).clamp(0, 1000);
+    }
+
+    /// Changes the window; auto-level is left for the full range.
+    pub fn change(&mut self, change: impl FnOnce(Window) -> Window, auto: Option<Window>) {
+        let now = match self.level {
+            Level::Set(window) => window,
+            Level::Auto => auto.unwrap_or(Window::FULL),
+        };
+        self.level = Level::Set(change(now));
+    }
+
+    /// What differs from the plain view, for people.
+    pub fn describe(&self, auto: Option<Window>) -> String {
+        let mut words = Vec::new();
+        let percent = |w: Window| format!("level {} % · window {} %", w.centre / 10, w.width / 10);
+        match (self.level, auto) {
+            (Level::Set(Window::FULL), _) => {}
+            (Level::Set(window), _) => words.push(percent(window)),
+            (Level::Auto, Some(window)) => words.push(format!("auto {}", percent(window))),
+            (Level::Auto, None) => words.push("auto level".into()),
+        }
+        if self.zoom != 100 {
+            words.push(format!("zoom {} %", self.zoom));
+        }
+        words.join(" · ")
+    }
+}
