@@ -170,7 +170,6 @@ fn what_is_not_supported_yet_is_refused_and_off_is_fine() {
     for text in [
         "stage: dpo",
         "finetuning_type: full",
-        "quantization_bit: 4",
         "pure_bf16: true",
         "fp16: true",
         "optim: adafactor",
