@@ -37,7 +37,8 @@ impl Trainer<'_> {
         }
         self.load_best()?;
         let (dir, step) = (self.config.output_dir.clone(), self.position.step);
-        checkpoint::save_adapter(&dir, &self.adapter, self.model, &self.config).map_err(|e| self.not_saved(e))?;
+        checkpoint::save_adapter(&dir, &self.adapter, self.model, &self.config)
+            .map_err(|e| self.not_saved(e))?;
         let epochs = step as f64 / self.plan.updates_per_epoch as f64;
         let learned = (step - self.position.skipped.updates).max(1);
         let totals = TrainTotals {
