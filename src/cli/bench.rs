@@ -54,10 +54,10 @@ struct Measured {
 }
 
 pub fn run(args: &BenchArgs, out: &Out) -> Result<()> {
-    let config = config_file::load(&args.config, &args.overrides, out)?;
+    let (file, settings) = (&args.config, &args.overrides);
     let mut measured = match args.what {
-        What::Train => train(config, out)?,
-        What::Predict => predict(config, out)?,
+        What::Train => train(config_file::load(file, settings, out)?, out)?,
+        What::Predict => predict(config_file::load_to_evaluate(file, settings, out)?, out)?,
     };
     measured.peak_bytes = memory::peak();
     measured.product_flops = limits::products();

@@ -33,8 +33,8 @@ use std::path::PathBuf;
 ///
 /// Without a subcommand it opens the workbench.
 ///
-/// Exit codes: 0 done, 2 wrong usage or setting, 3 bad input, 4 check failed, 5 cannot read or write,
-/// 6 training stopped on NaN/Inf or memory, 70 bug, 130 stopped by the user.
+/// Exit codes: 0 done, 2 wrong usage or setting, 3 bad input, 4 check failed or plan does not fit,
+/// 5 cannot read or write, 6 training stopped on NaN/Inf or memory, 70 bug, 130 stopped by the user.
 #[derive(Parser)]
 #[command(name = "lorascope", version)]
 pub struct Cli {

@@ -17,8 +17,8 @@ pub const FILE_NAME: &str = ".lorascope-pictures";
 /// The first bytes of the file, with its version.
 const MAGIC: &[u8; 8] = b"LSPICS01";
 
-/// key, size, time of change, hash, width, height, format, depth.
-const RECORD: usize = 16 + 8 + 8 + 16 + 4 + 4 + 1 + 1;
+/// key, size of the file, time of change, length of the picture, hash, width, height, format, depth.
+const RECORD: usize = 16 + 8 + 8 + 8 + 16 + 4 + 4 + 1 + 1;
 
 const FORMATS: [ImageFormat; 6] = [
     ImageFormat::Jpeg,
@@ -62,8 +62,12 @@ impl PictureCache {
 
     /// Looks at a picture, or knows already what would be seen. Flawed pictures are looked at each time.
     pub fn look(&self, image: &ImageRef, depth: Depth) -> Result<Look, (Flaw, Error)> {
-        let ImageRef::Path(path) = image else { return picture_look::look(image, depth) };
-        let (key, stamp) = (self.key(path), stamp(path));
+        let (file, inside) = match image {
+            ImageRef::Path(path) => (path.as_path(), String::new()),
+            ImageRef::Embedded(picture) => (picture.file(), picture.name()),
+            ImageRef::Bytes(_) => return picture_look::look(image, depth),
+        };
+        let (key, stamp) = (self.key(file, &inside), stamp(file));
         let known = self.known.read().expect("no panic while it is held").get(&key).copied();
         if let (Some(known), Some(stamp)) = (known, stamp)
             && known.stamp == stamp
@@ -72,7 +76,7 @@ impl PictureCache {
             return Ok(known.look);
         }
         let look = picture_look::look(image, depth)?;
-        if let Some(stamp) = stamp.filter(|s| s.bytes == look.bytes && is_settled(*s)) {
+        if let Some(stamp) = stamp.filter(|s| is_settled(*s)) {
             self.known.write().expect("no panic while it is held").insert(key, Known { stamp, look });
             self.changed.store(true, Ordering::Relaxed);
         }
@@ -99,10 +103,14 @@ impl PictureCache {
         crate::files::write_with(&path, |w| w.write_all(&bytes))
     }
 
-    /// The path below the data folder, so that the folder can be moved, as a hash.
-    fn key(&self, path: &Path) -> [u8; 16] {
+    /// The path below the data folder, so that the folder can be moved, and the place `inside` the file, as a hash.
+    fn key(&self, path: &Path, inside: &str) -> [u8; 16] {
         let below = self.dir.as_ref().and_then(|dir| path.strip_prefix(dir).ok()).unwrap_or(path);
-        let whole = blake3::hash(below.as_os_str().as_encoded_bytes());
+        let mut hasher = blake3::Hasher::new();
+        let inside = inside.rsplit_once('#').map_or(inside, |(_, place)| place);
+        let whole =
+            hasher.update(below.as_os_str().as_encoded_bytes()).update(b"#").update(inside.as_bytes());
+        let whole = whole.finalize();
         *whole.as_bytes().first_chunk().expect("32 bytes hold 16")
     }
 }
@@ -134,6 +142,7 @@ fn write(key: &[u8; 16], known: &Known, to: &mut Vec<u8>) {
     to.extend(key);
     to.extend(stamp.bytes.to_le_bytes());
     to.extend(stamp.changed.to_le_bytes());
+    to.extend(look.bytes.to_le_bytes());
     to.extend(look.hash);
     to.extend(look.width.to_le_bytes());
     to.extend(look.height.to_le_bytes());
@@ -142,22 +151,23 @@ fn write(key: &[u8; 16], known: &Known, to: &mut Vec<u8>) {
 
 fn parse(record: &[u8]) -> Option<([u8; 16], Known)> {
     let (key, rest) = record.split_first_chunk::<16>()?;
-    let (bytes, rest) = rest.split_first_chunk::<8>()?;
+    let (size, rest) = rest.split_first_chunk::<8>()?;
     let (changed, rest) = rest.split_first_chunk::<8>()?;
+    let (bytes, rest) = rest.split_first_chunk::<8>()?;
     let (hash, rest) = rest.split_first_chunk::<16>()?;
     let (width, rest) = rest.split_first_chunk::<4>()?;
     let (height, rest) = rest.split_first_chunk::<4>()?;
     let [format, depth] = rest else { return None };
-    let bytes = u64::from_le_bytes(*bytes);
+    let stamp = Stamp { bytes: u64::from_le_bytes(*size), changed: u64::from_le_bytes(*changed) };
     let look = Look {
         width: u32::from_le_bytes(*width),
         height: u32::from_le_bytes(*height),
         format: *FORMATS.get(usize::from(*format))?,
-        bytes,
+        bytes: u64::from_le_bytes(*bytes),
         hash: ContentHash::from(*hash),
         depth: if *depth == 1 { Depth::Pixels } else { Depth::Header },
     };
-    Some((*key, Known { stamp: Stamp { bytes, changed: u64::from_le_bytes(*changed) }, look }))
+    Some((*key, Known { stamp, look }))
 }
 
 #[cfg(test)]

@@ -105,6 +105,7 @@ pub fn mix(lengths: &[usize], how: MixStrategy, probs: Option<&[f64]>, seed: u64
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use crate::data::entry::Entry;

@@ -144,7 +144,8 @@ fn inputs(config: &TrainConfig, emit: Emit) -> (String, Vec<Sample>) {
     let few = TrainConfig { max_samples: Some(COMPARED), ..config.clone() };
     if let Some(name) = names.first() {
         let mut draws = RandomState::new(config.seed);
-        match samples::read(&few, std::slice::from_ref(name), &mut draws, &|_| {}) {
+        let go = AtomicBool::new(false);
+        match samples::read(&few, std::slice::from_ref(name), &mut draws, &|_| {}, &go) {
             Ok(rows) => {
                 let usable: Vec<Sample> = rows.into_iter().flatten().collect();
                 if !usable.is_empty() {

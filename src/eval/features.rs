@@ -108,7 +108,7 @@ impl Features {
             let place = disk.map(|d| d.place(image)).transpose()?;
             let known = disk.zip(place.as_ref()).and_then(|(d, place)| d.get(place, model));
             if let Some(features) = known {
-                return Ok(Picture::Known(features));
+                return Ok(Picture::Known(Box::new(features)));
             }
             let mut patches = encoder.patches_of(std::slice::from_ref(image))?;
             Ok(Picture::Fresh(patches.remove(0), place))
@@ -124,7 +124,7 @@ impl Features {
 
 /// A picture whose features are wanted.
 enum Picture {
-    Known(VisionOutput),
+    Known(Box<VisionOutput>),
     /// To be looked at, and the file that its features go to.
     Fresh(Patches, Option<PathBuf>),
 }
@@ -137,7 +137,7 @@ impl Picture {
         disk: Option<&FeatureCache>,
     ) -> Result<VisionOutput> {
         let (patches, place) = match self {
-            Self::Known(features) => return Ok(features),
+            Self::Known(features) => return Ok(*features),
             Self::Fresh(patches, place) => (patches, place),
         };
         let features = model.see(&patches, adapter);

@@ -70,7 +70,7 @@ pub fn run(setup: &Setup, inbox: &Receiver<Command>, emit: Emit) -> Result<Value
             Error::usage("eval_dataset is not set").hint("set eval_dataset: NAME, as in dataset_info.json")
         );
     }
-    let read = samples::read(config, names, &mut RandomState::new(config.seed), emit)?;
+    let read = samples::read(config, names, &mut RandomState::new(config.seed), emit, &stop)?;
     let read: Vec<Sample> = read.into_iter().flatten().collect();
     let encoded = samples::encode(config, setup.encoder, &read, emit, &stop)?;
     let items = items(setup.encoder, &read, &encoded)?;

@@ -10,7 +10,7 @@ use crate::data::reader::Reader;
 use crate::data::sample::Sample;
 use crate::data::{dataset, selection};
 use crate::error::{Error, Result};
-use crate::job::{Emit, Event};
+use crate::job::{Emit, Event, Phase};
 use crate::model::qwen3_vl::{Pack, Qwen3Vl, Sequence};
 use std::sync::atomic::AtomicBool;
 
@@ -68,8 +68,14 @@ impl Samples {
 pub type Rows = Vec<Option<Sample>>;
 
 /// The data sets `names` mixed as the configuration says. What is not taken is not read.
-pub fn read(config: &TrainConfig, names: &[String], draws: &mut RandomState, emit: Emit) -> Result<Rows> {
-    let sets = read_each(config, names, draws, emit)?;
+pub fn read(
+    config: &TrainConfig,
+    names: &[String],
+    draws: &mut RandomState,
+    emit: Emit,
+    stop: &AtomicBool,
+) -> Result<Rows> {
+    let sets = read_each(config, names, draws, emit, stop)?;
     let lengths: Vec<usize> = sets.iter().map(|(_, rows)| rows.len()).collect();
     let probs = config.probabilities().map_err(|e| Error::usage(format!("interleave_probs: {e}")))?;
     let order = selection::mix(&lengths, config.mix_strategy, probs.as_deref(), config.seed)?;
@@ -93,13 +99,18 @@ pub fn read_each(
     names: &[String],
     draws: &mut RandomState,
     emit: Emit,
+    stop: &AtomicBool,
 ) -> Result<Vec<(String, Rows)>> {
     let mut sets: Vec<(String, Rows)> = Vec::new();
     for name in names {
         if sets.iter().any(|(known, _)| known == name) {
             continue;
         }
-        let reader = Reader::open(&config.dataset_dir, name, config.media_dir.as_deref())?;
+        let progress = |done: u64, total: u64| {
+            emit(Event::Progress { phase: Phase::Loading, done: done as usize, total: total as usize });
+        };
+        let media = config.media_dir.as_deref();
+        let reader = Reader::open_with(&config.dataset_dir, name, media, &progress, stop)?;
         let rows = selection::select(name, &reader.entry, reader.len(), config.max_samples, draws)?;
         let (samples, findings) = dataset::read(&reader, rows.into_iter())?;
         findings.into_iter().for_each(|f| emit(Event::Finding(f)));

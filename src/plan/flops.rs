@@ -18,6 +18,8 @@ pub(super) struct Flops {
     /// Forward pass of the pictures.
     vision: f64,
     vision_trained: bool,
+    /// Samples of an item of a batch: more than one in packs.
+    each: f64,
     /// Frozen values read by a forward pass.
     read: u64,
 }
@@ -42,6 +44,7 @@ impl Flops {
             head: 4.0 * lengths.mean(|l| l.labels as f64) * (t.hidden_size * t.vocab_size) as f64,
             lora: 6.0 * tokens * (shapes.trained - shapes.trained_vision) as f64,
             vision,
+            each: lengths.rows as f64 / lengths.items(c).max(1) as f64,
             vision_trained: shapes.trained_vision > 0,
             read: shapes.linears + shapes.experts,
         })
@@ -57,7 +60,7 @@ impl Flops {
             (false, true) => self.vision / epochs.max(1) as f64,
             (false, false) => self.vision,
         };
-        (text + vision) * (c.per_device_train_batch_size * c.gradient_accumulation_steps) as f64
+        (text + vision) * self.each * (c.per_device_train_batch_size * c.gradient_accumulation_steps) as f64
     }
 
     /// Bytes of frozen weights that an update reads.

@@ -153,14 +153,37 @@ impl Sized {
         self.samples.iter().map(of).sum::<f64>() / self.samples.len().max(1) as f64
     }
 
-    /// The micro-batch with the most tokens: in file order the real one, else the longest samples together.
-    pub fn worst(&self, size: usize, in_order: bool) -> Batch {
-        let mut samples = self.samples.clone();
-        if !in_order || samples.len() < self.rows {
-            samples.sort_by_key(|s| std::cmp::Reverse(s.tokens));
+    /// The micro-batch of `config` with the most tokens: in file order the real one, else the longest samples
+    /// together. Packs are taken as full, of samples of the mean length.
+    pub fn worst(&self, config: &TrainConfig) -> Batch {
+        let size = config.per_device_train_batch_size;
+        if config.packs() {
+            let each = (config.longest() as f64 / self.mean(|s| s.tokens as f64).max(1.0)) as usize;
+            return self.longest(size * each.max(1));
         }
-        let batches = samples.chunks(size).map(|part| batch(part, size.min(self.rows)));
+        if !config.disable_shuffling || self.samples.len() < self.rows {
+            return self.longest(size);
+        }
+        let batches = self.samples.chunks(size).map(|part| batch(part, size.min(self.rows)));
         batches.max_by_key(|b| b.tokens).unwrap_or_default()
+    }
+
+    /// Samples, or packs of them.
+    pub fn items(&self, config: &TrainConfig) -> usize {
+        let each = if config.packs() {
+            config.longest() as f64 / self.mean(|s| s.tokens as f64).max(1.0)
+        } else {
+            1.0
+        };
+        (self.rows as f64 / each.max(1.0)).ceil() as usize
+    }
+
+    /// The `size` longest samples together.
+    fn longest(&self, size: usize) -> Batch {
+        let mut samples = self.samples.clone();
+        samples.sort_by_key(|s| std::cmp::Reverse(s.tokens));
+        samples.truncate(size);
+        batch(&samples, size.min(self.rows))
     }
 }
 

@@ -45,7 +45,7 @@ pub struct Memory {
 pub(super) fn of(c: &TrainConfig, model: &ModelConfig, lengths: &Sized, device: &Device) -> Result<Memory> {
     let shapes = Shapes::of(c, model)?;
     let on = On { device: device.kind, float: device.float_bytes(c.bf16) };
-    let worst = lengths.worst(c.per_device_train_batch_size, c.disable_shuffling);
+    let worst = lengths.worst(c);
     let mut resident = weights(c, &shapes, on);
     let trained = 4 * shapes.trained;
     resident.push(part("adapter", trained, format!("{} values in f32", shapes.trained)));
@@ -104,7 +104,7 @@ fn weights(c: &TrainConfig, s: &Shapes, on: On) -> Vec<Part> {
             on.float * (s.embeddings + s.small),
             format!("{:.2}e9 values", (s.embeddings + s.small) as f64 / 1e9),
         ),
-        part("vision tower", 4 * s.vision, format!("{:.2}e9 values in f32", s.vision as f64 / 1e9)),
+        part("vision tower", on.float * s.vision, format!("{:.2}e9 values", s.vision as f64 / 1e9)),
     ]
 }
 
@@ -128,15 +128,23 @@ fn loading(c: &TrainConfig, s: &Shapes, on: On) -> Part {
     part("loading", one, "one matrix in full".into())
 }
 
-/// The tower on the largest picture, one after another, and the pixels of the batch.
+/// The tower on the largest picture, a picture a thread on the CPU, and the pixels of the batch.
 fn pictures(v: &VisionConfig, worst: &Batch, on: On) -> Part {
     // Of one block: input, normed, queries to values, turned ones, result, sums; or both sides of the activation.
     let d = v.hidden_size;
     let wide = (12 * d).max(4 * d + 2 * v.intermediate_size) as u64;
     let scores = if on.device == Kind::Cuda { attention_scores(v.num_heads, worst.largest) } else { 0 };
     let pixels = 4 * (worst.patches * v.patch_len()) as u64;
-    let bytes = 4 * wide * worst.largest as u64 + scores + pixels;
-    part("pictures", bytes, format!("one of {} patches, and the pixels of a batch", worst.largest))
+    let at_once = match on.device {
+        Kind::Cpu => worst.pictures.min(rayon::current_num_threads()).max(1),
+        Kind::Cuda => 1,
+    };
+    let bytes = (on.float * wide * worst.largest as u64 + scores) * at_once as u64 + pixels;
+    part(
+        "pictures",
+        bytes,
+        format!("{at_once} of {} patches at once, and the pixels of a batch", worst.largest),
+    )
 }
 
 /// What a layer keeps of the forward pass, in values a token.
@@ -194,7 +202,7 @@ fn step(c: &TrainConfig, model: &ModelConfig, s: &Shapes, worst: &Batch, on: On)
         * if worst.pictures > 1 { t.hidden_size } else { 0 };
     let ends =
         tokens * (2 * on.float * t.hidden_size as u64 + 8 * t.head_dim as u64) + on.float * features as u64;
-    let tower = if s.trained_vision > 0 { tower(&model.vision, worst, recompute) } else { 0 };
+    let tower = if s.trained_vision > 0 { on.float * tower(&model.vision, worst, recompute) } else { 0 };
     let bytes = on.float * all as u64 * tokens + layer.max(logits) + ends + tower;
     let how = if recompute { "inputs of layers" } else { "all activations" };
     part("training step", bytes, format!("{how} of {tokens} tokens, one layer's backward pass, logits"))
@@ -209,10 +217,10 @@ fn scratch(c: &TrainConfig, s: &Shapes, on: On) -> u64 {
     }
 }
 
-/// Activations of a tower that is trained, in f32: kept ones of all blocks, or inputs and one block.
+/// Values of the activations of a tower that is trained: kept ones of all blocks, or inputs and one block.
 fn tower(v: &VisionConfig, worst: &Batch, recompute: bool) -> u64 {
     let block = 9 * v.hidden_size + 2 * v.intermediate_size;
     let work = 8 * v.hidden_size + 2 * v.intermediate_size;
     let kept = if recompute { v.depth * v.hidden_size + block } else { v.depth * block };
-    4 * ((kept + work) * worst.patches) as u64
+    ((kept + work) * worst.patches) as u64
 }

@@ -40,7 +40,7 @@ impl Plan {
     /// Errors: a `lora_target` that names nothing of the model.
     pub fn of(config: &TrainConfig, model: &ModelConfig, lengths: &Lengths, device: &Device) -> Result<Self> {
         let sized = lengths.sized(config);
-        let steps = steps(config, lengths.rows, 1);
+        let steps = steps(config, sized.items(config), 1);
         let memory = memory::of(config, model, &sized, device)?;
         let flops = Flops::of(config, model, &sized)?;
         let cached = memory.features_fit;
@@ -66,6 +66,15 @@ impl Plan {
     /// Whether the peak fits the device.
     pub fn fits(&self) -> bool {
         self.memory.peak <= self.device.memory
+    }
+
+    /// A plan for the workbench's line of derived numbers: no file is read but the model's `config.json`, and a known
+    /// model needs not even that. `rows` are the samples of the data set, if it has been opened.
+    pub fn glance(config: &TrainConfig, rows: Option<usize>, device: &Device) -> Option<Self> {
+        let model = models::find(&config.model_name_or_path).ok()?;
+        let mut lengths = Lengths::assumed(config, "none were read");
+        lengths.rows = rows.unwrap_or(lengths.rows);
+        Self::of(config, &model.config, &lengths, device).ok()
     }
 
     /// One line for people: memory against what there is, and time.

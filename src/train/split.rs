@@ -27,13 +27,13 @@ pub struct EvalSet {
 pub fn load(config: &TrainConfig, encoder: &Encoder, emit: Emit, stop: &AtomicBool) -> Result<Split> {
     // LLaMA-Factory seeds numpy once, then loads data set after data set.
     let mut draws = RandomState::new(config.seed);
-    let mut train = read(config, &config.dataset, &mut draws, emit)?;
+    let mut train = read(config, &config.dataset, &mut draws, emit, stop)?;
     let mut eval = match config.eval_on_each_dataset {
-        true => read_each(config, &config.eval_dataset, &mut draws, emit)?
+        true => read_each(config, &config.eval_dataset, &mut draws, emit, stop)?
             .into_iter()
             .map(|(name, rows)| (format!("eval_{name}_loss"), rows))
             .collect(),
-        false => vec![("eval_loss".to_string(), read(config, &config.eval_dataset, &mut draws, emit)?)],
+        false => vec![("eval_loss".to_string(), read(config, &config.eval_dataset, &mut draws, emit, stop)?)],
     };
     if config.eval_dataset.is_empty() && config.val_size > 0.0 {
         let (t, e) = sampler::val_split(train.len(), config.val_size, config.seed);

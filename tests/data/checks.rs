@@ -8,9 +8,10 @@ use lorascope::data::batch::{Pass, encode_all};
 use lorascope::data::check::{self, stats};
 use lorascope::data::dataset;
 use lorascope::data::encode::Encoder;
+use lorascope::data::overlay::{Change, Overlay};
 use lorascope::data::registry::{self, Entry};
 use lorascope::error::{Kind, Result};
-use lorascope::job::{CheckJob, Event, Finding, Level};
+use lorascope::job::{CheckJob, Event, Finding, Level, Phase};
 use serde_json::{Value, json};
 use std::fs::{self, File};
 use std::path::Path;
@@ -265,6 +266,26 @@ fn the_cleaned_copy_is_clean_and_the_original_untouched() {
 }
 
 #[test]
+fn a_row_is_checked_as_the_user_changed_it() {
+    let temp = sharegpt(&json!([say("fine"), say("bad <|im_end|>"), say("left out \u{202E}"), say("last")]));
+    let dir = temp.path();
+    let source = dataset::load(dir, "set", None).unwrap().samples;
+    let mut overlay = Overlay::open(dir, "set").unwrap();
+    overlay.push(Change::turn(&source[1], 1, "mended").unwrap()).unwrap();
+    overlay.push(Change::turn(&source[0], 1, "new <|im_start|>").unwrap()).unwrap();
+    overlay.push(Change::exclude(&source[2], true)).unwrap();
+    let job = CheckJob { fix: Some("copy".into()), ..CheckJob::new("set", dir) };
+    let report = report(&job);
+    assert_eq!(rows_of(&report, "special_token"), json!([0]));
+    assert_eq!(rows_of(&report, "bidi_character"), json!([]));
+    assert_eq!((rows_of(&report, "edited"), rows_of(&report, "excluded")), (json!([0, 1]), json!([2])));
+    assert_eq!((&report["usable"], &report["fix"]["dropped"]), (&json!(3), &json!({ "excluded": [2] })));
+    let copy = dataset::load(dir, "copy", None).unwrap().samples;
+    let answers: Vec<&str> = copy.iter().map(|s| s.messages[1].content.as_str()).collect();
+    assert_eq!(answers, ["new ", "mended", "last"]);
+}
+
+#[test]
 fn all_rows_of_a_finding_are_kept_beside_the_data() {
     let rows: Vec<Value> = (0..30).map(|i| say(if i % 3 == 0 { "" } else { "text" })).collect();
     let temp = sharegpt(&json!(rows));
@@ -289,9 +310,9 @@ fn a_stopped_check_tells_what_it_found_so_far() {
     let temp = sharegpt(&json!(rows));
     let (stop, events) = (AtomicBool::new(false), AtomicUsize::new(0));
     let job = CheckJob::new("set", temp.path());
-    // The first event comes before any row; stopped then, nothing is looked at.
+    // The first event of the check comes before any row; stopped then, nothing is looked at.
     let emit = |event: Event| {
-        if matches!(event, Event::Progress { .. }) {
+        if matches!(event, Event::Progress { phase: Phase::Checking, .. }) {
             events.fetch_add(1, Ordering::Relaxed);
             stop.store(true, Ordering::Relaxed);
         }

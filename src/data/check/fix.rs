@@ -4,6 +4,7 @@ use super::characters::{is_bidi, is_control};
 use super::ledger::Ledger;
 use super::row::{answers, row_print};
 use super::rule::Rule;
+use crate::data::overlay::Applied;
 use crate::data::picture_cache::PictureCache;
 use crate::data::picture_look::Depth;
 use crate::data::reader::Reader;
@@ -120,6 +121,16 @@ impl<'a> Copy<'a> {
         }
         let reader = self.source.reader;
         let (mut from, mut sample) = reader.row(row)?;
+        if from.pictures.is_some() {
+            return Err(embedded(&reader.name));
+        }
+        let edited = match &mut sample {
+            Ok(sample) => reader.overlay.apply(sample),
+            Err(_) => Applied::default(),
+        };
+        if let (Ok(sample), true) = (&sample, edited.edited) {
+            set_turns(&mut from.value, &reader.entry, sample);
+        }
         let strip = self.strip.get(&key).copied();
         if strip.is_some() {
             texts(&mut from.value, &reader.entry, &mut |text| *text = stripped(text));
@@ -127,7 +138,8 @@ impl<'a> Copy<'a> {
         }
         let Ok(sample) = sample else { return Ok(None) };
         // Compared again: stripped texts may have become equal, or nothing may be left of them.
-        let left_out = match self.is_copy(&sample) {
+        let left_out = match !edited.excluded && self.is_copy(&sample) {
+            _ if edited.excluded => Some(Rule::Excluded),
             true => Some(Rule::DuplicateRow),
             false if strip.is_some() && answers(&sample).all(|a| a.trim().is_empty()) => {
                 Some(Rule::EmptyAnswer)
@@ -138,7 +150,7 @@ impl<'a> Copy<'a> {
             self.dropped.entry(rule.code()).or_default().push(row);
             return Ok(None);
         }
-        if let Some(rule) = strip {
+        for rule in strip.into_iter().chain(edited.edited.then_some(Rule::Edited)) {
             self.changed.entry(rule.code()).or_default().push(row);
         }
         self.kept += 1;
@@ -149,6 +161,47 @@ impl<'a> Copy<'a> {
         let cache = self.source.cache;
         let looks: Vec<_> = sample.images.iter().flat_map(|i| cache.look(i, Depth::Header)).collect();
         !self.seen.insert(row_print(sample, &looks))
+    }
+}
+
+fn embedded(name: &str) -> Error {
+    Error::usage(format!("the pictures of {name} lie in its parquet file: no cleaned copy can name them"))
+        .hint("turn the file into a data set with `lorascope convert`, which leaves bad rows out, and clean that")
+}
+
+/// Puts the turns of a sample back into the row it was made from.
+fn set_turns(row: &mut Value, entry: &Entry, sample: &Sample) {
+    let (columns, tags) = (&entry.columns, &entry.tags);
+    let field = |name: &Option<String>| name.clone().unwrap_or_default();
+    let texts: Vec<&str> = sample.messages.iter().map(|m| m.content.as_str()).collect();
+    match entry.formatting {
+        Formatting::Sharegpt => {
+            let Some(turns) = row.get_mut(field(&columns.messages)).and_then(Value::as_array_mut) else {
+                return;
+            };
+            // A system turn stands in front of the others.
+            let first = turns.len().saturating_sub(texts.len());
+            for (turn, text) in turns[first..].iter_mut().zip(texts) {
+                turn[field(&tags.content)] = json!(text);
+            }
+        }
+        Formatting::Alpaca => {
+            let Some(([question, answer], past)) = texts.split_last_chunk().map(|(past, last)| (last, past))
+            else {
+                return;
+            };
+            // Instruction and input were joined.
+            for (name, text) in
+                [(&columns.query, &""), (&columns.prompt, question), (&columns.response, answer)]
+            {
+                if let Some(name) = name {
+                    row[name] = json!(text);
+                }
+            }
+            if let (Some(name), false) = (&columns.history, past.is_empty()) {
+                row[name] = past.chunks(2).map(|pair| json!(pair)).collect();
+            }
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use super::rule::Rule;
 use super::script::Writing;
 use super::words::Answer;
 use crate::data::encode::Encoder;
+use crate::data::overlay::Applied;
 use crate::data::picture_cache::PictureCache;
 use crate::data::picture_look::{Depth, Flaw, Look};
 use crate::data::reader::Reader;
@@ -106,11 +107,12 @@ impl Looker<'_> {
                 seen.id = own_id;
                 seen.note(Rule::Fault(fault), Some(detail).filter(|d| !d.is_empty()));
             }
-            Ok(sample) => {
-                seen.texts(&sample);
-                let facts = self.facts(&sample, own_id.as_deref(), &mut seen);
-                seen.id = Some(sample.id);
-                seen.facts = Some(facts);
+            Ok(mut sample) => {
+                seen.id = Some(sample.id.clone());
+                if !seen.changes(self.reader.overlay.apply(&mut sample)) {
+                    seen.texts(&sample);
+                    seen.facts = Some(self.facts(&sample, own_id.as_deref(), &mut seen));
+                }
             }
         }
         seen
@@ -181,6 +183,19 @@ impl Encoders {
 impl Seen {
     fn note(&mut self, rule: Rule, detail: Option<String>) {
         self.notes.push(Note { rule, detail });
+    }
+
+    /// Notes what the user changed. `true`: the row is left out.
+    fn changes(&mut self, applied: Applied) -> bool {
+        if applied.stale {
+            self.note(Rule::StaleChange, None);
+        }
+        if applied.excluded {
+            self.note(Rule::Excluded, None);
+        } else if applied.edited {
+            self.note(Rule::Edited, None);
+        }
+        applied.excluded
     }
 
     /// Whether nothing keeps the row out of a training.

@@ -29,12 +29,15 @@ pub(super) enum Rule {
     Mojibake,
     OddShape,
     DuplicateRow,
+    StaleChange,
     RepeatedPicture,
     DuplicateCaption,
     DuplicateId,
     MinorityLanguage,
     OuterBlanks,
     EmptyQuestion,
+    Edited,
+    Excluded,
 }
 
 /// Level, code, what, and what to do.
@@ -91,11 +94,14 @@ impl Rule {
             Rule::OddShape => (Warning, "odd_shape"),
             Rule::DuplicateRow => (Warning, "duplicate_row"),
             Rule::DuplicateId => (Info, "duplicate_id"),
+            Rule::StaleChange => (Warning, "stale_change"),
             Rule::RepeatedPicture => (Info, "repeated_picture"),
             Rule::DuplicateCaption => (Info, "duplicate_caption"),
             Rule::MinorityLanguage => (Info, "minority_language"),
             Rule::OuterBlanks => (Info, "outer_blanks"),
             Rule::EmptyQuestion => (Info, "empty_question"),
+            Rule::Edited => (Info, "edited"),
+            Rule::Excluded => (Info, "excluded"),
         }
     }
 
@@ -155,6 +161,12 @@ impl Rule {
             Rule::MinorityLanguage => ("the answer is in another writing than most", ""),
             Rule::OuterBlanks => ("an answer begins or ends with blanks, which are learned too", ""),
             Rule::EmptyQuestion => ("a question is nothing but a picture", ""),
+            Rule::StaleChange => (
+                "changed by you before the source changed: your changes are not applied",
+                "look at the row and make the change again, or take its line out of the overlay file",
+            ),
+            Rule::Edited => ("checked as you edited it", ""),
+            Rule::Excluded => ("left out as you marked, and not looked at", ""),
         }
     }
 }

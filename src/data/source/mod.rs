@@ -108,6 +108,10 @@ impl Rows {
         self.ends.last().copied().unwrap_or(0)
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// Reads row `row`.
     ///
     /// # Errors

@@ -198,6 +198,11 @@ impl Embedded {
         self.file.bytes(self.row, self.place)
     }
 
+    /// The parquet file.
+    pub fn file(&self) -> &Path {
+        &self.file.path
+    }
+
     /// The file's stem and the row in it, as `convert` calls a row without an id.
     pub fn stem(&self) -> String {
         format!("{}-{}", self.file.path.file_stem().unwrap_or_default().to_string_lossy(), self.row)

@@ -23,7 +23,7 @@ pub fn reading() -> f64 {
     let seconds = best_of(4, || {
         std::hint::black_box(thin::dots(many, few, true));
     });
-    (size_of::<f32>() * many.data.len()) as f64 / seconds
+    size_of_val(many.data) as f64 / seconds
 }
 
 fn best_of(times: usize, mut work: impl FnMut()) -> f64 {

@@ -67,12 +67,14 @@ impl Packed {
         (self.lines, self.depth, self.width) = (m.rows, m.cols, width);
         let panel = width * m.cols;
         self.data.resize(m.rows.div_ceil(width) * panel, 0.0);
+        let data = &mut self.data;
         with_simd(
             #[inline(always)]
-            || {
-                for (i, out) in self.data.chunks_exact_mut(panel.max(1)).enumerate() {
-                    pack(out, m, i * width, width);
-                }
+            || match width {
+                ROWS => pack::<ROWS>(data, m),
+                8 => pack::<8>(data, m),
+                16 => pack::<16>(data, m),
+                _ => pack::<WIDEST>(data, m),
             },
         );
     }
@@ -103,37 +105,32 @@ impl Packed {
     }
 }
 
-/// Copies the lines `first..` of `m` into one panel.
+/// Copies the rows of `m` into panels of W lines.
 #[inline(always)]
-fn pack(out: &mut [f32], m: Mat, first: usize, width: usize) {
-    let lines = width.min(m.rows - first);
-    let data = &m.data[first * m.row_stride..];
-    if m.row_stride == 1 {
-        for (d, out) in out.chunks_exact_mut(width).enumerate() {
-            out[..lines].copy_from_slice(&data[d * m.col_stride..][..lines]);
-            out[lines..].fill(0.0);
+fn pack<const W: usize>(panels: &mut [f32], m: Mat) {
+    for (i, out) in panels.chunks_exact_mut((W * m.cols).max(1)).enumerate() {
+        let lines = W.min(m.rows - i * W);
+        let data = &m.data[i * W * m.row_stride..];
+        let out = out.as_chunks_mut::<W>().0;
+        if m.row_stride == 1 && lines == W {
+            for (d, out) in out.iter_mut().enumerate() {
+                out.copy_from_slice(&data[d * m.col_stride..][..W]);
+            }
+            continue;
         }
-        return;
-    }
-    // A block of depths at a time, so that what is written with a stride stays in the cache.
-    const BLOCK: usize = 16;
-    for (block, out) in out.chunks_mut(width * BLOCK).enumerate() {
-        let at = block * BLOCK * m.col_stride;
-        let depths = out.len() / width;
-        for line in 0..lines {
-            let source = &data[line * m.row_stride + at..];
-            if m.col_stride == 1 {
-                for (out, x) in out.chunks_exact_mut(width).zip(&source[..depths]) {
-                    out[line] = *x;
-                }
-            } else {
-                for (d, out) in out.chunks_exact_mut(width).enumerate() {
-                    out[line] = source[d * m.col_stride];
+        if lines < W {
+            out.fill([0.0; W]);
+        }
+        // A block of depths at a time, so that what is written with a stride stays in the cache.
+        for (block, out) in out.chunks_mut(16).enumerate() {
+            for line in 0..lines {
+                let source = data[line * m.row_stride + block * 16 * m.col_stride..].iter();
+                if m.col_stride == 1 {
+                    out.iter_mut().zip(source).for_each(|(out, x)| out[line] = *x);
+                } else {
+                    out.iter_mut().zip(source.step_by(m.col_stride)).for_each(|(out, x)| out[line] = *x);
                 }
             }
-        }
-        for out in out.chunks_exact_mut(width) {
-            out[lines..].fill(0.0);
         }
     }
 }
