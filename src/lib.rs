@@ -15,6 +15,7 @@ pub mod files;
 pub mod generate;
 pub mod job;
 pub mod model;
+pub mod plan;
 pub mod runs;
 pub mod train;
 pub mod tui;

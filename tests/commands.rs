@@ -174,12 +174,26 @@ fn bad_input_is_refused_with_one_clear_message() {
     assert!(code == 3 && said.contains("broken.jpg"), "{code} {said}");
 }
 
-/// Killed while it trains, a run goes on from its last checkpoint and ends as if nothing had happened.
+/// Killed while it trains, while it saves and while it evaluates, a run ends as if nothing had happened: packs,
+/// dropout, patience and best value go on too.
 #[test]
 fn a_killed_run_goes_on() {
     let dir = tempfile::tempdir().unwrap();
     let config = config(dir.path(), "tiny-dense");
-    let long = ["max_samples=20", "num_train_epochs=3", "--quiet"];
+    let long = [
+        "max_samples=20",
+        "num_train_epochs=3",
+        "packing=true",
+        "cutoff_len=300",
+        "per_device_train_batch_size=1",
+        "lora_dropout=0.1",
+        "eval_steps=3",
+        "save_steps=3",
+        "save_total_limit=2",
+        "load_best_model_at_end=true",
+        "early_stopping_steps=50",
+        "--quiet",
+    ];
     let (whole, parts) = (dir.path().join("whole"), dir.path().join("parts"));
     let run = |out: &Path| {
         let out = format!("output_dir={}", text(out.to_path_buf()));
@@ -188,21 +202,99 @@ fn a_killed_run_goes_on() {
         command
     };
     assert!(run(&whole).status().unwrap().success());
-    let mut killed = run(&parts).spawn().unwrap();
-    let checkpoint = |n: usize| parts.join(format!("checkpoint-{n}"));
-    while !checkpoint(7).exists() {
-        assert!(killed.try_wait().unwrap().is_none() || checkpoint(7).exists(), "it ended early");
-        std::thread::yield_now();
+    let log = |d: &Path| fs::read_to_string(d.join("trainer_log.jsonl")).unwrap_or_default();
+    let there = |name: &str| parts.join(name).exists();
+    let logged =
+        |step: usize| log(&parts).lines().any(|l| l.contains(&format!("\"current_steps\": {step}, ")));
+    type When<'a> = Box<dyn Fn() -> bool + 'a>;
+    let moments: [When; 4] = [
+        Box::new(|| there("checkpoint-3")),
+        Box::new(|| there(".checkpoint-6.tmp") || there("checkpoint-6")),
+        Box::new(|| logged(8)),
+        Box::new(|| logged(9)),
+    ];
+    for moment in moments {
+        let mut killed = run(&parts).spawn().unwrap();
+        while !moment() {
+            assert!(killed.try_wait().unwrap().is_none() || moment(), "it ended early");
+            std::thread::yield_now();
+        }
+        killed.kill().unwrap();
+        killed.wait().unwrap();
     }
-    killed.kill().unwrap();
-    killed.wait().unwrap();
     assert!(run(&parts).status().unwrap().success());
     let adapter = |d: &Path| fs::read(d.join("adapter_model.safetensors")).unwrap();
     assert!(adapter(&whole) == adapter(&parts), "the adapters differ");
-    let losses = |d: &Path| -> Vec<(u64, u64)> {
-        let log = fs::read_to_string(d.join("trainer_log.jsonl")).unwrap();
-        let lines = log.lines().map(|l| serde_json::from_str::<Value>(l).unwrap());
-        lines.filter_map(|l| Some((l["current_steps"].as_u64()?, l["loss"].as_f64()?.to_bits()))).collect()
+    let numbers = |d: &Path| -> Vec<(u64, Option<u64>, Option<u64>)> {
+        let bits = |l: &Value, key: &str| l[key].as_f64().map(f64::to_bits);
+        let text = log(d);
+        let lines = text.lines().map(|l| serde_json::from_str::<Value>(l).unwrap());
+        lines
+            .map(|l| (l["current_steps"].as_u64().unwrap(), bits(&l, "loss"), bits(&l, "eval_loss")))
+            .collect()
     };
-    assert_eq!(losses(&whole), losses(&parts));
+    assert_eq!(numbers(&whole), numbers(&parts));
+    let best = |d: &Path| {
+        let state: Value = serde_json::from_slice(&fs::read(d.join("trainer_state.json")).unwrap()).unwrap();
+        [state["best_metric"].clone(), state["best_global_step"].clone()]
+    };
+    assert_eq!(best(&whole), best(&parts));
+}
+
+/// Files larger than a few kilobytes cannot be written, as on a full disk: the run goes on to its end, and nothing
+/// half-written is left. With room it goes well.
+#[cfg(unix)]
+#[test]
+fn a_full_disk_ends_no_run_in_the_middle() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path(), "tiny-dense");
+    let out = Command::new("sh")
+        .current_dir(dir.path())
+        // 25 is SIGXFSZ; without it a write fails as on a full disk
+        .args([
+            "-c",
+            "trap '' 25; ulimit -f 16; exec \"$@\"",
+            "sh",
+            env!("CARGO_BIN_EXE_lorascope"),
+            "train",
+            &config,
+        ])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert_eq!(out.status.code(), Some(5), "{said}");
+    assert!(said.contains("checkpoint not saved, training goes on") && said.contains("step 2/2"), "{said}");
+    let run = dir.path().join("out");
+    let mut left: Vec<String> =
+        fs::read_dir(&run).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    left.retain(|name| name.contains("checkpoint") || name.contains("tmp") || name.contains("safetensors"));
+    assert!(left.is_empty(), "{left:?}");
+    ok(dir.path(), &["train", &config, "--quiet"]);
+    assert!(run.join("checkpoint-2/adapter_model.safetensors").exists());
+}
+
+/// SIGTERM, as a batch system sends it before it kills: the run saves, and the same command goes on.
+#[cfg(unix)]
+#[test]
+fn a_terminated_run_saves() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path(), "tiny-dense");
+    let long = ["max_samples=20", "num_train_epochs=50", "save_steps=100000", "--quiet"];
+    let mut run = Command::new(env!("CARGO_BIN_EXE_lorascope"))
+        .current_dir(dir.path())
+        .arg("train")
+        .arg(&config)
+        .args(long)
+        .spawn()
+        .unwrap();
+    let out = dir.path().join("out");
+    while fs::read_to_string(out.join("trainer_log.jsonl")).unwrap_or_default().lines().count() < 2 {
+        assert!(run.try_wait().unwrap().is_none(), "it ended early");
+        std::thread::yield_now();
+    }
+    assert!(Command::new("kill").args(["-TERM", &run.id().to_string()]).status().unwrap().success());
+    assert_eq!(run.wait().unwrap().code(), Some(130));
+    let saved: Vec<_> =
+        fs::read_dir(out).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    assert!(saved.iter().any(|name| name.starts_with("checkpoint-")), "{saved:?}");
 }

@@ -3,7 +3,7 @@
 
 use lorascope::config::fields::{self, Kind};
 use lorascope::config::steps::{held_out, steps, warmup};
-use lorascope::config::{LrScheduler, TrainConfig, advice, layers, presets, reference, validate};
+use lorascope::config::{Every, Strategy, TrainConfig, advice, layers, presets, reference, validate};
 use lorascope::error;
 use std::path::Path;
 
@@ -170,14 +170,10 @@ fn what_is_not_supported_yet_is_refused_and_off_is_fine() {
     for text in [
         "stage: dpo",
         "finetuning_type: full",
-        "packing: true",
         "quantization_bit: 4",
         "pure_bf16: true",
         "fp16: true",
         "optim: adafactor",
-        "save_strategy: epoch",
-        "eval_strategy: epoch",
-        "early_stopping_steps: 3",
     ] {
         let key = text.split(':').next().unwrap();
         let e = yaml(text).expect_err(text);
@@ -191,16 +187,21 @@ fn what_is_not_supported_yet_is_refused_and_off_is_fine() {
 #[test]
 fn strategies_and_schedule_arguments_become_ours() {
     let c = yaml("eval_strategy: steps\nlogging_steps: 7\nval_size: 0.1").unwrap();
-    assert_eq!(c.eval_steps, 7);
-    assert_eq!(yaml("eval_strategy: steps\neval_steps: 50").unwrap().eval_steps, 50);
-    assert_eq!(yaml("eval_steps: 50\neval_strategy: \"no\"").unwrap().eval_steps, 0);
-    let c = yaml("lr_scheduler_type: cosine_with_min_lr\nlr_scheduler_kwargs: {min_lr: 1e-6}").unwrap();
-    assert_eq!((c.lr_scheduler_type, c.min_lr), (LrScheduler::CosineWithMinLr, Some(1e-6)));
-    let c = yaml("lr_scheduler_kwargs:\n  min_lr_rate: 0.5\nlearning_rate: 0.25").unwrap();
-    assert_eq!(c.min_lr, Some(0.125));
+    assert_eq!(c.evaluates(), Every::Steps(7));
+    assert_eq!(yaml("eval_strategy: steps\neval_steps: 50").unwrap().evaluates(), Every::Steps(50));
+    assert_eq!(yaml("eval_steps: 50").unwrap().evaluates(), Every::Steps(50));
+    assert_eq!(yaml("eval_steps: 50\neval_strategy: no").unwrap().evaluates(), Every::Never);
+    assert_eq!(yaml("evaluation_strategy: epoch").unwrap().evaluates(), Every::Epoch);
+    assert_eq!(yaml("save_strategy: false").unwrap().save_strategy, Strategy::No);
+    for wrong in ["save_strategy: sometimes", "eval_strategy: best"] {
+        assert!(yaml(wrong).unwrap_err().message.contains("must be one of steps, epoch"), "{wrong}");
+    }
+    let c = yaml("lr_scheduler_kwargs:\n  min_lr_rate: 0.5\n  num_cycles: 2").unwrap();
+    assert_eq!(fields::get(&c, "lr_scheduler_kwargs"), r#"{"min_lr_rate":0.5,"num_cycles":2}"#);
     let c = overrides(&["lr_scheduler_kwargs={min_lr: 1e-6}"]).unwrap();
-    assert_eq!(c.min_lr, Some(1e-6));
-    assert!(yaml("lr_scheduler_kwargs: {num_cycles: 2}").is_err());
+    assert_eq!(c.lr_scheduler_kwargs.number("min_lr"), Some(1e-6));
+    let e = yaml("lr_scheduler_kwargs: {cycles: 2}").unwrap_err();
+    assert!(e.message.starts_with("run.yaml:1: lr_scheduler_kwargs: cycles is not known"), "{}", e.message);
 }
 
 #[test]
@@ -294,6 +295,21 @@ fn rules_across_settings() {
     assert_eq!(fatal(&["freeze_language_model=true"]), ["freeze_language_model"]);
     assert_eq!(fatal(&["num_train_epochs=0"]), ["num_train_epochs"]);
     assert_eq!(fatal(&["lr_scheduler_type=cosine_with_min_lr"]), ["min_lr"]);
+    let schedule = |kind: &str, args: &str| {
+        let (kind, args) = (format!("lr_scheduler_type={kind}"), format!("lr_scheduler_kwargs={args}"));
+        fatal(&[&kind, &args])
+    };
+    assert_eq!(schedule("linear", "{power: 2}"), ["lr_scheduler_kwargs"]);
+    assert_eq!(schedule("warmup_stable_decay", ""), ["lr_scheduler_kwargs"]);
+    assert_eq!(schedule("polynomial", "{lr_end: 0.1}"), ["lr_scheduler_kwargs"]);
+    assert_eq!(schedule("cosine_with_min_lr", "{min_lr: 1e-6, min_lr_rate: 0.1}"), ["min_lr"]);
+    assert!(schedule("cosine_with_min_lr", "{min_lr_rate: 0.1}").is_empty());
+    assert_eq!(schedule("reduce_lr_on_plateau", ""), ["lr_scheduler_type"]);
+    assert_eq!(fatal(&["early_stopping_steps=2"]), ["early_stopping_steps"]);
+    assert_eq!(fatal(&["load_best_model_at_end=true"]), ["load_best_model_at_end"]);
+    let best = ["load_best_model_at_end=true", "val_size=0.1", "eval_steps=20"];
+    assert_eq!(fatal(&[&best[..], &["save_steps=50"]].concat()), ["load_best_model_at_end"]);
+    assert!(fatal(&[&best[..], &["save_steps=60"]].concat()).is_empty());
     assert_eq!(fatal(&["output_dir=m"]), ["output_dir"]);
     assert_eq!(fatal(&["eval_steps=5"]), ["eval_steps"]);
     let edited = TrainConfig {

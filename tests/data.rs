@@ -1,9 +1,16 @@
 //! From parquet to a registered, checked data set: every bad file of the collection, hostile ids, splits, the registry.
 #![allow(clippy::unwrap_used)]
 
+mod checks;
 mod fixture;
+mod mixing;
+mod mutated;
+mod options;
+mod pictures;
+mod resume;
 mod robust;
 mod sets;
+mod source;
 
 use fixture::{Converted, convert, convert_with, fixture, job, tree};
 use lorascope::data::convert::picture_file;

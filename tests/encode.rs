@@ -5,7 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 use lorascope::config::TrainConfig;
-use lorascope::data::batch::encode_all;
+use lorascope::data::batch::{Pass, encode_all};
 use lorascope::data::encode::Encoder;
 use lorascope::data::patches::{self, PixelLimits, Processor};
 use lorascope::data::picture::{self, Picture};
@@ -199,7 +199,8 @@ fn bad_samples_become_findings_and_good_ones_stay_in_order() {
     samples[11] = Sample { row: 11, ..pair("?", "<|image_pad|>", vec![]) };
     let events = Mutex::new(Vec::new());
     let emit = |e: Event| events.lock().unwrap().push(e);
-    let (kept, findings) = encode_all(&encoder, &samples, 2, &emit, &AtomicBool::new(false)).unwrap();
+    let pass = Pass { workers: 2, cache: None };
+    let (kept, findings) = encode_all(&encoder, &samples, pass, &emit, &AtomicBool::new(false)).unwrap();
 
     let rows: Vec<usize> = kept.iter().map(|s| s.row).collect();
     assert_eq!(rows, (0..100).filter(|r| ![3, 5, 7, 9, 11].contains(r)).collect::<Vec<_>>());
@@ -217,7 +218,7 @@ fn bad_samples_become_findings_and_good_ones_stay_in_order() {
     let last = events.into_inner().unwrap().pop();
     assert!(matches!(last, Some(Event::Progress { phase: Phase::Encoding, done: 100, total: 100 })));
 
-    let stopped = encode_all(&encoder, &samples, 1, &|_| {}, &AtomicBool::new(true));
+    let stopped = encode_all(&encoder, &samples, pass, &|_| {}, &AtomicBool::new(true));
     assert_eq!(stopped.unwrap_err().kind, Kind::Stopped);
 }
 

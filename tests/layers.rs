@@ -16,13 +16,14 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("runs", &[]),
     ("demo", &[]),
     ("model", &["data"]),
+    ("plan", &["model", "data"]),
     ("generate", &["model", "data"]),
     ("eval", &["generate", "model", "data", "runs"]),
-    ("train", &["generate", "eval", "model", "data", "runs"]),
-    ("engine", &["train", "eval", "generate", "model", "data", "runs", "demo"]),
+    ("train", &["generate", "eval", "plan", "model", "data", "runs"]),
+    ("engine", &["plan", "train", "eval", "generate", "model", "data", "runs", "demo"]),
     // The screen never touches a tensor: it asks the engine.
-    ("tui", &["engine", "runs", "demo", "data"]),
-    ("cli", &["tui", "engine", "train", "eval", "generate", "model", "data", "runs", "demo"]),
+    ("tui", &["engine", "plan", "runs", "demo", "data"]),
+    ("cli", &["tui", "engine", "plan", "train", "eval", "generate", "model", "data", "runs", "demo"]),
 ];
 
 /// A word, the rooms whose files may have it, and why.

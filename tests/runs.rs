@@ -70,12 +70,17 @@ fn the_trainer_log_is_llama_factorys_byte_for_byte() {
 #[test]
 fn an_evaluation_line_has_no_loss_and_no_lr() {
     let dir = tempfile::tempdir().unwrap();
-    TrainerLog::open(dir.path(), 0).unwrap().evaluated(&row(5, 1.0), 0.25).unwrap();
-    assert_eq!(
-        fs::read_to_string(dir.path().join("trainer_log.jsonl")).unwrap(),
-        "{\"current_steps\": 5, \"total_steps\": 10, \"eval_loss\": 0.25, \"epoch\": 0.0, \"percentage\": 50.0, \
-         \"elapsed_time\": \"0:00:00\", \"remaining_time\": \"0:00:00\"}\n"
-    );
+    let mut log = TrainerLog::open(dir.path(), 0).unwrap();
+    log.evaluated(&row(5, 1.0), Some(0.25)).unwrap();
+    log.changed(&row(5, 1.0), "learning_rate", "1e-5").unwrap();
+    let line = |what: &str| {
+        format!(
+            "{{\"current_steps\": 5, \"total_steps\": 10, {what}, \"epoch\": 0.0, \"percentage\": 50.0, \
+             \"elapsed_time\": \"0:00:00\", \"remaining_time\": \"0:00:00\"}}\n"
+        )
+    };
+    let lines = [line("\"eval_loss\": 0.25"), line("\"changed\": {\"learning_rate\": 1e-05}")];
+    assert_eq!(fs::read_to_string(dir.path().join("trainer_log.jsonl")).unwrap(), lines.concat());
 }
 
 #[test]
@@ -211,6 +216,7 @@ fn every_event_is_written_and_read_back() {
         started(dir.path()),
         Event::Progress { phase: Phase::Loading, done: 1, total: 2 },
         Event::Step(StepRow { lr: 0.00047745751406263163, ..row(1, 0.9981769323348999) }),
+        Event::Rows { kept: 5, skipped: 1 },
         Event::Score { name: "eval_loss".into(), value: 0.1, step: Some(3) },
         Event::Finding(finding),
         Event::Token { id: 7, text: "肺\n".into(), done: true },

@@ -2,9 +2,10 @@
 #![allow(clippy::unwrap_used)]
 
 use crate::golden;
-use lorascope::config::{LrScheduler, TrainConfig};
+use lorascope::config::{LrScheduler, TrainConfig, fields};
 use lorascope::model::peft;
-use lorascope::train::{sampler, schedule};
+use lorascope::train::plateau::Plateau;
+use lorascope::train::{packing, sampler, schedule};
 use serde_json::Value;
 
 fn json(name: &str) -> Value {
@@ -30,6 +31,36 @@ fn learning_rates_equal_transformers() {
     }
 }
 
+/// `lr_scheduler_kwargs` of every schedule that takes some.
+#[test]
+fn schedules_take_transformers_arguments() {
+    let golden = json("schedule_args.json");
+    for row in golden["schedules"].as_array().unwrap() {
+        let config = with_arguments(row);
+        let total = row["total"].as_u64().unwrap() as usize;
+        for (done, want) in row["rates"].as_array().unwrap().iter().enumerate() {
+            let (got, want) = (schedule::lr(&config, total, done), want.as_f64().unwrap());
+            assert!((got - want).abs() < 1e-15, "{row}: {done} done: {got} against {want}");
+        }
+    }
+    for row in golden["plateau"].as_array().unwrap() {
+        let (config, mut plateau) = (with_arguments(row), Plateau::default());
+        for (loss, want) in row["losses"].as_array().unwrap().iter().zip(row["rates"].as_array().unwrap()) {
+            plateau.step(&config, loss.as_f64().unwrap());
+            assert!((plateau.lr(&config) - want.as_f64().unwrap()).abs() < 1e-15, "{row}: after {loss}");
+        }
+    }
+}
+
+fn with_arguments(row: &Value) -> TrainConfig {
+    let kind = row["scheduler"].as_str().unwrap_or("reduce_lr_on_plateau");
+    let mut config = TrainConfig { learning_rate: row["lr"].as_f64().unwrap(), ..TrainConfig::default() };
+    fields::set(&mut config, "lr_scheduler_type", kind).unwrap();
+    fields::set(&mut config, "lr_scheduler_kwargs", &row["kwargs"].to_string()).unwrap();
+    config.warmup_steps = row["warmup"].as_f64().unwrap_or(0.0);
+    config
+}
+
 #[test]
 fn orders_equal_torch() {
     let orders = json("orders.json");
@@ -42,6 +73,19 @@ fn orders_equal_torch() {
         assert_eq!(sampler::order(n, seed - 1, 1, true), got, "the epoch is added to the seed");
     }
     assert_eq!(sampler::order(4, 42, 3, false), [0, 1, 2, 3]);
+}
+
+#[test]
+fn packs_equal_llama_factory() {
+    for row in json("packs.json").as_array().unwrap() {
+        let of = |key: &str| row[key].as_u64().unwrap() as usize;
+        let list = |value: &Value| -> Vec<usize> {
+            value.as_array().unwrap().iter().map(|n| n.as_u64().unwrap() as usize).collect()
+        };
+        let lengths = list(&row["lengths"]);
+        let want: Vec<Vec<usize>> = row["packs"].as_array().unwrap().iter().map(list).collect();
+        assert_eq!(packing::packs(&lengths, of("capacity"), of("batch")), want);
+    }
 }
 
 #[test]

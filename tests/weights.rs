@@ -67,6 +67,13 @@ fn square_experts_need_a_hint() {
     let first_row = |t: Tensor<3>| values(t)[..4].to_vec();
     assert_eq!(first_row(read(Some(ExpertLayout::Hub)).unwrap().0), [0.0, 4.0, 8.0, 12.0]);
     assert_eq!(first_row(read(Some(ExpertLayout::Transformers5)).unwrap().0), [0.0, 1.0, 2.0, 3.0]);
+    let told = |version: &str| {
+        let json = format!("{{\"transformers_version\": \"{version}\"}}");
+        std::fs::write(dir.path().join("config.json"), json).unwrap();
+        Weights::open(dir.path()).unwrap().experts(0, &config, &device, DType::F32).unwrap().0
+    };
+    assert_eq!(first_row(told("4.57.0.dev0")), [0.0, 4.0, 8.0, 12.0]);
+    assert_eq!(first_row(told("5.6.0")), [0.0, 1.0, 2.0, 3.0]);
     // The shape of `down_proj` can only be the hub's, whatever the hint.
     assert_eq!(first_row(read(Some(ExpertLayout::Transformers5)).unwrap().1), [0.0, 4.0, 1.0, 5.0]);
 }

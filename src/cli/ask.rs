@@ -3,6 +3,7 @@
 use super::job;
 use super::output::Out;
 use crate::config::{TrainConfig, layers};
+use crate::data::ImageRef;
 use crate::engine::Engine;
 use crate::error::{Result, must_exist};
 use crate::job::{AskJob, Event, Job, Turn};
@@ -44,7 +45,9 @@ fn settings(args: &AskArgs) -> Result<TrainConfig> {
 
 pub fn run(args: &AskArgs, out: &Out) -> Result<()> {
     for image in &args.image {
-        must_exist(image, "picture")?;
+        if let ImageRef::Path(path) = ImageRef::named(image.clone())? {
+            must_exist(&path, "picture")?;
+        }
     }
     let config = settings(args)?;
     let turn = Turn {

@@ -7,10 +7,27 @@ use std::path::Path;
 
 /// Loads the settings, prints notes about keys without effect, and refuses what cannot work.
 pub fn load(path: &Path, overrides: &[String], out: &Out) -> Result<TrainConfig> {
+    checked(read(path, overrides, out)?, path, out)
+}
+
+/// [`load`] where nothing is trained: `eval_dataset` alone will do.
+pub fn load_to_evaluate(path: &Path, overrides: &[String], out: &Out) -> Result<TrainConfig> {
+    let mut config = read(path, overrides, out)?;
+    if config.dataset.is_empty() {
+        config.dataset = config.eval_dataset.clone();
+    }
+    checked(config, path, out)
+}
+
+fn read(path: &Path, overrides: &[String], out: &Out) -> Result<TrainConfig> {
     let (config, notes) = layers::load_with_notes(Some(path), overrides)?;
     for note in notes {
         out.note(note);
     }
+    Ok(config)
+}
+
+fn checked(config: TrainConfig, path: &Path, out: &Out) -> Result<TrainConfig> {
     let (fatal, other): (Vec<_>, Vec<_>) = validate::problems(&config).into_iter().partition(|p| p.fatal);
     for problem in other {
         out.note(format!("{}: {}", problem.key, problem.message));

@@ -24,7 +24,7 @@ pub struct EvalArgs {
 }
 
 pub fn run(args: &EvalArgs, out: &Out) -> Result<()> {
-    let config = config_file::load(&args.config, &args.overrides, out)?;
+    let config = config_file::load_to_evaluate(&args.config, &args.overrides, out)?;
     let mut summary = job::run(&Engine::start(), Job::Evaluate(Box::new(config)), out, &mut |_| {})?;
     print(&summary, out);
     if let Value::Object(map) = &mut summary {

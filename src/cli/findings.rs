@@ -6,7 +6,7 @@ use crate::job::{Event, Finding, Level};
 /// Prints an event on standard error.
 pub fn print(out: &Out, event: &Event) {
     match event {
-        Event::Progress { .. } => out.progress(event),
+        Event::Progress { .. } | Event::Rows { .. } => out.progress(event),
         Event::Finding(finding) => out.note(text(finding)),
         Event::Log { line, level } if *level > Level::Debug => out.note(line),
         _ => {}

@@ -48,7 +48,7 @@ pub fn run(engine: &Engine, job: Job, out: &Out, on_event: &mut dyn FnMut(&Event
 /// What every subcommand shows alike: progress, findings, notices.
 fn common(event: &Event, out: &Out) {
     match event {
-        Event::Progress { .. } => out.progress(event),
+        Event::Progress { .. } | Event::Rows { .. } => out.progress(event),
         Event::Finding(_) => super::findings::print(out, event),
         Event::Log { level: Level::Error, line } => out.note(format!("error: {line}")),
         Event::Log { level: Level::Warning, line } => out.note(format!("warning: {line}")),

@@ -1,20 +1,27 @@
 //! The command line: one file per subcommand, each building a `Job` and printing its events.
 
 pub mod ask;
+pub mod bench;
 pub mod check;
 pub mod columns;
 pub mod config_file;
 pub mod convert;
+pub mod datasets;
 pub mod demo;
 pub mod eval;
+pub mod export;
 pub mod findings;
 pub mod interrupt;
 pub mod job;
 pub mod output;
 pub mod params;
+pub mod plan;
+pub mod profile;
 pub mod runs;
 pub mod score;
 pub mod show;
+pub mod stats;
+pub mod targets;
 pub mod train;
 
 use crate::error::Result;
@@ -26,8 +33,8 @@ use std::path::PathBuf;
 ///
 /// Without a subcommand it opens the workbench.
 ///
-/// Exit codes: 0 done, 2 wrong usage or setting, 3 bad input, 4 check failed, 5 cannot read or write,
-/// 6 training stopped on NaN/Inf or memory, 70 bug, 130 stopped by the user.
+/// Exit codes: 0 done, 2 wrong usage or setting, 3 bad input, 4 check failed or plan does not fit,
+/// 5 cannot read or write, 6 training stopped on NaN/Inf or memory, 70 bug, 130 stopped by the user.
 #[derive(Parser)]
 #[command(name = "lorascope", version)]
 pub struct Cli {
@@ -54,14 +61,20 @@ pub struct Global {
 #[derive(Subcommand)]
 pub enum Cmd {
     Demo(demo::DemoArgs),
-    Convert(convert::ConvertArgs),
+    Convert(Box<convert::ConvertArgs>),
+    Datasets(datasets::DatasetsArgs),
     Check(check::CheckArgs),
+    Stats(stats::StatsArgs),
     Show(show::ShowArgs),
     Train(train::TrainArgs),
     Eval(eval::EvalArgs),
     Score(score::ScoreArgs),
     Ask(ask::AskArgs),
+    Bench(bench::BenchArgs),
+    Export(export::ExportArgs),
+    Targets(targets::TargetsArgs),
     Params(params::ParamsArgs),
+    Plan(plan::PlanArgs),
     Runs(runs::RunsArgs),
 }
 
@@ -75,12 +88,18 @@ pub fn run(cli: Cli) -> Result<()> {
         }),
         Some(Cmd::Demo(args)) => demo::run(&args, &out),
         Some(Cmd::Convert(args)) => convert::run(&args, &out),
+        Some(Cmd::Datasets(args)) => datasets::run(&args, &out),
         Some(Cmd::Check(args)) => check::run(&args, &out),
+        Some(Cmd::Stats(args)) => stats::run(&args, &out),
         Some(Cmd::Train(args)) => train::run(&args, &out),
         Some(Cmd::Eval(args)) => eval::run(&args, &out),
         Some(Cmd::Score(args)) => score::run(&args, &out),
         Some(Cmd::Ask(args)) => ask::run(&args, &out),
+        Some(Cmd::Bench(args)) => bench::run(&args, &out),
+        Some(Cmd::Export(args)) => export::run(&args, &out),
+        Some(Cmd::Targets(args)) => targets::run(&args, &out),
         Some(Cmd::Params(args)) => params::run(&args, &out),
+        Some(Cmd::Plan(args)) => plan::run(&args, &out),
         Some(Cmd::Runs(args)) => runs::run(&args, &out),
         Some(Cmd::Show(args)) => show::run(&args, &out),
     }

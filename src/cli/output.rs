@@ -70,8 +70,13 @@ impl Out {
         }
     }
 
-    /// Moves the progress bar on an `Event::Progress`; other events are left to the caller.
+    /// Moves the progress bar on an `Event::Progress`, and puts the counts of `Event::Rows` beside it; other events are left
+    /// to the caller.
     pub fn progress(&self, event: &Event) {
+        if let Event::Rows { kept, skipped } = event {
+            let bar = self.bar.lock().expect("no panic while the bar is held");
+            bar.iter().for_each(|(_, bar)| bar.set_prefix(format!("  {kept} kept, {skipped} skipped")));
+        }
         let Event::Progress { phase, done, total } = event else { return };
         if self.quiet || !std::io::stderr().is_terminal() {
             return;
@@ -99,7 +104,7 @@ impl Out {
 
 fn new_bar(phase: Phase) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(5));
-    let style = ProgressStyle::with_template("{msg:16} {bar:28} {pos}/{len}  {per_sec}  ETA {eta}")
+    let style = ProgressStyle::with_template("{msg:16} {bar:28} {pos}/{len}  {per_sec}  ETA {eta}{prefix}")
         .expect("a constant template");
     bar.set_style(style);
     bar.set_message(phase.name());

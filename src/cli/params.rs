@@ -54,7 +54,7 @@ pub fn run(args: &ParamsArgs, out: &Out) -> Result<()> {
 }
 
 /// The configuration file, if the first input is one, and the `key=value` pairs.
-fn split(inputs: &[String]) -> (Option<PathBuf>, Vec<String>) {
+pub fn split(inputs: &[String]) -> (Option<PathBuf>, Vec<String>) {
     match inputs.split_first() {
         Some((first, rest)) if !first.contains('=') || PathBuf::from(first).exists() => {
             (Some(PathBuf::from(first)), rest.to_vec())

@@ -10,7 +10,8 @@ use std::path::PathBuf;
 
 /// Train a LoRA adapter; goes on from the newest checkpoint in output_dir
 ///
-/// Takes LLaMA-Factory's YAML keys. Ctrl-C stops and saves; the same command goes on from there. With --json each
+/// Takes LLaMA-Factory's YAML keys. Ctrl-C, SIGTERM and SIGHUP stop and save, also while samples are
+/// encoded or an evaluation runs; the same command goes on from there. A second one ends at once. With --json each
 /// event is one line on standard output, the last one the summary.
 #[derive(Args, Debug)]
 pub struct TrainArgs {
@@ -42,7 +43,7 @@ pub fn print(event: &Event, out: &Out) {
             out.note(format!("run {} on {device}: {total_steps} steps", run_dir.display()));
             let share = *trainable as f64 / *parameters as f64 * 100.0;
             out.note(format!("{trainable} of {parameters} parameters are trained ({share:.2} %)"));
-            print_targets(targets, out);
+            target_lines(targets).iter().for_each(|line| out.note(line));
         }
         Event::Step(row) => out.note(step_line(row)),
         Event::Score { name, value, step: Some(step) } => out.note(format!("step {step}: {name} {value:.4}")),
@@ -51,26 +52,27 @@ pub fn print(event: &Event, out: &Out) {
     }
 }
 
-fn print_targets(targets: &[TargetRow], out: &Out) {
-    let heading = ["modules", "matrices", "parameters", "trained", ""];
+/// The target report as a table.
+pub fn target_lines(targets: &[TargetRow]) -> Vec<String> {
+    let heading = ["modules", "matrices", "parameters", "trained", "share", ""];
     let rows: Vec<Vec<String>> = targets
         .iter()
         .map(|t| {
-            let count = |n: usize| if n == 0 { String::new() } else { n.to_string() };
+            let share = t.trainable as f64 / (t.parameters + t.trainable).max(1) as f64 * 100.0;
             vec![
                 t.family.clone(),
-                count(t.matrices),
+                t.matrices.to_string(),
                 t.parameters.to_string(),
                 t.trainable.to_string(),
+                if t.trainable > 0 { format!("{share:.2} %") } else { String::new() },
                 t.note.clone(),
             ]
         })
         .collect();
     let widths = columns::widths(&heading, &rows);
-    out.note(columns::row(&heading, &widths));
-    for row in &rows {
-        out.note(columns::row(&row.iter().map(String::as_str).collect::<Vec<_>>(), &widths));
-    }
+    let lines =
+        rows.iter().map(|row| columns::row(&row.iter().map(String::as_str).collect::<Vec<_>>(), &widths));
+    std::iter::once(columns::row(&heading, &widths)).chain(lines).collect()
 }
 
 fn step_line(row: &StepRow) -> String {

@@ -8,6 +8,7 @@ pub struct Advice {
 }
 
 const TUTORIAL: &str = "the MedTrinity tutorial's experiments";
+const TRAINER: &str = "how this trainer works";
 const LLAMA_FACTORY: &str = "LLaMA-Factory's behaviour";
 
 /// Key, what to do, where it comes from.
@@ -32,6 +33,16 @@ const ROWS: &[(&str, &str, &str)] = &[
     ("lora_rank", "8 to 32 helps; at 64 the gain is used up.", TUTORIAL),
     ("lora_alpha", "Twice the rank.", TUTORIAL),
     ("lora_dropout", "0.05 up to 10,000 samples, 0 above.", TUTORIAL),
+    (
+        "packing",
+        "Batches carry no padding here without it too; packs make micro-batches of even length, and fewer updates.",
+        TRAINER,
+    ),
+    (
+        "early_stopping_steps",
+        "Over-fitting shows as a rising eval_loss: 2 or 3 evaluations, with load_best_model_at_end.",
+        TRAINER,
+    ),
     (
         "do_sample",
         "Drawn answers make BLEU and ROUGE noisy; false (greedy) gives the same score twice.",

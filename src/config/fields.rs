@@ -73,7 +73,7 @@ pub struct Field {
 
 /// All rows, in the order they are shown.
 pub fn all() -> &'static [Field] {
-    ROWS
+    &ROWS
 }
 
 /// The row of `key`.
@@ -96,7 +96,7 @@ pub fn set(config: &mut TrainConfig, key: &str, text: &str) -> Result<()> {
     let value = parse(field, text.trim())?;
     let mut object = as_object(config);
     object.insert(key.to_string(), value);
-    *config = serde_json::from_value(Value::Object(object)).map_err(|_| expected(field, text))?;
+    *config = serde_json::from_value(Value::Object(object)).map_err(|e| not_taken(field, text, &e))?;
     Ok(())
 }
 
@@ -182,6 +182,16 @@ fn truth(text: &str) -> Option<bool> {
         "true" | "yes" | "on" => Some(true),
         "false" | "no" | "off" => Some(false),
         _ => None,
+    }
+}
+
+/// A text that has a form of its own says what is wrong with it.
+fn not_taken(field: &Field, given: &str, why: &serde_json::Error) -> Error {
+    match field.kind {
+        Kind::Text if !why.to_string().starts_with("invalid type") => {
+            Error::usage(format!("{}: {why} (given: {given})", field.key)).hint(field.help)
+        }
+        _ => expected(field, given),
     }
 }
 

@@ -52,8 +52,6 @@ struct Layers {
     /// Reason and the ignored keys it was told for.
     ignored: Vec<(&'static str, Vec<String>)>,
     notes: Vec<String>,
-    eval_strategy: Option<String>,
-    min_lr_rate: Option<f64>,
 }
 
 impl Layers {
@@ -92,68 +90,31 @@ impl Layers {
             }
             return Ok(());
         }
-        if key == "lr_scheduler_kwargs" {
-            return self.schedule(value);
-        }
         let text = as_text(key, value)?;
         if let Some(message) = llama_factory::not_yet(key, &text) {
             return Err(Error::usage(format!("{key}: {message} (given: {text})"))
                 .hint(format!("remove {key}, or see \"What is not there yet\" in the README")));
         }
         match key {
-            "eval_strategy" | "evaluation_strategy" => self.strategy(key, text),
+            "evaluation_strategy" | "eval_strategy" => self.strategy("eval_strategy", &text),
+            "save_strategy" => self.strategy(key, &text),
             _ if fields::field(key).is_some() => fields::set(&mut self.config, key, &text),
             _ if llama_factory::is_optional_feature(key) => Ok(()),
             _ => Err(llama_factory::unknown_key(key)),
         }
     }
 
-    fn strategy(&mut self, key: &str, text: String) -> Result<()> {
-        if !matches!(text.as_str(), "no" | "false" | "steps") {
-            return Err(Error::usage(format!("{key}: only no and steps are supported yet (given: {text})"))
-                .hint("use steps, and set eval_steps"));
-        }
-        self.eval_strategy = Some(text);
-        Ok(())
-    }
-
-    /// transformers' `lr_scheduler_kwargs`: `min_lr`, or `min_lr_rate` as a share of the learning rate.
-    fn schedule(&mut self, value: &Value) -> Result<()> {
-        let map = match value {
-            Value::Null => return Ok(()),
-            Value::Mapping(map) => map,
-            _ => return Err(Error::usage("lr_scheduler_kwargs must be a map, such as {min_lr: 1e-6}")),
-        };
-        for (name, value) in map {
-            let name = name.as_str().unwrap_or_default();
-            let text = as_text("lr_scheduler_kwargs", value)?;
-            match name {
-                "min_lr" => fields::set(&mut self.config, "min_lr", &text)?,
-                "min_lr_rate" => {
-                    let rate = text.parse::<f64>().ok().filter(|r| (0.0..=1.0).contains(r));
-                    self.min_lr_rate = Some(rate.ok_or_else(|| {
-                        Error::usage(format!("min_lr_rate must be a number, 0 to 1 (given: {text})"))
-                    })?);
-                }
-                _ => {
-                    return Err(Error::usage(format!("lr_scheduler_kwargs: {name} is not supported"))
-                        .hint("min_lr and min_lr_rate are; other schedules use transformers' defaults"));
-                }
-            }
-        }
-        Ok(())
+    /// YAML reads a bare `no` as false.
+    fn strategy(&mut self, key: &str, text: &str) -> Result<()> {
+        fields::set(&mut self.config, key, if text == "false" { "no" } else { text })
     }
 
     fn finish(mut self) -> (TrainConfig, Vec<String>) {
-        match self.eval_strategy.as_deref() {
-            Some("steps") if self.config.eval_steps == 0 => {
-                self.config.eval_steps = self.config.logging_steps
-            }
-            Some("no" | "false") => self.config.eval_steps = 0,
-            _ => {}
+        if self.config.deepspeed.is_some() {
+            self.notes.push("no effect here: deepspeed (kept for an external engine)".into());
         }
-        if let Some(rate) = self.min_lr_rate {
-            self.config.min_lr = Some(rate * self.config.learning_rate);
+        if self.config.packing && !self.config.neat_packing {
+            self.notes.push("packing: samples of a pack attend to themselves only (neat_packing)".into());
         }
         for (reason, keys) in self.ignored {
             self.notes.push(format!("no effect here: {} ({reason})", keys.join(", ")));
@@ -191,6 +152,9 @@ fn as_text(key: &str, value: &Value) -> Result<String> {
         Value::String(s) => s.clone(),
         Value::Sequence(items) => {
             items.iter().map(|v| as_text(key, v)).collect::<Result<Vec<_>>>()?.join(",")
+        }
+        Value::Mapping(map) if key == "lr_scheduler_kwargs" => {
+            serde_json::to_string(map).map_err(|e| Error::usage(format!("{key}: {e}")))?
         }
         Value::Mapping(_) => return Err(Error::usage(format!("{key} cannot be a map"))),
         Value::Tagged(_) => return Err(Error::usage(format!("{key}: YAML tags are not supported"))),

@@ -45,7 +45,6 @@ const IGNORED: &[(&str, &[&str])] = &[
         "pictures are read by threads of the same process; nothing has to be tokenised beforehand",
         &[
             "overwrite_cache",
-            "preprocessing_batch_size",
             "cache_dir",
             "data_shared_file_system",
             "dataloader_num_workers",
@@ -58,7 +57,6 @@ const IGNORED: &[(&str, &[&str])] = &[
     (
         "one process on one device, with kernels of its own",
         &[
-            "deepspeed",
             "fsdp",
             "fsdp_config",
             "ddp_timeout",
@@ -74,7 +72,6 @@ const IGNORED: &[(&str, &[&str])] = &[
             "use_unsloth_gc",
             "use_v1_kernels",
             "gradient_checkpointing",
-            "disable_gradient_checkpointing",
             "gradient_checkpointing_kwargs",
             "use_reentrant_gc",
             "upcast_layernorm",
@@ -99,9 +96,6 @@ const IGNORED: &[(&str, &[&str])] = &[
             "use_audio_in_video",
             "image_do_pan_and_scan",
             "crop_to_patches",
-            "quantization_method",
-            "quantization_type",
-            "double_quantization",
             "buffer_size",
             "save_safetensors",
             "skip_special_tokens",
@@ -117,6 +111,7 @@ const IGNORED: &[(&str, &[&str])] = &[
             "bf16_full_eval",
             "freeze_trainable_layers",
             "freeze_trainable_modules",
+            "save_on_each_node",
         ],
     ),
 ];
@@ -125,9 +120,6 @@ const IGNORED: &[(&str, &[&str])] = &[
 const NOT_YET: &[(&str, &[&str], &str)] = &[
     ("stage", &["sft"], "only sft (supervised fine-tuning) is supported yet"),
     ("finetuning_type", &["lora"], "only lora is supported yet"),
-    ("packing", OFF, "not supported yet; batches here carry no padding work"),
-    ("neat_packing", OFF, "not supported yet; batches here carry no padding work"),
-    ("quantization_bit", OFF, "a quantised base model (QLoRA) is not supported yet"),
     ("pissa_init", OFF, "PiSSA is not supported"),
     ("pure_bf16", OFF, "adapters are kept in f32 always; use bf16: true for a bfloat16 model"),
     ("fp16", OFF, "half precision is not supported; use bf16: true, or bf16: false for f32"),
@@ -148,35 +140,26 @@ const NOT_YET: &[(&str, &[&str], &str)] = &[
     ("moe_aux_loss_coef", OFF, "a router loss is not supported: the router is frozen"),
     ("rope_scaling", OFF, "RoPE scaling is not supported; the model's own setting is used"),
     ("streaming", OFF, "not supported: pictures are read when they are needed anyway"),
-    ("mix_strategy", &["concat"], "only concat is supported yet"),
-    ("interleave_probs", OFF, "interleaved data sets are not supported yet"),
     ("tokenized_path", OFF, "tokenised data sets are not read or written"),
-    ("default_system", OFF, "a default system message is not supported yet; put it into the data"),
     ("tool_format", OFF, "tool formats are not supported"),
     ("resize_vocab", OFF, "changing the vocabulary is not supported"),
     ("add_tokens", OFF, "changing the vocabulary is not supported"),
     ("add_special_tokens", OFF, "changing the vocabulary is not supported"),
     ("train_from_scratch", OFF, "training from nothing is not supported"),
-    ("early_stopping_steps", OFF, "not supported yet"),
-    ("load_best_model_at_end", OFF, "not supported yet"),
     ("compute_accuracy", OFF, "not supported; `eval` computes BLEU and ROUGE"),
-    ("eval_on_each_dataset", OFF, "not supported yet"),
-    ("dataloader_drop_last", OFF, "the last, smaller batch is always trained"),
     ("group_by_length", OFF, "not supported; batches follow LLaMA-Factory's order"),
     ("push_to_hub", OFF, "nothing is uploaded"),
     ("auto_find_batch_size", OFF, "not supported"),
     ("optim", &["adamw_torch", "adamw_torch_fused", "adamw_hf"], "only AdamW is supported"),
     ("num_beams", &["1"], "beam search is not supported"),
     ("eval_num_beams", &["1", "", "null"], "beam search is not supported"),
-    ("data_seed", OFF, "the data order follows seed"),
-    ("save_strategy", &["steps"], "only steps is supported; set save_steps"),
 ];
 
 /// Values that leave a feature off.
 const OFF: &[&str] = &["", "null", "None", "~", "false", "no", "off", "0", "0.0"];
 
 /// Keys that the layers turn into ours.
-pub const TRANSLATED: &[&str] = &["eval_strategy", "evaluation_strategy", "lr_scheduler_kwargs"];
+pub const TRANSLATED: &[&str] = &["evaluation_strategy"];
 
 /// Short names people try, and what they mean.
 const ALIASES: &[(&str, &str)] = &[

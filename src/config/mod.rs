@@ -5,10 +5,13 @@ pub mod fields;
 pub mod layers;
 pub mod llama_factory;
 pub mod presets;
+pub mod quantization;
 pub mod reference;
 pub mod rows;
+pub mod schedule_args;
 pub mod steps;
 pub mod train_config;
 pub mod validate;
 
-pub use train_config::{LrScheduler, TrainConfig};
+pub use schedule_args::ScheduleArgs;
+pub use train_config::{Every, LrScheduler, MixStrategy, Strategy, TrainConfig};

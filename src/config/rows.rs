@@ -1,6 +1,8 @@
 //! The hyper-parameter table itself: one row per field of `TrainConfig`, in the order it is shown.
 
-use super::fields::Kind::{Bool, Choice, Float, Folder, Int, List, Path, Text};
+mod training;
+
+use super::fields::Kind::{Bool, Choice, Float, Folder, Int, List, Text};
 use super::fields::{Field, Group, Kind};
 
 const BIG: i64 = 1_000_000_000;
@@ -21,19 +23,25 @@ const fn float(min: f64, max: f64) -> Kind {
     Float { min, max }
 }
 
-/// Names of transformers' schedules that are in force here.
-const SCHEDULES: &[&str] = &[
-    "linear",
-    "cosine",
-    "cosine_with_restarts",
-    "polynomial",
-    "constant",
-    "constant_with_warmup",
-    "inverse_sqrt",
-    "cosine_with_min_lr",
-];
+/// All rows.
+pub(super) static ROWS: [Field; FIRST.len() + training::ROWS.len()] = joined(&[FIRST, training::ROWS]);
 
-pub(super) static ROWS: &[Field] = &[
+const fn joined<const N: usize>(parts: &[&[Field]]) -> [Field; N] {
+    let mut all = [parts[0][0]; N];
+    let (mut at, mut part) = (0, 0);
+    while part < parts.len() {
+        let mut i = 0;
+        while i < parts[part].len() {
+            all[at] = parts[part][i];
+            (at, i) = (at + 1, i + 1);
+        }
+        part += 1;
+    }
+    all
+}
+
+/// Model, data and method.
+const FIRST: &[Field] = &[
     row(
         "model_name_or_path",
         Group::Model,
@@ -48,6 +56,34 @@ pub(super) static ROWS: &[Field] = &[
         Bool,
         "",
         "With an adapter given: start a new one on top of it instead of training it on.",
+    ),
+    opt(
+        "quantization_bit",
+        Group::Model,
+        int(4, 8),
+        "bits",
+        "The frozen model in blocks of 8 or 4 bits while training (QLoRA). Not set: in full.",
+    ),
+    row(
+        "quantization_type",
+        Group::Model,
+        Choice(&["nf4", "fp4"]),
+        "",
+        "Code of 4-bit weights: nf4 has the smaller error (arXiv 2305.14314).",
+    ),
+    row(
+        "double_quantization",
+        Group::Model,
+        Bool,
+        "",
+        "Of 4 bits: the scales of the blocks in 8 bits too; saves 0.37 bits per weight.",
+    ),
+    row(
+        "quantization_method",
+        Group::Model,
+        Choice(&["bnb"]),
+        "",
+        "Quantised while loading, in the layout of bitsandbytes.",
     ),
     row(
         "image_max_pixels",
@@ -74,12 +110,27 @@ pub(super) static ROWS: &[Field] = &[
     row("dataset_dir", Group::Data, Folder, "", "Folder with dataset_info.json."),
     opt("media_dir", Group::Data, Folder, "", "Where relative picture paths start. Not set: dataset_dir."),
     row(
+        "mix_strategy",
+        Group::Data,
+        Choice(&["concat", "interleave_under", "interleave_over"]),
+        "",
+        "Several data sets: one after another, or by turns until the first (under) or the last (over) is used up.",
+    ),
+    opt(
+        "interleave_probs",
+        Group::Data,
+        Text,
+        "",
+        "How often each data set comes, 0.3,0.7 for two. Not set: strictly by turns.",
+    ),
+    row(
         "template",
         Group::Data,
         Choice(&["qwen3_vl_nothink", "qwen3_vl"]),
         "",
         "Chat template: qwen3_vl_nothink for Instruct models, qwen3_vl for Thinking models.",
     ),
+    opt("default_system", Group::Data, Text, "", "The system message of samples that have none."),
     opt(
         "enable_thinking",
         Group::Data,
@@ -102,6 +153,13 @@ pub(super) static ROWS: &[Field] = &[
         "",
         "Held out of the training data: a share below 1, a number of samples above 1.",
     ),
+    row(
+        "eval_on_each_dataset",
+        Group::Data,
+        Bool,
+        "",
+        "Evaluate on each of eval_dataset by itself: eval_NAME_loss.",
+    ),
     row("train_on_prompt", Group::Data, Bool, "", "Also learn the user's turns."),
     row("mask_history", Group::Data, Bool, "", "Learn the last answer of a conversation only."),
     row("disable_shuffling", Group::Data, Bool, "", "Take the samples in file order."),
@@ -111,6 +169,28 @@ pub(super) static ROWS: &[Field] = &[
         int(1, 512),
         "threads",
         "Threads that decode pictures and count tokens.",
+    ),
+    row(
+        "packing",
+        Group::Data,
+        Bool,
+        "",
+        "Fill packs up to cutoff_len with whole samples; each attends to itself only. A pack counts as one sample.",
+    ),
+    row("neat_packing", Group::Data, Bool, "", "The same as packing: packs are always neat here."),
+    row(
+        "preprocessing_batch_size",
+        Group::Data,
+        int(1, BIG),
+        "samples",
+        "Packs are made among this many samples that follow one another in the data.",
+    ),
+    row(
+        "dataloader_drop_last",
+        Group::Data,
+        Bool,
+        "",
+        "Leave out the last micro-batch of an epoch if it is smaller.",
     ),
     row("stage", Group::Method, Choice(&["sft"]), "", "Training method: supervised fine-tuning."),
     row("finetuning_type", Group::Method, Choice(&["lora"]), "", "What is trained: low-rank adapters."),
@@ -159,131 +239,4 @@ pub(super) static ROWS: &[Field] = &[
         "No adapters in the merger between vision and text.",
     ),
     row("freeze_language_model", Group::Method, Bool, "", "No adapters in the language model."),
-    row(
-        "learning_rate",
-        Group::Optimisation,
-        float(0.0, 1.0),
-        "",
-        "Peak learning rate of AdamW, reached after the warmup.",
-    ),
-    row("num_train_epochs", Group::Optimisation, float(0.0, 10_000.0), "epochs", "Passes over the data."),
-    row(
-        "max_steps",
-        Group::Optimisation,
-        int(-1, BIG),
-        "steps",
-        "Stop after this many updates; above 0 it overrides num_train_epochs.",
-    ),
-    row(
-        "per_device_train_batch_size",
-        Group::Optimisation,
-        int(1, 1024),
-        "samples",
-        "Samples per micro-batch.",
-    ),
-    row(
-        "gradient_accumulation_steps",
-        Group::Optimisation,
-        int(1, 1024),
-        "",
-        "Micro-batches per update. The effective batch is the product of the two.",
-    ),
-    row(
-        "lr_scheduler_type",
-        Group::Optimisation,
-        Choice(SCHEDULES),
-        "",
-        "How the learning rate moves after the warmup.",
-    ),
-    opt(
-        "min_lr",
-        Group::Optimisation,
-        float(0.0, 1.0),
-        "",
-        "Floor of cosine_with_min_lr (in LLaMA-Factory: lr_scheduler_kwargs).",
-    ),
-    row(
-        "warmup_ratio",
-        Group::Optimisation,
-        float(0.0, 1.0),
-        "",
-        "Share of all updates over which the learning rate rises from 0. Above 0 it wins over warmup_steps.",
-    ),
-    row(
-        "warmup_steps",
-        Group::Optimisation,
-        float(0.0, 1e9),
-        "steps",
-        "Updates over which the learning rate rises from 0; below 1 it is a share of all updates.",
-    ),
-    row(
-        "max_grad_norm",
-        Group::Optimisation,
-        float(0.0, 1e9),
-        "",
-        "Gradients with a larger norm are scaled down to it. 0: never.",
-    ),
-    row("weight_decay", Group::Optimisation, float(0.0, 1.0), "", "AdamW's weight decay on the adapters."),
-    row("adam_beta1", Group::Optimisation, float(0.0, 0.999_999), "", "Decay of AdamW's mean of gradients."),
-    row("adam_beta2", Group::Optimisation, float(0.0, 0.999_999_9), "", "Decay of AdamW's mean of squares."),
-    row(
-        "adam_epsilon",
-        Group::Optimisation,
-        float(1e-16, 1.0),
-        "",
-        "Added to AdamW's denominator, against division by zero.",
-    ),
-    row(
-        "bf16",
-        Group::Optimisation,
-        Bool,
-        "",
-        "The frozen model in bfloat16; adapters and optimizer stay in f32. The CPU computes in f32.",
-    ),
-    row("seed", Group::Optimisation, int(0, i64::MAX), "", "Seed of data order, adapter start and dropout."),
-    row("output_dir", Group::Output, Folder, "", "The run folder: log, checkpoints, adapter, results."),
-    row("overwrite_output_dir", Group::Output, Bool, "", "Start anew in a run folder that has a run in it."),
-    opt("resume_from_checkpoint", Group::Output, Path, "", "A checkpoint-N folder to go on from."),
-    row("logging_steps", Group::Output, int(1, BIG), "steps", "Updates between two lines of the log."),
-    row(
-        "save_steps",
-        Group::Output,
-        int(1, BIG),
-        "steps",
-        "Updates between two checkpoints; the end saves too.",
-    ),
-    opt("save_total_limit", Group::Output, int(1, BIG), "", "Keep this many checkpoints. Not set: all."),
-    row(
-        "save_only_model",
-        Group::Output,
-        Bool,
-        "",
-        "Checkpoints without optimizer state: smaller, but no resume.",
-    ),
-    row(
-        "eval_steps",
-        Group::Output,
-        int(0, BIG),
-        "steps",
-        "Updates between two evaluations of the loss. 0: none while training.",
-    ),
-    row(
-        "per_device_eval_batch_size",
-        Group::Generation,
-        int(1, 1024),
-        "samples",
-        "Samples per batch of an evaluation.",
-    ),
-    row("do_sample", Group::Generation, Bool, "", "Draw the next token; false takes the likeliest (greedy)."),
-    row("temperature", Group::Generation, float(0.0, 10.0), "", "Flattens (above 1) or sharpens the draw."),
-    row("top_p", Group::Generation, float(0.0, 1.0), "", "Draw from the likeliest tokens that add up to it."),
-    row("top_k", Group::Generation, int(0, 1_000_000), "tokens", "Draw from the K likeliest. 0: from all."),
-    row(
-        "repetition_penalty",
-        Group::Generation,
-        float(0.01, 10.0),
-        "",
-        "Above 1 makes repeated tokens rarer.",
-    ),
-    row("max_new_tokens", Group::Generation, int(1, 131_072), "tokens", "Longest answer."),
 ];

@@ -25,7 +25,9 @@ pub struct Steps {
 pub fn steps(config: &TrainConfig, samples: usize, devices: usize) -> Steps {
     let (batch, accumulation) = (config.per_device_train_batch_size, config.gradient_accumulation_steps);
     // ceil(ceil(N / b) / W), then ceil(. / GA): nothing is dropped at the end of an epoch.
-    let micro_batches_per_epoch = samples.div_ceil(batch).div_ceil(devices);
+    // With dataloader_drop_last the last, smaller micro-batch is.
+    let batches = if config.dataloader_drop_last { samples / batch } else { samples.div_ceil(batch) };
+    let micro_batches_per_epoch = batches.div_ceil(devices).max(1);
     let updates_per_epoch = micro_batches_per_epoch.div_ceil(accumulation).max(1);
     let total = match config.max_steps {
         given if given > 0 => given as usize,

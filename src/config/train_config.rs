@@ -1,5 +1,7 @@
 //! The typed settings of a run. Field names, meanings and defaults are LLaMA-Factory's.
 
+use super::ScheduleArgs;
+use super::quantization::FourBit;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -14,7 +16,42 @@ pub enum LrScheduler {
     Constant,
     ConstantWithWarmup,
     InverseSqrt,
+    ReduceLrOnPlateau,
     CosineWithMinLr,
+    CosineWarmupWithMinLr,
+    WarmupStableDecay,
+}
+
+/// transformers' `eval_strategy` and `save_strategy`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Strategy {
+    No,
+    Steps,
+    Epoch,
+    /// Saving only: whenever the best metric gets better.
+    Best,
+}
+
+/// When something is due while training.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Every {
+    Never,
+    /// After every so many updates, and after the last.
+    Steps(usize),
+    Epoch,
+}
+
+/// How several data sets become one. Names as in LLaMA-Factory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MixStrategy {
+    /// One after another.
+    Concat,
+    /// By turns, until the first is used up.
+    InterleaveUnder,
+    /// By turns, those used up again, until the last is used up.
+    InterleaveOver,
 }
 
 /// All settings of training, evaluation and generation. `Default` gives LLaMA-Factory's defaults.
@@ -26,6 +63,13 @@ pub struct TrainConfig {
     pub adapter_name_or_path: Option<PathBuf>,
     /// `false` goes on training the given adapter; `true` starts a new one.
     pub create_new_adapter: bool,
+    /// 8 or 4: the frozen model in blocks of that many bits (QLoRA).
+    pub quantization_bit: Option<usize>,
+    /// Of 4 bits.
+    pub quantization_type: FourBit,
+    /// Of 4 bits: the scales of the blocks in 8 bits too.
+    pub double_quantization: bool,
+    pub quantization_method: String,
     pub image_max_pixels: u64,
     pub image_min_pixels: u64,
 
@@ -36,15 +80,27 @@ pub struct TrainConfig {
     pub dataset_dir: PathBuf,
     /// Where relative picture paths start; the data folder if not given.
     pub media_dir: Option<PathBuf>,
+    pub mix_strategy: MixStrategy,
+    /// Numbers with commas between: how often each data set comes.
+    pub interleave_probs: Option<String>,
     pub template: String,
+    /// The system message where a sample has none.
+    pub default_system: Option<String>,
     pub enable_thinking: Option<bool>,
     pub cutoff_len: usize,
     pub max_samples: Option<usize>,
     pub val_size: f64,
+    pub eval_on_each_dataset: bool,
     pub train_on_prompt: bool,
     pub mask_history: bool,
     pub disable_shuffling: bool,
     pub preprocessing_num_workers: usize,
+    /// Greedy packs of samples up to `cutoff_len`, each sample for itself.
+    pub packing: bool,
+    pub neat_packing: bool,
+    /// Samples among which packs are made.
+    pub preprocessing_batch_size: usize,
+    pub dataloader_drop_last: bool,
 
     // method
     pub stage: String,
@@ -71,6 +127,7 @@ pub struct TrainConfig {
     pub lr_scheduler_type: LrScheduler,
     /// The floor of `cosine_with_min_lr`, as a learning rate.
     pub min_lr: Option<f64>,
+    pub lr_scheduler_kwargs: ScheduleArgs,
     pub warmup_ratio: f64,
     pub warmup_steps: f64,
     pub max_grad_norm: f64,
@@ -79,7 +136,17 @@ pub struct TrainConfig {
     pub adam_beta2: f64,
     pub adam_epsilon: f64,
     pub bf16: bool,
+    /// Keep all activations; `false` keeps the layers' inputs and computes each layer again on the way back.
+    pub disable_gradient_checkpointing: bool,
+    /// Where features of a frozen vision tower are kept for later runs, and how many GB of them.
+    pub vision_cache_dir: Option<PathBuf>,
+    pub vision_cache_gb: f64,
     pub seed: u64,
+    /// Of the data order alone; `None`: `seed`.
+    pub data_seed: Option<u64>,
+    pub skip_bad_batch: bool,
+    /// Kept for an external engine.
+    pub deepspeed: Option<String>,
 
     // output
     pub output_dir: PathBuf,
@@ -87,11 +154,23 @@ pub struct TrainConfig {
     /// A checkpoint folder to go on from.
     pub resume_from_checkpoint: Option<PathBuf>,
     pub logging_steps: usize,
+    pub save_strategy: Strategy,
     pub save_steps: usize,
     pub save_total_limit: Option<usize>,
     pub save_only_model: bool,
-    /// 0: no evaluation while training.
+    /// Where `export` writes the merged model.
+    pub export_dir: Option<PathBuf>,
+    /// Largest weight file in GB (10⁹ bytes).
+    pub export_size: u64,
+    pub export_device: String,
+    /// `None`: `steps` if `eval_steps` is above 0, else `no`.
+    pub eval_strategy: Option<Strategy>,
     pub eval_steps: usize,
+    pub load_best_model_at_end: bool,
+    pub metric_for_best_model: Option<String>,
+    pub greater_is_better: Option<bool>,
+    /// Evaluations without a better metric after which training ends.
+    pub early_stopping_steps: Option<usize>,
 
     // evaluation and generation
     pub per_device_eval_batch_size: usize,
@@ -104,6 +183,15 @@ pub struct TrainConfig {
 }
 
 impl TrainConfig {
+    /// The numbers of `interleave_probs`.
+    ///
+    /// # Errors
+    /// One of them is no number.
+    pub fn probabilities(&self) -> Result<Option<Vec<f64>>, std::num::ParseFloatError> {
+        let numbers = |text: &String| text.split(',').map(|p| p.trim().parse()).collect();
+        self.interleave_probs.as_ref().map(numbers).transpose()
+    }
+
     /// `lora_alpha`, or LLaMA-Factory's default of twice the rank.
     pub fn alpha(&self) -> f64 {
         self.lora_alpha.unwrap_or(2.0 * self.lora_rank as f64)
@@ -113,6 +201,46 @@ impl TrainConfig {
     pub fn lora_scale(&self) -> f64 {
         let r = self.lora_rank as f64;
         self.alpha() / if self.use_rslora { r.sqrt() } else { r }
+    }
+
+    /// Whether samples are put together into packs.
+    pub fn packs(&self) -> bool {
+        self.packing || self.neat_packing
+    }
+
+    /// Longest sample and longest pack, in tokens. With packs LLaMA-Factory keeps one token for itself.
+    pub fn longest(&self) -> usize {
+        if self.packs() { self.cutoff_len.saturating_sub(1).max(1) } else { self.cutoff_len }
+    }
+
+    /// When the loss on held-out samples is due. `steps` without `eval_steps` follows the log, as in transformers.
+    pub fn evaluates(&self) -> Every {
+        match self.eval_strategy {
+            Some(Strategy::Epoch) => Every::Epoch,
+            Some(Strategy::Steps) if self.eval_steps == 0 => Every::Steps(self.logging_steps),
+            Some(Strategy::Steps) | None if self.eval_steps > 0 => Every::Steps(self.eval_steps),
+            _ => Every::Never,
+        }
+    }
+
+    /// The metric that tells which checkpoint is the best, as `eval_...`; `None` if nobody asks.
+    pub fn best_metric(&self) -> Option<String> {
+        let asked = self.load_best_model_at_end
+            || self.early_stopping_steps.is_some()
+            || self.save_strategy == Strategy::Best
+            || self.lr_scheduler_type == LrScheduler::ReduceLrOnPlateau;
+        let name = match &self.metric_for_best_model {
+            Some(name) => name.as_str(),
+            None if asked => "loss",
+            None => return None,
+        };
+        Some(if name.starts_with("eval_") { name.into() } else { format!("eval_{name}") })
+    }
+
+    /// Whether a larger metric is better: as set, else for all but losses.
+    pub fn larger_is_better(&self) -> bool {
+        let loss = self.best_metric().is_none_or(|name| name.ends_with("loss"));
+        self.greater_is_better.unwrap_or(!loss)
     }
 
     /// The decoding rule of evaluation.
@@ -139,21 +267,33 @@ impl Default for TrainConfig {
             model_name_or_path: PathBuf::new(),
             adapter_name_or_path: None,
             create_new_adapter: false,
+            quantization_bit: None,
+            quantization_type: FourBit::Nf4,
+            double_quantization: true,
+            quantization_method: "bnb".into(),
             image_max_pixels: 768 * 768,
             image_min_pixels: 32 * 32,
             dataset: Vec::new(),
             eval_dataset: Vec::new(),
             dataset_dir: PathBuf::from("data"),
             media_dir: None,
+            mix_strategy: MixStrategy::Concat,
+            interleave_probs: None,
             template: "qwen3_vl_nothink".into(),
+            default_system: None,
             enable_thinking: Some(true),
             cutoff_len: 2048,
             max_samples: None,
             val_size: 0.0,
+            eval_on_each_dataset: false,
             train_on_prompt: false,
             mask_history: false,
             disable_shuffling: false,
             preprocessing_num_workers: 2,
+            packing: false,
+            neat_packing: false,
+            preprocessing_batch_size: 1000,
+            dataloader_drop_last: false,
             stage: "sft".into(),
             finetuning_type: "lora".into(),
             lora_rank: 8,
@@ -172,6 +312,7 @@ impl Default for TrainConfig {
             gradient_accumulation_steps: 8,
             lr_scheduler_type: LrScheduler::Cosine,
             min_lr: None,
+            lr_scheduler_kwargs: ScheduleArgs::default(),
             warmup_ratio: 0.0,
             warmup_steps: 0.0,
             max_grad_norm: 1.0,
@@ -180,15 +321,30 @@ impl Default for TrainConfig {
             adam_beta2: 0.999,
             adam_epsilon: 1e-8,
             bf16: true,
+            disable_gradient_checkpointing: true,
+            vision_cache_dir: None,
+            vision_cache_gb: 20.0,
             seed: 42,
+            data_seed: None,
+            skip_bad_batch: false,
+            deepspeed: None,
             output_dir: PathBuf::from("saves/run"),
             overwrite_output_dir: false,
             resume_from_checkpoint: None,
             logging_steps: 5,
+            save_strategy: Strategy::Steps,
             save_steps: 100,
             save_total_limit: None,
             save_only_model: false,
+            export_dir: None,
+            export_size: 5,
+            export_device: "cpu".into(),
+            eval_strategy: None,
             eval_steps: 0,
+            load_best_model_at_end: false,
+            metric_for_best_model: None,
+            greater_is_better: None,
+            early_stopping_steps: None,
             per_device_eval_batch_size: 8,
             do_sample: true,
             temperature: 0.95,

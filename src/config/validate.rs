@@ -1,6 +1,6 @@
 //! Rules across settings: what cannot be run, and what will not do what it seems to.
 
-use super::{LrScheduler, TrainConfig, fields, llama_factory};
+use super::{Every, LrScheduler, MixStrategy, Strategy, TrainConfig, fields, llama_factory, schedule_args};
 
 /// Something wrong with a setting. `fatal` ones forbid the start.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -14,10 +14,13 @@ pub struct Problem {
 pub fn problems(config: &TrainConfig) -> Vec<Problem> {
     let mut found = Found(Vec::new());
     unsupported(config, &mut found);
+    quantization(config, &mut found);
     model_and_data(config, &mut found);
+    mixing(config, &mut found);
     method(config, &mut found);
     optimisation(config, &mut found);
     output(config, &mut found);
+    evaluation(config, &mut found);
     found.0.sort_by_key(|p| !p.fatal);
     found.0
 }
@@ -43,6 +46,20 @@ fn unsupported(config: &TrainConfig, found: &mut Found) {
             found.fatal(true, field.key, message);
         }
     }
+}
+
+fn quantization(c: &TrainConfig, found: &mut Found) {
+    found.fatal(
+        c.quantization_bit.is_some_and(|bits| bits != 4 && bits != 8),
+        "quantization_bit",
+        "the frozen model is kept in 8 or in 4 bits, or in full (null)",
+    );
+    found.fatal(
+        c.quantization_bit.is_some() && c.adapter_name_or_path.is_some() && c.create_new_adapter,
+        "create_new_adapter",
+        "an adapter cannot be merged into a quantised model: its change would be rounded away; \
+         merge it without quantization_bit first, or train it on (create_new_adapter: false)",
+    );
 }
 
 fn model_and_data(c: &TrainConfig, found: &mut Found) {
@@ -81,6 +98,43 @@ fn model_and_data(c: &TrainConfig, found: &mut Found) {
     );
 }
 
+fn mixing(c: &TrainConfig, found: &mut Found) {
+    let Some(given) = &c.interleave_probs else { return };
+    let key = "interleave_probs";
+    found.fatal(
+        c.mix_strategy == MixStrategy::Concat,
+        key,
+        "interleave_probs needs mix_strategy: interleave_under or interleave_over",
+    );
+    let Ok(probs) = c.probabilities() else {
+        return found.fatal(
+            true,
+            key,
+            format!("interleave_probs must be numbers, commas between (given: {given})"),
+        );
+    };
+    let probs = probs.unwrap_or_default();
+    for (names, what) in [(&c.dataset, "dataset"), (&c.eval_dataset, "eval_dataset")] {
+        found.fatal(
+            !names.is_empty() && names.len() != probs.len(),
+            key,
+            format!("interleave_probs has {} numbers, {what} {} names", probs.len(), names.len()),
+        );
+    }
+    let sum: f64 = probs.iter().sum();
+    // numpy's tolerance: the root of the machine epsilon.
+    found.fatal(
+        !((sum - 1.0).abs() <= f64::EPSILON.sqrt() && probs.iter().all(|p| *p >= 0.0)),
+        key,
+        format!("interleave_probs must be 0 or more and add up to 1 (given: {given})"),
+    );
+    found.fatal(
+        c.mix_strategy == MixStrategy::InterleaveOver && probs.contains(&0.0),
+        key,
+        "with interleave_over no data set may come with probability 0: it would never be used up",
+    );
+}
+
 fn method(c: &TrainConfig, found: &mut Found) {
     found.fatal(
         c.lora_target.trim().is_empty(),
@@ -106,18 +160,7 @@ fn optimisation(c: &TrainConfig, found: &mut Found) {
         "0 epochs and no max_steps: nothing would be trained",
     );
     found.warn(c.learning_rate == 0.0, "learning_rate", "with a learning rate of 0 nothing is learned");
-    let floored = c.lr_scheduler_type == LrScheduler::CosineWithMinLr;
-    found.fatal(floored && c.min_lr.is_none(), "min_lr", "cosine_with_min_lr needs min_lr");
-    found.warn(
-        !floored && c.min_lr.is_some(),
-        "min_lr",
-        "min_lr is for cosine_with_min_lr only; it has no effect",
-    );
-    found.fatal(
-        floored && c.min_lr.is_some_and(|floor| floor > c.learning_rate),
-        "min_lr",
-        "min_lr is above learning_rate",
-    );
+    schedule(c, found);
     found.warn(
         c.warmup_ratio > 0.0 && c.warmup_steps > 0.0,
         "warmup_steps",
@@ -125,14 +168,103 @@ fn optimisation(c: &TrainConfig, found: &mut Found) {
     );
     let warmup = c.warmup_ratio > 0.0 || c.warmup_steps > 0.0;
     found.warn(
-        warmup && c.lr_scheduler_type == LrScheduler::Constant,
+        warmup && matches!(c.lr_scheduler_type, LrScheduler::Constant | LrScheduler::ReduceLrOnPlateau),
         "lr_scheduler_type",
-        "constant has no warmup; constant_with_warmup has",
+        "constant and reduce_lr_on_plateau have no warmup; constant_with_warmup has",
     );
     found.warn(
         c.max_steps > 0 && warmup && c.warmup_ratio == 0.0 && c.warmup_steps >= c.max_steps as f64,
         "warmup_steps",
         "the warmup is as long as the run: the full learning rate is never reached",
+    );
+}
+
+/// What transformers' schedules refuse when they are made.
+fn schedule(c: &TrainConfig, found: &mut Found) {
+    use LrScheduler as S;
+    let (kind, args) = (c.lr_scheduler_type, &c.lr_scheduler_kwargs);
+    let name = fields::get(c, "lr_scheduler_type");
+    let floored = matches!(kind, S::CosineWithMinLr | S::CosineWarmupWithMinLr);
+    let floors = [c.min_lr, args.number("min_lr"), args.number("min_lr_rate")];
+    let given = floors.iter().flatten().count();
+    found.fatal(floored && given == 0, "min_lr", format!("{name} needs min_lr"));
+    found.fatal(
+        floored && given > 1,
+        "min_lr",
+        "min_lr and min_lr_rate exclude each other; give the floor once",
+    );
+    found.warn(
+        !floored && kind != S::ReduceLrOnPlateau && c.min_lr.is_some(),
+        "min_lr",
+        format!("{name} has no floor: min_lr has no effect"),
+    );
+    let floor = c.min_lr.or(args.number("min_lr"));
+    found.fatal(
+        floored && floor.is_some_and(|floor| floor > c.learning_rate),
+        "min_lr",
+        "min_lr is above learning_rate",
+    );
+    let no_arguments = matches!(kind, S::Constant | S::ConstantWithWarmup);
+    for given in args.names().filter(|n| !schedule_args::taken_by(kind).contains(n)) {
+        let message = format!("{given} is no argument of {name}");
+        // transformers passes none to these two, and an error comes from all others.
+        if no_arguments {
+            found.warn(true, "lr_scheduler_kwargs", message);
+        } else {
+            found.fatal(true, "lr_scheduler_kwargs", message);
+        }
+    }
+    found.fatal(
+        kind == S::WarmupStableDecay && args.number("num_decay_steps").is_none(),
+        "lr_scheduler_kwargs",
+        "warmup_stable_decay needs {num_decay_steps: N}",
+    );
+    found.fatal(
+        kind == S::Polynomial && args.number("lr_end").unwrap_or(1e-7) >= c.learning_rate,
+        "lr_scheduler_kwargs",
+        "lr_end (1e-7 if not given) must be below learning_rate",
+    );
+}
+
+/// Rules of transformers about evaluation, the best checkpoint and early stopping.
+fn evaluation(c: &TrainConfig, found: &mut Found) {
+    let evaluates = c.evaluates();
+    let has_samples = c.val_size > 0.0 || !c.eval_dataset.is_empty();
+    found.fatal(
+        evaluates != Every::Never && !has_samples,
+        if c.eval_steps > 0 { "eval_steps" } else { "eval_strategy" },
+        "evaluation while training needs eval_dataset or val_size",
+    );
+    found.warn(
+        c.eval_strategy == Some(Strategy::No) && c.eval_steps > 0,
+        "eval_steps",
+        "eval_strategy is no: eval_steps has no effect",
+    );
+    let never = evaluates == Every::Never;
+    found.fatal(
+        never && c.early_stopping_steps.is_some(),
+        "early_stopping_steps",
+        "early stopping needs evaluations: set eval_steps, or eval_strategy: epoch",
+    );
+    found.fatal(
+        never && c.lr_scheduler_type == LrScheduler::ReduceLrOnPlateau,
+        "lr_scheduler_type",
+        "reduce_lr_on_plateau follows the evaluations: set eval_steps, or eval_strategy: epoch",
+    );
+    found.fatal(
+        never && c.save_strategy == Strategy::Best,
+        "save_strategy",
+        "best needs evaluations: set eval_steps, or eval_strategy: epoch",
+    );
+    let saves_what_it_evaluates = match (c.save_strategy, evaluates) {
+        (Strategy::Best, _) | (Strategy::Epoch, Every::Epoch) => true,
+        (Strategy::Steps, Every::Steps(n)) => c.save_steps.is_multiple_of(n),
+        _ => false,
+    };
+    found.fatal(
+        c.load_best_model_at_end && (never || !saves_what_it_evaluates),
+        "load_best_model_at_end",
+        "it needs an evaluation before each save: the same strategy for both, and save_steps a multiple of eval_steps",
     );
 }
 
@@ -148,11 +280,6 @@ fn output(c: &TrainConfig, found: &mut Found) {
             format!("output_dir is the {what} folder; it would be overwritten"),
         );
     }
-    found.fatal(
-        c.eval_steps > 0 && c.val_size == 0.0 && c.eval_dataset.is_empty(),
-        "eval_steps",
-        "evaluation while training needs eval_dataset or val_size",
-    );
     found.warn(
         c.resume_from_checkpoint.is_some() && c.overwrite_output_dir,
         "overwrite_output_dir",

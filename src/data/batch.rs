@@ -1,12 +1,15 @@
 //! Encodes a whole data set into plain vectors, in parallel and in order.
 
-use super::encode::{Encoded, Encoder};
-use super::picture::Picture;
+use super::encode::{Encoded, Encoder, named};
+use super::picture_cache::PictureCache;
+use super::picture_look::Depth;
 use super::sample::{ImageRef, Sample};
 use crate::error::{Error, Kind, Result};
 use crate::job::{Emit, Event, Finding, Level, Phase};
 use rayon::prelude::*;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 /// A sample that is ready for training; its pictures are still files.
 #[derive(Clone, Debug)]
@@ -30,27 +33,43 @@ const CHUNK: usize = 64;
 /// Rows listed in a finding.
 const LISTED_ROWS: usize = 20;
 
-/// Encodes all samples on `workers` threads. What cannot be trained on is left out and told by a finding for
-/// each kind. Fails with [`Kind::Stopped`] once `stop` is set.
+/// What is seen of pictures is kept this often, so that a killed start does not begin anew.
+const KEEP_EVERY: Duration = Duration::from_secs(30);
+
+/// How samples are encoded.
+#[derive(Clone, Copy, Debug)]
+pub struct Pass<'a> {
+    /// Threads.
+    pub workers: usize,
+    /// The data folder, where it is kept which pictures were decoded once. `None`: each pass decodes all.
+    pub cache: Option<&'a Path>,
+}
+
+/// Encodes all samples. What cannot be trained on is left out and told by a finding for each kind. Fails with
+/// [`Kind::Stopped`] once `stop` is set.
 pub fn encode_all(
     encoder: &Encoder,
     samples: &[Sample],
-    workers: usize,
+    pass: Pass,
     emit: Emit,
     stop: &AtomicBool,
 ) -> Result<(Vec<EncodedSample>, Vec<Finding>)> {
     let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(workers.max(1))
+        .num_threads(pass.workers.max(1))
         .build()
         .map_err(|e| Error::internal(format!("cannot start threads: {e}")))?;
+    let cache = PictureCache::open(pass.cache);
     let total = samples.len();
     let (mut kept, mut findings) = (Vec::with_capacity(total), Vec::new());
+    let mut saved = Instant::now();
     emit(Event::Progress { phase: Phase::Encoding, done: 0, total });
     for (i, chunk) in samples.chunks(CHUNK).enumerate() {
         if stop.load(Ordering::Relaxed) {
+            keep(&cache, emit);
             return Err(Error::new(Kind::Stopped, format!("stopped after encoding {} samples", i * CHUNK)));
         }
-        let encoded: Vec<_> = pool.install(|| chunk.par_iter().map(|s| encode_one(encoder, s)).collect());
+        let encoded: Vec<_> =
+            pool.install(|| chunk.par_iter().map(|s| encode_one(encoder, s, &cache)).collect());
         for (sample, result) in chunk.iter().zip(encoded) {
             match result {
                 Ok(encoded) => kept.push(EncodedSample {
@@ -62,16 +81,32 @@ pub fn encode_all(
                 Err(rejected) => note(&mut findings, rejected, sample),
             }
         }
+        if saved.elapsed() >= KEEP_EVERY {
+            keep(&cache, emit);
+            saved = Instant::now();
+        }
         emit(Event::Progress { phase: Phase::Encoding, done: i * CHUNK + chunk.len(), total });
     }
+    keep(&cache, emit);
     Ok((kept, findings))
 }
 
-fn encode_one(encoder: &Encoder, sample: &Sample) -> Result<Encoded, Rejected> {
+/// A folder that cannot be written to costs the next start its time, and is no reason to end this one.
+fn keep(cache: &PictureCache, emit: Emit) {
+    if let Err(error) = cache.save() {
+        let line = format!("decoded pictures are not remembered: {}", error.message);
+        emit(Event::Log { level: Level::Debug, line });
+    }
+}
+
+fn encode_one(encoder: &Encoder, sample: &Sample, cache: &PictureCache) -> Result<Encoded, Rejected> {
     // Decoded once in full: a picture that breaks off in its middle must not end a run hours later.
-    let whole = |image: &ImageRef| Picture::open(image).map(|_| ());
-    sample.images.iter().try_for_each(whole).map_err(|e| rejected("broken_picture", e))?;
-    let grids = encoder.grids(sample).map_err(|e| rejected("broken_picture", e))?;
+    let grid = |image: &ImageRef| {
+        let look = cache.look(image, Depth::Pixels).map_err(|(_, e)| e)?;
+        encoder.grid(look.width, look.height).map_err(|e| named(e, image))
+    };
+    let grids: Vec<_> =
+        sample.images.iter().map(grid).collect::<Result<_>>().map_err(|e| rejected("broken_picture", e))?;
     let encoded = encoder.encode(sample, &grids).map_err(|e| rejected("bad_conversation", e))?;
     let (found, needed) = (encoded.picture_tokens, encoded.picture_tokens_needed);
     if encoded.picture_cut() {

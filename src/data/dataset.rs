@@ -26,32 +26,36 @@ pub struct Dataset {
 /// An unknown or remote data set, a missing file, malformed JSON (with line and column).
 pub fn load(dir: &Path, name: &str, media_dir: Option<&Path>) -> Result<Dataset> {
     let reader = Reader::open(dir, name, media_dir)?;
-    let mut faults: BTreeMap<Fault, Group> = BTreeMap::new();
-    let mut samples = Vec::new();
-    let mut changed = Tally::default();
-    for row in 0..reader.len() {
-        match reader.try_sample(row)? {
-            Ok(mut sample) => {
-                if changed.keeps(&reader.overlay, &mut sample) {
-                    samples.push(sample);
-                }
-            }
-            Err((fault, detail)) => {
-                let detail = Some(&*detail).filter(|d| !d.is_empty());
-                let id = reader.id(row);
-                let place = Place { file: "", row, id: id.as_deref() };
-                faults.entry(fault).or_default().add(&place, 1, detail);
-            }
-        }
-    }
     let rows = reader.len();
-    let mut findings = findings(&faults, rows);
-    findings.extend(changed.findings());
-    if let Some(wanted) = reader.entry.num_samples.filter(|n| *n < samples.len()) {
-        samples.truncate(wanted);
-        findings.push(limited(wanted));
+    let (samples, findings) = read(&reader, 0..rows)?;
+    Ok(Dataset { name: name.into(), samples: samples.into_iter().flatten().collect(), findings, rows })
+}
+
+/// The samples of some rows of an open data set with the changes of its overlay, `None` for one that cannot be used
+/// or is excluded, and findings about those.
+///
+/// # Errors
+/// The data cannot be read.
+pub fn read(
+    reader: &Reader,
+    rows: impl ExactSizeIterator<Item = usize>,
+) -> Result<(Vec<Option<Sample>>, Vec<Finding>)> {
+    let count = rows.len();
+    let mut faults: BTreeMap<Fault, Group> = BTreeMap::new();
+    let mut samples = Vec::with_capacity(count);
+    let mut changed = Tally::default();
+    for row in rows {
+        let sample = reader.try_sample(row)?.map_err(|(fault, detail)| {
+            let detail = Some(&*detail).filter(|d| !d.is_empty());
+            let id = reader.id(row);
+            let place = Place { file: "", row, id: id.as_deref() };
+            faults.entry(fault).or_default().add(&place, 1, detail);
+        });
+        samples.push(sample.ok().and_then(|mut s| changed.keeps(&reader.overlay, &mut s).then_some(s)));
     }
-    Ok(Dataset { name: name.into(), samples, findings, rows })
+    let mut findings = findings(&faults, count);
+    findings.extend(changed.findings());
+    Ok((samples, findings))
 }
 
 fn findings(faults: &BTreeMap<Fault, Group>, rows: usize) -> Vec<Finding> {
@@ -61,15 +65,4 @@ fn findings(faults: &BTreeMap<Fault, Group>, rows: usize) -> Vec<Finding> {
         group.finding(Level::Error, code, &what, fix)
     };
     faults.iter().map(one).collect()
-}
-
-fn limited(wanted: usize) -> Finding {
-    Finding {
-        level: Level::Info,
-        code: "num_samples".into(),
-        message: format!("`num_samples` of the registry: only the first {} are taken", count_rows(wanted)),
-        count: wanted,
-        rows: Vec::new(),
-        fix: "take num_samples out of dataset_info.json to use all rows".into(),
-    }
 }

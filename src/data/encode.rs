@@ -8,6 +8,7 @@ use super::template::{self, Template};
 use crate::config::TrainConfig;
 use crate::error::{At, Error, Result};
 use serde_json::Value;
+use std::borrow::Cow;
 use std::path::Path;
 use std::sync::Arc;
 use tokenizers::Tokenizer;
@@ -21,6 +22,7 @@ pub struct Encoder {
     tokenizer: Arc<Tokenizer>,
     template: Template,
     thinking: Option<bool>,
+    default_system: Option<String>,
     cutoff_len: usize,
     train_on_prompt: bool,
     mask_history: bool,
@@ -88,12 +90,18 @@ impl Encoder {
             tokenizer: Arc::new(tokenizer),
             template,
             thinking: config.enable_thinking,
-            cutoff_len: config.cutoff_len,
+            default_system: config.default_system.clone(),
+            cutoff_len: config.longest(),
             train_on_prompt: config.train_on_prompt,
             mask_history: config.mask_history,
             limits: PixelLimits { max_pixels: config.image_max_pixels, min_pixels: config.image_min_pixels },
             processor: Processor::load(model_dir)?,
         })
+    }
+
+    /// The grid of a picture of this size.
+    pub fn grid(&self, width: u32, height: u32) -> Result<[usize; 3]> {
+        patches::grid(width, height, self.limits, &self.processor)
     }
 
     /// The grid of every picture of a sample, from the files' headers.
@@ -124,6 +132,11 @@ impl Encoder {
         images.iter().map(patches).collect()
     }
 
+    /// The system message, or the default one where there is none (LLaMA-Factory, `template.py`: `system or default`).
+    fn system<'a>(&'a self, own: Option<&'a str>) -> Option<&'a str> {
+        own.filter(|text| !text.is_empty()).or(self.default_system.as_deref())
+    }
+
     /// Token ids and labels of a sample whose pictures have these `grids`, cut to `cutoff_len`
     /// (LLaMA-Factory, `data/processor/supervised.py`, `_encode_data_example`).
     pub fn encode(&self, sample: &Sample, grids: &[[usize; 3]]) -> Result<Encoded> {
@@ -145,8 +158,12 @@ impl Encoder {
     /// The prompts and answers of a sample one after another, whole, with what [`Encoder::encode`] keeps of each.
     pub fn segments(&self, sample: &Sample, grids: &[[usize; 3]]) -> Result<Vec<Segment>> {
         let turns = self.place_pictures(&sample.messages, grids)?;
-        let mut pairs =
-            self.template.pairs(sample.system.as_deref(), &turns, self.thinking, self.mask_history)?;
+        let mut pairs = self.template.pairs(
+            self.system(sample.system.as_deref()),
+            &turns,
+            self.thinking,
+            self.mask_history,
+        )?;
         if self.mask_history {
             // The last turn is the one to learn: it gets the room first.
             pairs.reverse();
@@ -174,7 +191,7 @@ impl Encoder {
     /// Token ids to generate from: `turns` end with a question, the ids with the assistant's header.
     pub fn prompt(&self, system: Option<&str>, turns: &[Message], grids: &[[usize; 3]]) -> Result<Vec<u32>> {
         let turns = self.place_pictures(turns, grids)?;
-        self.tokenize(&self.template.prompt(system, &turns, self.thinking)?)
+        self.tokenize(&self.template.prompt(self.system(system), &turns, self.thinking)?)
     }
 
     /// The text of token ids.
@@ -214,14 +231,41 @@ impl Encoder {
     fn tokenize(&self, pieces: &[String]) -> Result<Vec<u32>> {
         let mut ids = Vec::new();
         for piece in pieces {
+            // Hundreds of picture tokens in a row are as many searches of the text: one stands for them.
+            let (text, runs) = shorten_runs(piece);
             let encoding = self
                 .tokenizer
-                .encode_fast(piece.as_str(), false)
+                .encode_fast(text.as_ref(), false)
                 .map_err(|e| Error::input(format!("the tokenizer refuses a text: {e}")))?;
-            ids.extend_from_slice(encoding.get_ids());
+            let mut runs = runs.iter();
+            for id in encoding.get_ids() {
+                let times = if *id == self.image_token { runs.next().copied().unwrap_or(1) } else { 1 };
+                ids.extend(std::iter::repeat_n(*id, times));
+            }
         }
         Ok(ids)
     }
+}
+
+/// The text with one picture token for each run of them, and the length of each run.
+fn shorten_runs(text: &str) -> (Cow<'_, str>, Vec<usize>) {
+    let token = template::IMAGE_TOKEN;
+    let mut runs = Vec::new();
+    let Some(first) = text.find(token) else { return (text.into(), runs) };
+    let mut short = text[..first].to_owned();
+    let mut rest = &text[first..];
+    while let Some(at) = rest.find(token) {
+        short += &rest[..at];
+        short += token;
+        rest = &rest[at..];
+        let mut run = 0;
+        while let Some(after) = rest.strip_prefix(token) {
+            (rest, run) = (after, run + 1);
+        }
+        runs.push(run);
+    }
+    short += rest;
+    (short.into(), runs)
 }
 
 /// How many source and target tokens fit into `cutoff` (LLaMA-Factory, `processor_utils.py`, `infer_seqlen`).
@@ -243,7 +287,7 @@ fn labels(ids: &[u32], learn: bool) -> Vec<i32> {
 }
 
 /// An error about a picture, with its name in front.
-fn named(mut error: Error, image: &ImageRef) -> Error {
+pub(super) fn named(mut error: Error, image: &ImageRef) -> Error {
     error.message = format!("{}: {}", picture::name(image), error.message);
     error
 }
@@ -302,7 +346,16 @@ fn stop_ids(tokenizer: &Tokenizer, model: &Value, model_dir: &Path) -> Result<Ve
 
 #[cfg(test)]
 mod tests {
-    use super::infer_seqlen;
+    use super::{infer_seqlen, shorten_runs};
+
+    #[test]
+    fn runs_of_picture_tokens_are_counted() {
+        let pad = "<|image_pad|>";
+        let text = format!("a{}b{pad} {}", pad.repeat(3), pad.repeat(2));
+        let (short, runs) = shorten_runs(&text);
+        assert_eq!((short.as_ref(), runs), (format!("a{pad}b{pad} {pad}").as_str(), vec![3, 1, 2]));
+        assert_eq!(shorten_runs("肺 <|image_pad"), ("肺 <|image_pad".into(), vec![]));
+    }
 
     #[test]
     fn cutoff_is_shared_as_llama_factory_shares_it() {

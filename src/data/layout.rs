@@ -1,8 +1,8 @@
 //! One row of a ShareGPT or Alpaca file to a sample, by the rules of LLaMA-Factory 0.9.5 (`data/converter.py`).
 
-use super::registry::{Columns, Entry, Formatting, Tags};
+use super::entry::{Captions, Columns, Entry, Formatting, Tags};
 use super::sample::{ImageRef, Message, Role, Sample};
-use super::source::Row;
+use super::source::{Picture, Row};
 use super::special;
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
@@ -17,6 +17,8 @@ pub(super) enum Fault {
     OddTurns,
     MarkMismatch,
     BadImages,
+    NoCaption,
+    NoPicture,
     MissingPicture,
 }
 
@@ -49,6 +51,12 @@ impl Fault {
             Fault::BadImages => {
                 ("bad_images", "the pictures are not a path or a list of paths", "write a list of paths")
             }
+            Fault::NoCaption => {
+                ("no_caption", "the caption is missing, empty or not text", "write one, or take the row out")
+            }
+            Fault::NoPicture => {
+                ("no_picture", "the row holds no picture", "put its bytes there, or the path of its file")
+            }
             Fault::MissingPicture => (
                 "missing_picture",
                 "a picture's file does not exist",
@@ -64,31 +72,37 @@ pub(super) type Refused = (Fault, String);
 /// Builds the sample of a row.
 pub(super) fn sample(row: usize, from: &Row, entry: &Entry, media: &Path) -> Result<Sample, Refused> {
     let fields = from.value.as_object().ok_or((Fault::NotAnObject, String::new()))?;
-    let (system, messages) = match entry.formatting {
-        Formatting::Sharegpt => sharegpt(fields, &entry.columns, &entry.tags)?,
-        Formatting::Alpaca => alpaca(fields, &entry.columns)?,
+    let (system, messages) = match (&entry.captions, entry.formatting) {
+        (Some(captions), _) => captioned(fields, captions)?,
+        (None, Formatting::Sharegpt) => sharegpt(fields, &entry.columns, &entry.tags)?,
+        (None, Formatting::Alpaca) => alpaca(fields, &entry.columns)?,
     };
-    let images = images(fields, &entry.columns)?;
+    let pictures = match &from.pictures {
+        Some(pictures) => pictures.clone(),
+        None => images(fields, entry.wanted().1)?.into_iter().map(Picture::Path).collect(),
+    };
     let marks: usize = messages.iter().map(|m| m.content.matches(special::IMAGE).count()).sum();
     let other: usize = messages.iter().map(|m| special::other_media_marks(&m.content)).sum();
-    if marks != images.len() || other > 0 {
+    if marks != pictures.len() || other > 0 {
         let others = if other > 0 { format!(", {other} video or audio marks") } else { String::new() };
-        return Err((Fault::MarkMismatch, format!("{marks} × <image>{others}, {} pictures", images.len())));
+        return Err((Fault::MarkMismatch, format!("{marks} × <image>{others}, {} pictures", pictures.len())));
     }
-    let id = id(row, fields, &images);
-    let images = images.into_iter().map(|p| resolve(&p, media)).collect::<Result<_, _>>()?;
+    let id = id(row, fields, entry, pictures.first());
+    let images = pictures.into_iter().map(|p| image(p, media)).collect::<Result<_, _>>()?;
     Ok(Sample { row, id, system, messages, images })
 }
 
-/// The row's own id if it has one, else the first picture's file stem, else `row N`.
-pub(super) fn id(row: usize, fields: &Map<String, Value>, images: &[PathBuf]) -> String {
-    match fields.get("id") {
-        Some(Value::String(id)) if !id.is_empty() => id.clone(),
-        Some(Value::Number(id)) => id.to_string(),
-        _ => match images.first().and_then(|p| p.file_stem()) {
-            Some(stem) => stem.to_string_lossy().into_owned(),
-            None => format!("row {row}"),
-        },
+/// The row's own id if it has one, else the first picture's file stem (with its row in a parquet file), else `row N`.
+pub(super) fn id(row: usize, fields: &Map<String, Value>, entry: &Entry, first: Option<&Picture>) -> String {
+    let column = entry.captions.as_ref().map_or("id", |captions| &captions.id);
+    match (fields.get(column), first) {
+        (Some(Value::String(id)), _) if !id.is_empty() => id.clone(),
+        (Some(Value::Number(id)), _) => id.to_string(),
+        (_, Some(Picture::Embedded(picture))) => picture.stem(),
+        (_, Some(Picture::Path(path))) if path.file_stem().is_some() => {
+            path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+        }
+        _ => format!("row {row}"),
     }
 }
 
@@ -101,6 +115,16 @@ fn text<'a>(fields: &'a Map<String, Value>, name: Option<&String>) -> Option<&'a
 }
 
 type Talk = (Option<String>, Vec<Message>);
+
+/// A picture and its caption as the answer to one question.
+fn captioned(fields: &Map<String, Value>, captions: &Captions) -> Result<Talk, Refused> {
+    let caption = text(fields, Some(&captions.caption)).filter(|text| !text.trim().is_empty());
+    let caption = caption.ok_or_else(|| (Fault::NoCaption, String::new()))?;
+    let mark = if captions.question.contains(special::IMAGE) { "" } else { special::IMAGE };
+    let say = |role, content: String| Message { role, content };
+    let question = say(Role::User, format!("{mark}{}", captions.question));
+    Ok((None, vec![question, say(Role::Assistant, caption.into())]))
+}
 
 fn sharegpt(fields: &Map<String, Value>, columns: &Columns, tags: &Tags) -> Result<Talk, Refused> {
     let name = columns.messages.as_ref();
@@ -176,7 +200,7 @@ fn alpaca(fields: &Map<String, Value>, columns: &Columns) -> Result<Talk, Refuse
 }
 
 /// The paths of the row's pictures: a string, a list, or objects with `path`.
-fn images(fields: &Map<String, Value>, columns: &Columns) -> Result<Vec<PathBuf>, Refused> {
+fn images(fields: &Map<String, Value>, name: Option<&str>) -> Result<Vec<PathBuf>, Refused> {
     let path = |value: &Value| match value {
         Value::String(path) => Ok(path.into()),
         Value::Object(image) => match image.get("path") {
@@ -185,10 +209,18 @@ fn images(fields: &Map<String, Value>, columns: &Columns) -> Result<Vec<PathBuf>
         },
         other => Err((Fault::BadImages, format!("found {other}"))),
     };
-    match column(fields, columns.images.as_ref()) {
+    match name.and_then(|name| fields.get(name)).filter(|v| !v.is_null()) {
         None => Ok(Vec::new()),
         Some(Value::Array(list)) => list.iter().map(path).collect(),
         Some(one) => Ok(vec![path(one)?]),
+    }
+}
+
+fn image(picture: Picture, media: &Path) -> Result<ImageRef, Refused> {
+    match picture {
+        Picture::Embedded(picture) => Ok(ImageRef::Embedded(picture)),
+        Picture::Path(path) => resolve(&path, media),
+        Picture::Missing => Err((Fault::NoPicture, String::new())),
     }
 }
 

@@ -4,7 +4,6 @@ use super::picture_header::jpeg_facts;
 use super::sample::ImageRef;
 use crate::error::{At, Error, Result};
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader};
-use std::borrow::Cow;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Cursor, Seek};
 
@@ -76,7 +75,7 @@ fn header_from(mut source: Box<dyn Source + '_>, name: &str) -> Result<Header> {
 impl Picture {
     /// Decodes a picture as [`open`] does and keeps how it was stored.
     pub fn open(image: &ImageRef) -> Result<Self> {
-        Self::decode(&bytes(image)?, &name(image))
+        Self::decode(&image.bytes()?, &name(image))
     }
 
     /// Like [`Picture::open`], from the bytes of a file; `name` is for messages.
@@ -96,19 +95,12 @@ impl Picture {
     }
 }
 
-/// The whole file of a picture.
-pub fn bytes(image: &ImageRef) -> Result<Cow<'_, [u8]>> {
-    Ok(match image {
-        ImageRef::Path(path) => Cow::Owned(std::fs::read(path).at("read the picture", path)?),
-        ImageRef::Bytes(bytes) => Cow::Borrowed(bytes),
-    })
-}
-
 /// How a picture is called in messages: its path, or `picture in the data file`.
 pub fn name(image: &ImageRef) -> String {
     match image {
         ImageRef::Path(path) => path.display().to_string(),
         ImageRef::Bytes(_) => "picture in the data file".into(),
+        ImageRef::Embedded(picture) => picture.name(),
     }
 }
 
@@ -116,6 +108,7 @@ fn source(image: &ImageRef) -> Result<Box<dyn Source + '_>> {
     Ok(match image {
         ImageRef::Path(path) => Box::new(BufReader::new(File::open(path).at("read the picture", path)?)),
         ImageRef::Bytes(bytes) => Box::new(Cursor::new(&bytes[..])),
+        ImageRef::Embedded(picture) => Box::new(Cursor::new(picture.bytes()?)),
     })
 }
 

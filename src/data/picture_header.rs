@@ -97,14 +97,21 @@ pub struct PngFacts {
     /// A chunk makes one colour, or palette entries, transparent.
     pub transparent: bool,
     pub animated: bool,
+    /// There is text that Pillow may refuse, and the whole picture with it: unpacked it may exceed 1 MiB
+    /// (`PngImagePlugin.MAX_TEXT_CHUNK`), which 1,016 bytes can at DEFLATE's highest ratio of 1,032.
+    pub long_text: bool,
     /// The end chunk is there.
     pub complete: bool,
 }
 
 impl PngFacts {
-    /// 8-bit grey or RGB, one frame, nothing transparent.
+    /// 8-bit grey or RGB, one frame, nothing transparent, no text that Pillow may refuse.
     pub fn is_plain(&self) -> bool {
-        self.bit_depth == 8 && matches!(self.color_type, 0 | 2) && !self.transparent && !self.animated
+        self.bit_depth == 8
+            && matches!(self.color_type, 0 | 2)
+            && !self.transparent
+            && !self.animated
+            && !self.long_text
     }
 }
 
@@ -121,6 +128,8 @@ pub fn png_facts(bytes: &[u8]) -> PngFacts {
             }
             b"tRNS" => facts.transparent = true,
             b"acTL" => facts.animated = true,
+            b"zTXt" | b"iTXt" => facts.long_text |= length > 1016,
+            b"tEXt" => facts.long_text |= length > 1 << 20,
             b"IEND" => {
                 facts.complete = bytes.len() >= at + 12;
                 break;

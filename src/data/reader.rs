@@ -4,7 +4,7 @@ use super::layout;
 use super::overlay::Overlay;
 use super::registry::{Entry, Formatting, Registry};
 use super::sample::Sample;
-use super::source::{Rows, Watch};
+use super::source::{Row, Rows, Watch};
 use crate::error::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
@@ -93,9 +93,21 @@ impl Reader {
         Ok(layout::sample(row, &self.rows.row(row)?, &self.entry, &self.media))
     }
 
+    /// A row as it lies in its file, and its sample or fault.
+    pub(super) fn row(&self, row: usize) -> Result<(Row, Result<Sample, layout::Refused>)> {
+        let from = self.rows.row(row)?;
+        let sample = self.sample_of(row, &from);
+        Ok((from, sample))
+    }
+
+    /// The sample that a row would be if it were this one.
+    pub(super) fn sample_of(&self, row: usize, from: &Row) -> Result<Sample, layout::Refused> {
+        layout::sample(row, from, &self.entry, &self.media)
+    }
+
     /// The own id of a row, even of one that cannot be used.
     pub(super) fn id(&self, row: usize) -> Option<String> {
         let value = self.rows.row(row).ok()?.value;
-        Some(layout::id(row, value.as_object()?, &[])).filter(|id| !id.starts_with("row "))
+        Some(layout::id(row, value.as_object()?, &self.entry, None)).filter(|id| !id.starts_with("row "))
     }
 }

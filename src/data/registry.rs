@@ -1,227 +1,14 @@
 //! `dataset_info.json` as LLaMA-Factory 0.9.5 reads it: names of data sets, where they are, how their rows are built.
 
+pub use super::entry::{Captions, Columns, Entry, Formatting, Source, Tags};
+use super::entry::{DESCRIBED, OTHER_SOURCES};
 use crate::error::{At, Error, Result};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 /// The file's name in the data folder.
 pub const FILE_NAME: &str = "dataset_info.json";
-
-/// Sources that LLaMA-Factory prefers over `file_name`. They are remote or code: named in errors, never fetched or run.
-const OTHER_SOURCES: [&str; 5] = ["hf_hub_url", "ms_hub_url", "om_hub_url", "script_url", "cloud_file_name"];
-
-/// How the rows of a data set are laid out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Formatting {
-    Alpaca,
-    Sharegpt,
-}
-
-/// Where a data set's rows are.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// A file or a folder, relative to the data folder.
-    File(PathBuf),
-    /// A hub, a script or a cloud: the key and its value.
-    Remote { key: String, value: String },
-}
-
-/// The names of a row's fields. `None`: not read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Columns {
-    pub prompt: Option<String>,
-    pub query: Option<String>,
-    pub response: Option<String>,
-    pub history: Option<String>,
-    pub messages: Option<String>,
-    pub system: Option<String>,
-    pub images: Option<String>,
-}
-
-impl Default for Columns {
-    fn default() -> Self {
-        let named = |s: &str| Some(s.to_string());
-        Self {
-            prompt: named("instruction"),
-            query: named("input"),
-            response: named("output"),
-            history: None,
-            messages: named("conversations"),
-            system: None,
-            images: None,
-        }
-    }
-}
-
-/// The keys and values of a ShareGPT turn. `None`: never matches.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tags {
-    pub role: Option<String>,
-    pub content: Option<String>,
-    pub user: Option<String>,
-    pub assistant: Option<String>,
-    pub observation: Option<String>,
-    pub function: Option<String>,
-    pub system: Option<String>,
-}
-
-impl Default for Tags {
-    fn default() -> Self {
-        let named = |s: &str| Some(s.to_string());
-        Self {
-            role: named("from"),
-            content: named("value"),
-            user: named("human"),
-            assistant: named("gpt"),
-            observation: named("observation"),
-            function: named("function_call"),
-            system: named("system"),
-        }
-    }
-}
-
-/// One data set of the registry.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    pub source: Source,
-    pub formatting: Formatting,
-    pub columns: Columns,
-    pub tags: Tags,
-    /// Take this many rows.
-    pub num_samples: Option<usize>,
-}
-
-impl Entry {
-    /// The tutorial's entry: ShareGPT with `from`/`value`, `user`, `assistant` and `system`, and pictures.
-    pub fn sharegpt(file_name: impl Into<PathBuf>) -> Self {
-        let named = |s: &str| Some(s.to_string());
-        let none = Columns {
-            prompt: None,
-            query: None,
-            response: None,
-            history: None,
-            messages: named("conversations"),
-            system: None,
-            images: named("images"),
-        };
-        let tags = Tags {
-            user: named("user"),
-            assistant: named("assistant"),
-            observation: None,
-            function: None,
-            ..Tags::default()
-        };
-        Self {
-            source: Source::File(file_name.into()),
-            formatting: Formatting::Sharegpt,
-            columns: none,
-            tags,
-            num_samples: None,
-        }
-    }
-
-    /// The file or folder with the rows.
-    ///
-    /// # Errors
-    /// A data set that lives elsewhere.
-    pub fn path(&self, dir: &Path, name: &str) -> Result<PathBuf> {
-        match &self.source {
-            Source::File(file) => Ok(dir.join(file)),
-            Source::Remote { key, value } => {
-                Err(Error::input(format!("the data set {name} is not a local file: {key} = {value}"))
-                    .hint("Lorascope fetches nothing: download it and register it with `file_name`"))
-            }
-        }
-    }
-
-    fn parse(name: &str, value: &Value) -> Result<Self> {
-        let bad = |what: &str| {
-            Error::input(format!("the entry {name} of {FILE_NAME} {what}"))
-                .hint("see `file_name`, `formatting`, `columns` and `tags` of LLaMA-Factory's data README")
-        };
-        let fields = value.as_object().ok_or_else(|| bad("is not an object"))?;
-        let text = |key: &str| fields.get(key).and_then(Value::as_str);
-        let source = match OTHER_SOURCES.iter().find_map(|key| text(key).map(|value| (*key, value))) {
-            Some((key, value)) => Source::Remote { key: key.into(), value: value.into() },
-            None => Source::File(text("file_name").ok_or_else(|| bad("has no `file_name`"))?.into()),
-        };
-        let formatting = match text("formatting") {
-            None | Some("alpaca") => Formatting::Alpaca,
-            Some("sharegpt") => Formatting::Sharegpt,
-            Some(other) => {
-                return Err(bad(&format!("has the formatting `{other}`: alpaca or sharegpt is known")));
-            }
-        };
-        let columns = fields.get("columns").and_then(Value::as_object);
-        let tags = fields.get("tags").and_then(Value::as_object);
-        Ok(Self {
-            source,
-            formatting,
-            columns: columns.map_or_else(Columns::default, Columns::parse),
-            tags: tags.map_or_else(Tags::default, Tags::parse),
-            num_samples: fields.get("num_samples").and_then(Value::as_u64).map(|n| n as usize),
-        })
-    }
-
-    /// The fields as LLaMA-Factory's file has them, in the tutorial's order.
-    fn fields(&self) -> Map<String, Value> {
-        let mut fields = Map::new();
-        match &self.source {
-            Source::File(file) => fields.insert("file_name".into(), json!(file)),
-            Source::Remote { key, value } => fields.insert(key.clone(), json!(value)),
-        };
-        if self.columns != Columns::default() {
-            fields.insert("columns".into(), self.columns.fields());
-        }
-        if self.formatting == Formatting::Sharegpt {
-            fields.insert("formatting".into(), json!("sharegpt"));
-        }
-        if self.tags != Tags::default() {
-            fields.insert("tags".into(), self.tags.fields());
-        }
-        if let Some(n) = self.num_samples {
-            fields.insert("num_samples".into(), json!(n));
-        }
-        fields
-    }
-}
-
-/// Every name given, the others `None`: as LLaMA-Factory, which forgets its defaults as soon as one is named.
-macro_rules! named_fields {
-    ($type:ident { $($field:ident = $key:literal),+ $(,)? }) => {
-        impl $type {
-            fn parse(fields: &Map<String, Value>) -> Self {
-                Self { $($field: fields.get($key).and_then(Value::as_str).map(str::to_string)),+ }
-            }
-            fn fields(&self) -> Value {
-                let mut fields = Map::new();
-                $(if let Some(name) = &self.$field { fields.insert($key.into(), json!(name)); })+
-                Value::Object(fields)
-            }
-        }
-    };
-}
-
-named_fields!(Columns {
-    prompt = "prompt",
-    query = "query",
-    response = "response",
-    history = "history",
-    messages = "messages",
-    system = "system",
-    images = "images",
-});
-
-named_fields!(Tags {
-    role = "role_tag",
-    content = "content_tag",
-    user = "user_tag",
-    assistant = "assistant_tag",
-    observation = "observation_tag",
-    function = "function_tag",
-    system = "system_tag",
-});
 
 /// The registry of a data folder.
 #[derive(Clone, Debug)]
@@ -261,6 +48,11 @@ impl Registry {
         };
         Entry::parse(name, value)
     }
+
+    /// The entry as it is written.
+    pub fn written(&self, name: &str) -> Option<&Value> {
+        self.entries.get(name)
+    }
 }
 
 /// Adds an entry or changes the one of this name; everything else in the file stays as it is and where it is, unknown
@@ -269,15 +61,12 @@ pub fn register(dir: &Path, name: &str, entry: &Entry) -> Result<()> {
     edit(dir, |entries| {
         let old = entries.get(name).and_then(Value::as_object).cloned().unwrap_or_default();
         let mut fields = entry.fields();
-        let described = ["file_name", "formatting", "columns", "tags", "num_samples"];
-        for (key, value) in old {
-            if key == "num_samples"
-                || !(described.contains(&key.as_str()) || OTHER_SOURCES.contains(&key.as_str()))
-            {
-                fields.entry(key).or_insert(value);
-            }
+        let replaced = |key: &str| DESCRIBED.contains(&key) || OTHER_SOURCES.contains(&key);
+        for (key, value) in old.into_iter().filter(|(key, _)| !replaced(key)) {
+            fields.entry(key).or_insert(value);
         }
         entries.insert(name.to_string(), Value::Object(fields));
+        Ok(())
     })
 }
 
@@ -288,11 +77,16 @@ pub fn unregister(dir: &Path, name: &str) -> Result<()> {
     }
     edit(dir, |entries| {
         entries.shift_remove(name);
+        Ok(())
     })
 }
 
-/// Reads, changes and writes the file under a lock on the folder, which leaves no lock file behind.
-fn edit(dir: &Path, change: impl FnOnce(&mut Map<String, Value>)) -> Result<()> {
+/// Reads, changes and writes the file under a lock on the folder, which leaves no lock file behind. Nothing is written
+/// when `change` fails or changes nothing.
+///
+/// # Errors
+/// The error of `change`; the file cannot be read or written.
+pub fn edit(dir: &Path, change: impl FnOnce(&mut Map<String, Value>) -> Result<()>) -> Result<()> {
     fs::create_dir_all(dir).at("create", dir)?;
     // Best effort: where a folder cannot be locked, the write is still atomic.
     let lock = File::open(dir).ok();
@@ -300,7 +94,7 @@ fn edit(dir: &Path, change: impl FnOnce(&mut Map<String, Value>)) -> Result<()> 
     let path = dir.join(FILE_NAME);
     let mut entries = if path.exists() { read(&path)? } else { Map::new() };
     let before = entries.clone();
-    change(&mut entries);
+    change(&mut entries)?;
     if entries == before && path.exists() && before.keys().eq(entries.keys()) {
         return Ok(());
     }

@@ -1,5 +1,7 @@
 //! A conversation with its pictures, as the registry hands it to template, check and browser.
 
+use super::source::Embedded;
+use crate::error::{At, Result};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -24,6 +26,33 @@ pub struct Message {
 pub enum ImageRef {
     Path(PathBuf),
     Bytes(Arc<[u8]>),
+    /// In a parquet file, read when it is needed.
+    Embedded(Embedded),
+}
+
+impl ImageRef {
+    /// The picture of this name: a file, or one in a parquet file (`scans.parquet#image:12`).
+    ///
+    /// # Errors
+    /// The parquet file cannot be read, or has no such column or row.
+    pub fn named(path: PathBuf) -> Result<Self> {
+        match path.to_str().map(Embedded::find).transpose()?.flatten() {
+            Some(picture) if !path.exists() => Ok(ImageRef::Embedded(picture)),
+            _ => Ok(ImageRef::Path(path)),
+        }
+    }
+
+    /// The picture's file as it is stored.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn bytes(&self) -> Result<Arc<[u8]>> {
+        match self {
+            ImageRef::Path(path) => Ok(std::fs::read(path).at("read the picture", path)?.into()),
+            ImageRef::Bytes(bytes) => Ok(bytes.clone()),
+            ImageRef::Embedded(picture) => picture.bytes(),
+        }
+    }
 }
 
 /// One row of a data set.

@@ -2,6 +2,7 @@
 
 use super::work::tell_note;
 use crate::config::TrainConfig;
+use crate::config::quantization::Quantization;
 use crate::data::encode::Encoder;
 use crate::error::Result;
 use crate::job::{Emit, Event, Phase};
@@ -16,6 +17,7 @@ use std::time::SystemTime;
 pub struct Loaded {
     dir: PathBuf,
     backend: Backend,
+    quantization: Option<Quantization>,
     model: Qwen3Vl,
     encoder: Encoder,
     encodes: Encodes,
@@ -30,12 +32,14 @@ impl Loaded {
         let encoder = Encoder::load(dir, config)?;
         let backend = backend::choose(config.bf16);
         tell_note(backend.note.as_ref(), emit);
-        let model = Qwen3Vl::load(dir, &backend.device, backend.dtype, &|done, total| {
+        let (quantization, at) = (config.quantization(), (&backend.device, backend.dtype));
+        let model = Qwen3Vl::load_quantized(dir, quantization, at, &|done, total| {
             emit(Event::Progress { phase: Phase::Loading, done, total });
         })?;
         Ok(Self {
             dir: dir.into(),
             backend,
+            quantization,
             model,
             encoder,
             encodes: Encodes::of(config),
@@ -46,7 +50,9 @@ impl Loaded {
 
     /// Whether this model can serve a job with `config` on the folder `dir` as it is.
     pub fn serves(&self, dir: &Path, config: &TrainConfig) -> bool {
-        self.dir == dir && !self.changed && self.backend.dtype == backend::choose(config.bf16).dtype
+        let dtype = backend::choose(config.bf16).dtype;
+        let same = self.quantization == config.quantization() && self.backend.dtype == dtype;
+        self.dir == dir && !self.changed && same
     }
 
     /// Template, limits and cutoff are the job's.
@@ -103,7 +109,7 @@ impl Encodes {
         Self {
             template: c.template.clone(),
             thinking: c.enable_thinking,
-            lengths: [c.cutoff_len as u64, c.image_max_pixels, c.image_min_pixels],
+            lengths: [c.longest() as u64, c.image_max_pixels, c.image_min_pixels],
             flags: [c.train_on_prompt, c.mask_history],
         }
     }

@@ -1,5 +1,6 @@
 //! The engine: it owns the device and the model, runs jobs, and serves commands between two steps.
 
+mod export;
 mod loaded;
 mod work;
 

@@ -1,6 +1,7 @@
 //! Runs one job: hands it to the part of the crate that does it, and says how it ended, on panic too.
 
 use super::Request;
+use super::export;
 use super::loaded::Loaded;
 use crate::config::TrainConfig;
 use crate::data::{check, convert};
@@ -41,7 +42,13 @@ impl Worker {
             Ok(Err(error)) if error.kind == Kind::Stopped => {
                 Outcome::Stopped { summary: json!({ "message": error.message, "hint": error.hint }) }
             }
-            Ok(Err(error)) => Outcome::Failed { error },
+            Ok(Err(error)) => {
+                if error.kind == Kind::Training {
+                    // Out of memory in the middle of a step: start afresh.
+                    self.loaded = None;
+                }
+                Outcome::Failed { error }
+            }
             Err(panic) => {
                 // The model may be in the middle of a change.
                 self.loaded = None;
@@ -74,6 +81,11 @@ impl Worker {
                 predict::run(&predict::Setup { model, encoder, config, adapter }, inbox, emit)
             }
             Job::Ask(job) => self.ask(job, inbox, emit),
+            Job::Export(job) => {
+                // It loads models itself, one after the other.
+                self.loaded = None;
+                export::run(job, inbox, emit)
+            }
         }
     }
 
@@ -112,14 +124,14 @@ fn open_log(log: &Log, dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A full disk must not end a run: what cannot be kept is lost to the log only. Pieces of answers are not kept.
+/// A full disk must not end a run: what cannot be kept waits for the next event. Pieces of answers are not kept.
 fn keep(log: &Log, event: &Event) {
     if matches!(event, Event::Token { .. } | Event::Progress { .. }) {
         return;
     }
     let mut log = log.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    if log.as_mut().is_some_and(|log| log.push(event).is_err()) {
-        *log = None;
+    if let Some(log) = log.as_mut() {
+        let _ = log.push(event);
     }
 }
 
@@ -150,6 +162,9 @@ pub(super) fn tell_note(note: Option<&String>, emit: Emit) {
     }
 }
 
+/// Characters of a panic's message that are shown.
+const PANIC_SHOWN: usize = 2000;
+
 /// A panic as an error that a user can report.
 fn panic_error(panic: &(dyn std::any::Any + Send)) -> Error {
     let text = panic
@@ -157,6 +172,9 @@ fn panic_error(panic: &(dyn std::any::Any + Send)) -> Error {
         .map(|s| (*s).to_string())
         .or_else(|| panic.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "no message".into());
+    // A kernel that does not compile is told with its whole source.
+    let text = text.split("[Source]").next().unwrap_or_default();
+    let text: String = text.chars().take(PANIC_SHOWN).collect();
     Error::internal(format!("bug: the job stopped with a panic: {text}"))
         .hint("the last checkpoint is intact; please report this with the log file")
 }

@@ -1,12 +1,9 @@
-//! Cross-entropy on labelled positions only, in chunks, so that the logits of a long pack are never all there.
+//! Cross-entropy on labelled positions only.
 
 use crate::model::lora::{Adapter, Pass};
 use crate::model::ops::{self, rows};
 use crate::model::qwen3_vl::{Pack, Qwen3Vl};
 use burn::tensor::{DType, Tensor};
-
-/// Logits are computed in chunks of at most this many numbers (64 MiB in f32).
-const LOGITS_AT_ONCE: usize = 16 << 20;
 
 /// Rows of a pack that predict a label, and those labels.
 pub struct Targets {
@@ -48,6 +45,26 @@ impl Targets {
 
 /// Mean cross-entropy of a pack without gradients.
 pub fn mean(model: &Qwen3Vl, adapter: Option<&Adapter>, pack: &Pack, targets: &Targets) -> Tensor<1> {
+    let x = last_states(model, adapter, pack, targets);
+    let (sum, _) = head_loss(model, &x, targets, None);
+    sum.div_scalar(targets.len().max(1) as f32)
+}
+
+/// Logits of the labelled positions of a pack, row by row, and the number of columns.
+pub fn logits(
+    model: &Qwen3Vl,
+    adapter: Option<&Adapter>,
+    pack: &Pack,
+    targets: &Targets,
+) -> (Vec<f32>, usize) {
+    let x = model.text.final_norm(last_states(model, adapter, pack, targets));
+    let logits = model.text.logits(&x).cast(DType::F32);
+    let columns = logits.dims()[1];
+    (logits.into_data().try_to_vec::<f32>().expect("cast to f32"), columns)
+}
+
+/// Hidden states before the final norm at the labelled positions.
+fn last_states(model: &Qwen3Vl, adapter: Option<&Adapter>, pack: &Pack, targets: &Targets) -> Tensor<2> {
     let pass = Pass::inference(adapter);
     let visual = model.look(pack, &pass);
     let mut x = model.text.embed(&pack.ids, &visual);
@@ -55,27 +72,19 @@ pub fn mean(model: &Qwen3Vl, adapter: Option<&Adapter>, pack: &Pack, targets: &T
         let y = block.forward(x, &pack.rope, &pack.segments, &pass).0;
         x = model.text.add_deepstack(y, i, &visual);
     }
-    let x = rows::gather(&x, &targets.rows);
-    let (sum, _) = head_loss(model, &x, targets, 1.0);
-    sum.div_scalar(targets.len().max(1) as f32)
+    rows::gather(&x, &targets.rows)
 }
 
-/// Summed cross-entropy of hidden states [N, hidden] before the final norm, in chunks of rows, and the gradient
-/// of `weight` times it to them.
-pub fn head_loss(model: &Qwen3Vl, x: &Tensor<2>, targets: &Targets, weight: f32) -> (Tensor<1>, Tensor<2>) {
+/// Summed cross-entropy of hidden states [N, hidden] before the final norm, and with a `weight` the gradient of
+/// `weight` times it to them.
+pub fn head_loss(
+    model: &Qwen3Vl,
+    x: &Tensor<2>,
+    targets: &Targets,
+    weight: Option<f32>,
+) -> (Tensor<1>, Option<Tensor<2>>) {
     let text = &model.text;
-    let vocab = text.head.dims()[0];
-    let chunk = (LOGITS_AT_ONCE / vocab).max(16);
-    let mut total: Tensor<1> = Tensor::zeros([1], (&model.device, DType::F32));
-    let mut grads = Vec::new();
-    for (i, labels) in targets.labels.chunks(chunk).enumerate() {
-        let part = x.clone().slice([i * chunk..i * chunk + labels.len()]);
-        let normed = text.final_norm(part.clone());
-        let (sum, d_logits) = ops::cross_entropy(text.logits(&normed), labels, weight);
-        let d_normed = ops::matmul(&d_logits, &text.head);
-        grads.push(ops::rms_norm_backward(d_normed, &part, &text.norm, text.eps));
-        total = total + sum;
-    }
-    let d = if grads.is_empty() { x.zeros_like() } else { Tensor::cat(grads, 0) };
-    (total, d)
+    let normed = text.final_norm(x.clone());
+    let (sum, d_normed) = ops::head_cross_entropy(&normed, &text.head, &targets.labels, weight);
+    (sum, d_normed.map(|d| ops::rms_norm_backward(d, x, &text.norm, text.eps)))
 }

@@ -7,6 +7,7 @@ use super::scores::{self, Scores};
 use crate::config::TrainConfig;
 use crate::data::batch::EncodedSample;
 use crate::data::encode::{Encoded, Encoder, IGNORE};
+use crate::data::numpy::RandomState;
 use crate::data::sample::{Role, Sample};
 use crate::error::{At, Error, Kind, Result};
 use crate::files;
@@ -69,7 +70,8 @@ pub fn run(setup: &Setup, inbox: &Receiver<Command>, emit: Emit) -> Result<Value
             Error::usage("eval_dataset is not set").hint("set eval_dataset: NAME, as in dataset_info.json")
         );
     }
-    let read = samples::read(config, names, emit)?;
+    let read = samples::read(config, names, &mut RandomState::new(config.seed), emit, &stop)?;
+    let read: Vec<Sample> = read.into_iter().flatten().collect();
     let encoded = samples::encode(config, setup.encoder, &read, emit, &stop)?;
     let items = items(setup.encoder, &read, &encoded)?;
     if items.is_empty() {
@@ -124,7 +126,7 @@ fn predict(setup: &Setup, items: &[Item], inbox: &Receiver<Command>, emit: Emit)
     }
     let mut file = File::options().create(true).append(true).open(&path).at("write", &path)?;
     let todo: Vec<usize> = (0..items.len()).filter(|i| !done.contains_key(i)).collect();
-    let features = RefCell::new(Features::new());
+    let features = RefCell::new(Features::new(setup.config));
     let rules = Rules {
         adapter: setup.adapter,
         sampling: setup.config.sampling(),
@@ -133,12 +135,11 @@ fn predict(setup: &Setup, items: &[Item], inbox: &Receiver<Command>, emit: Emit)
     };
     let mut prompt = |i: usize| {
         let item = &items[todo[i]];
-        let seen = features.borrow_mut().of(
-            (setup.model, setup.adapter),
-            setup.encoder,
-            &[(todo[i], &item.sample)],
-        )?;
-        let features = seen.into_iter().flatten().collect();
+        // The pictures of the prompts that come next are looked at together; they are there when it is their turn.
+        let ahead = if i.is_multiple_of(rules.slots) { rules.slots } else { 1 };
+        let next = todo[i..].iter().take(ahead).map(|&at| (at, &items[at].sample)).collect::<Vec<_>>();
+        let seen = features.borrow_mut().of((setup.model, setup.adapter), setup.encoder, &next)?;
+        let features = seen.into_iter().next().unwrap_or_default();
         Ok(Prompt { ids: item.prompt_ids.clone(), grids: item.grids.clone(), features })
     };
     let mut answers: BTreeMap<usize, Vec<u32>> = BTreeMap::new();

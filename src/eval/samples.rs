@@ -2,15 +2,16 @@
 
 use super::features::Features;
 use super::loss::Targets;
-use crate::config::TrainConfig;
-use crate::data::batch::{self, EncodedSample};
-use crate::data::dataset;
+use crate::config::{MixStrategy, TrainConfig};
+use crate::data::batch::{self, EncodedSample, Pass};
 use crate::data::encode::Encoder;
+use crate::data::numpy::RandomState;
+use crate::data::reader::Reader;
 use crate::data::sample::Sample;
-use crate::error::Result;
-use crate::job::{Emit, Event};
+use crate::data::{dataset, selection};
+use crate::error::{Error, Result};
+use crate::job::{Emit, Event, Phase};
 use crate::model::qwen3_vl::{Pack, Qwen3Vl, Sequence};
-use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 /// Encoded samples of one side (training or evaluation) and the features of their pictures.
@@ -63,17 +64,59 @@ impl Samples {
     }
 }
 
-/// Samples of the data sets `names`, each limited to `max_samples`, in order.
-pub fn read(config: &TrainConfig, names: &[String], emit: Emit) -> Result<Vec<Sample>> {
-    let dir: &Path = &config.dataset_dir;
-    let mut all = Vec::new();
-    for name in names {
-        let mut data = dataset::load(dir, name, config.media_dir.as_deref())?;
-        data.findings.drain(..).for_each(|f| emit(Event::Finding(f)));
-        data.samples.truncate(config.max_samples.unwrap_or(usize::MAX));
-        all.append(&mut data.samples);
+/// The rows of one or several data sets in the order they are taken; `None` for one that cannot be used.
+pub type Rows = Vec<Option<Sample>>;
+
+/// The data sets `names` mixed as the configuration says. What is not taken is not read.
+pub fn read(
+    config: &TrainConfig,
+    names: &[String],
+    draws: &mut RandomState,
+    emit: Emit,
+    stop: &AtomicBool,
+) -> Result<Rows> {
+    let sets = read_each(config, names, draws, emit, stop)?;
+    let lengths: Vec<usize> = sets.iter().map(|(_, rows)| rows.len()).collect();
+    let probs = config.probabilities().map_err(|e| Error::usage(format!("interleave_probs: {e}")))?;
+    let order = selection::mix(&lengths, config.mix_strategy, probs.as_deref(), config.seed)?;
+    let mut all: Rows = sets.into_iter().flat_map(|(_, rows)| rows).collect();
+    if config.mix_strategy == MixStrategy::Concat {
+        return Ok(all);
     }
-    Ok(all)
+    // A sample is moved to the last place that wants it.
+    let mut uses = vec![0; all.len()];
+    order.iter().for_each(|&at| uses[at] += 1);
+    let take = |at: usize| {
+        uses[at] -= 1;
+        if uses[at] == 0 { all[at].take() } else { all[at].clone() }
+    };
+    Ok(order.into_iter().map(take).collect())
+}
+
+/// Each of the data sets `names` with the rows that are taken of it. A name given twice counts once.
+pub fn read_each(
+    config: &TrainConfig,
+    names: &[String],
+    draws: &mut RandomState,
+    emit: Emit,
+    stop: &AtomicBool,
+) -> Result<Vec<(String, Rows)>> {
+    let mut sets: Vec<(String, Rows)> = Vec::new();
+    for name in names {
+        if sets.iter().any(|(known, _)| known == name) {
+            continue;
+        }
+        let progress = |done: u64, total: u64| {
+            emit(Event::Progress { phase: Phase::Loading, done: done as usize, total: total as usize });
+        };
+        let media = config.media_dir.as_deref();
+        let reader = Reader::open_with(&config.dataset_dir, name, media, &progress, stop)?;
+        let rows = selection::select(name, &reader.entry, reader.len(), config.max_samples, draws)?;
+        let (samples, findings) = dataset::read(&reader, rows.into_iter())?;
+        findings.into_iter().for_each(|f| emit(Event::Finding(f)));
+        sets.push((name.clone(), samples));
+    }
+    Ok(sets)
 }
 
 /// Encodes samples; what cannot be used is left out and reported as findings.
@@ -84,8 +127,8 @@ pub fn encode(
     emit: Emit,
     stop: &AtomicBool,
 ) -> Result<Samples> {
-    let workers = config.preprocessing_num_workers;
-    let (all, findings) = batch::encode_all(encoder, samples, workers, emit, stop)?;
+    let pass = Pass { workers: config.preprocessing_num_workers, cache: Some(&config.dataset_dir) };
+    let (all, findings) = batch::encode_all(encoder, samples, pass, emit, stop)?;
     findings.into_iter().for_each(|f| emit(Event::Finding(f)));
-    Ok(Samples { all, features: Features::new() })
+    Ok(Samples { all, features: Features::new(config) })
 }

@@ -49,7 +49,7 @@ pub fn answer(who: Who, turn: &Turn, on_text: &mut dyn FnMut(&str) -> ControlFlo
 
 /// The tokenised talk with the features of its pictures.
 fn prompt(who: &Who, turn: &Turn) -> Result<Prompt> {
-    let images: Vec<ImageRef> = turn.images.iter().cloned().map(ImageRef::Path).collect();
+    let images: Vec<ImageRef> = turn.images.iter().cloned().map(ImageRef::named).collect::<Result<_>>()?;
     let patches = who.encoder.patches_of(&images)?;
     let grids: Vec<[usize; 3]> = patches.iter().map(|p| p.grid).collect();
     let ids = who.encoder.prompt(turn.system.as_deref(), &messages(turn), &grids)?;

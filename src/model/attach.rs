@@ -1,5 +1,6 @@
 //! An adapter and a model: whose pair is whose, reading the pairs of a PEFT folder, folding them into the weights.
 
+use super::config::ModelConfig;
 use super::dora::{self, Magnitude};
 use super::expert_lora;
 use super::lora::{Adapter, Linear, Pair};
@@ -55,7 +56,8 @@ impl Qwen3Vl {
             modules::all(&self.config).into_iter().map(|m| (m.path.clone(), m)).collect();
         let mut slots: HashMap<&str, usize> = HashMap::new();
         for (slot, pair) in adapter.pairs.iter().enumerate() {
-            fits(pair, known.get(&pair.name))?;
+            let magnitudes = pair.magnitude.as_ref().map(|m| m.m.dims()[1]);
+            fits(&pair.name, known.get(&pair.name), [pair.a.dims(), pair.b.dims()], magnitudes)?;
             slots.insert(&pair.name, slot);
         }
         for (name, l) in self.linears_mut() {
@@ -90,43 +92,66 @@ impl Qwen3Vl {
 
     /// An adapter from the tensors of a PEFT folder.
     ///
-    /// Errors: a lora_A without its lora_B, or tensors that are no part of a LoRA or DoRA adapter.
+    /// Errors: those of [`parts`].
     pub fn adapter_from(&self, tensors: &[AdapterTensor], config: &AdapterConfig) -> Result<Adapter> {
-        let modules = modules::all(&self.config);
-        let find = |name: String| tensors.iter().find(|t| t.name == name);
-        let mut adapter = Adapter { scale: config.scale() as f32, ..Adapter::default() };
-        (adapter.rank, adapter.alpha, adapter.rslora) = (config.r, config.lora_alpha, config.use_rslora);
         let linears: HashMap<String, &Linear> = self.linears().into_iter().collect();
-        for t in tensors {
-            let Some(module) = t.name.strip_suffix(".lora_A.weight") else {
-                if [".lora_B.weight", dora::NAME].iter().any(|end| t.name.ends_with(end)) {
-                    continue;
-                }
-                return Err(Error::input(format!("the adapter holds {}, which is not supported", t.name)));
-            };
-            let b = find(format!("{module}.lora_B.weight"))
-                .ok_or_else(|| Error::input(format!("the adapter has {} but no lora_B of it", t.name)))?;
-            let path = module.strip_prefix("base_model.model.").unwrap_or(module);
-            let outer = |m: &str| tensors.iter().any(|t| t.name.starts_with(&format!("{m}.base_layer.")));
-            let name = model_path(path, outer(module), b, &modules);
-            let magnitude = find(format!("{module}.{}", dora::NAME)).zip(linears.get(&name));
+        let pair = |p: Parts| {
+            let magnitude = p.magnitude.zip(linears.get(&p.path));
             let magnitude = magnitude.map(|(m, l)| Magnitude::new(&l.w, Some(self.parameter(m))));
-            adapter.pairs.push(Pair { name, a: self.parameter(t), b: self.parameter(b), magnitude });
-        }
-        if adapter.pairs.is_empty() {
-            return Err(Error::input("the adapter holds no lora_A tensors"));
-        }
-        // The model's order, not the file's: sums over pairs and dropout masks depend on it.
-        let order: HashMap<&str, usize> =
-            modules.iter().enumerate().map(|(i, m)| (m.path.as_str(), i)).collect();
-        adapter.pairs.sort_by_key(|p| order.get(p.name.as_str()).copied().unwrap_or(usize::MAX));
-        Ok(adapter)
+            Pair { a: self.parameter(p.a), b: self.parameter(p.b), magnitude, name: p.path }
+        };
+        Ok(Adapter {
+            pairs: parts(tensors, &self.config)?.into_iter().map(pair).collect(),
+            scale: config.scale() as f32,
+            dropout: 0.0,
+            rank: config.r,
+            alpha: config.lora_alpha,
+            rslora: config.use_rslora,
+        })
     }
 
     /// A vector becomes one row.
     fn parameter(&self, t: &AdapterTensor) -> Tensor<2> {
         Tensor::from_data(TensorData::new(t.values.clone(), t.matrix()), (&self.device, DType::F32))
     }
+}
+
+/// What an adapter file has of one module.
+pub struct Parts<'a> {
+    pub path: String,
+    pub a: &'a AdapterTensor,
+    pub b: &'a AdapterTensor,
+    pub magnitude: Option<&'a AdapterTensor>,
+}
+
+/// Sorts the tensors of an adapter file by module, in the model's order (not the file's: sums over pairs and dropout
+/// masks depend on it).
+///
+/// Errors: a lora_A without its lora_B, no lora_A at all, or tensors that are no part of a LoRA or DoRA adapter.
+pub fn parts<'a>(tensors: &'a [AdapterTensor], model: &ModelConfig) -> Result<Vec<Parts<'a>>> {
+    let modules = modules::all(model);
+    let find = |name: String| tensors.iter().find(|t| t.name == name);
+    let mut all = Vec::new();
+    for t in tensors {
+        let Some(module) = t.name.strip_suffix(".lora_A.weight") else {
+            if [".lora_B.weight", dora::NAME].iter().any(|end| t.name.ends_with(end)) {
+                continue;
+            }
+            return Err(Error::input(format!("the adapter holds {}, which is not supported", t.name)));
+        };
+        let b = find(format!("{module}.lora_B.weight"))
+            .ok_or_else(|| Error::input(format!("the adapter has {} but no lora_B of it", t.name)))?;
+        let path = module.strip_prefix("base_model.model.").unwrap_or(module);
+        let wraps = tensors.iter().any(|t| t.name.starts_with(&format!("{module}.base_layer.")));
+        let path = model_path(path, wraps, b, &modules);
+        all.push(Parts { path, a: t, b, magnitude: find(format!("{module}.{}", dora::NAME)) });
+    }
+    if all.is_empty() {
+        return Err(Error::input("the adapter holds no lora_A tensors"));
+    }
+    let order: HashMap<&str, usize> = modules.iter().enumerate().map(|(i, m)| (m.path.as_str(), i)).collect();
+    all.sort_by_key(|p| order.get(p.path.as_str()).copied().unwrap_or(usize::MAX));
+    Ok(all)
 }
 
 /// The path of a module of text layer `i`.
@@ -148,20 +173,25 @@ fn model_path(path: &str, wraps: bool, b: &AdapterTensor, modules: &[Module]) ->
     if !wraps && width == b.shape.first().copied() { gate_up } else { format!("{path}.down_proj") }
 }
 
-fn fits(pair: &Pair, module: Option<&Module>) -> Result<()> {
+/// Whether A, B and the number of magnitudes of `path` fit `module` of a model.
+pub(super) fn fits(
+    path: &str,
+    module: Option<&Module>,
+    [[ra, ia], [ob, rb]]: [[usize; 2]; 2],
+    magnitudes: Option<usize>,
+) -> Result<()> {
     let wrong = |why: String| {
-        Err(Error::input(format!("the adapter does not fit this model: {}: {why}", pair.name))
+        Err(Error::input(format!("the adapter does not fit this model: {path}: {why}"))
             .hint("use the adapter with the base model that it was trained on"))
     };
     let Some(m) = module else { return wrong("the model has no such module".into()) };
     let ([out, inp], [wa, wb]) = (m.shape, m.widths());
-    let ([ra, ia], [ob, rb]) = (pair.a.dims(), pair.b.dims());
     if ia != wa || ob != wb || ra != rb || !ra.is_multiple_of(m.experts) {
         let kind = if m.part == Part::Experts { "each expert's weight" } else { "the module's weight" };
         return wrong(format!("lora_A is [{ra}, {ia}] and lora_B [{ob}, {rb}], {kind} [{out}, {inp}]"));
     }
-    match &pair.magnitude {
-        Some(m) if m.m.dims() != [1, out] => wrong(format!("it has {} magnitudes", m.m.dims()[1])),
+    match magnitudes {
+        Some(n) if n != out => wrong(format!("it has {n} magnitudes for {out} rows")),
         _ => Ok(()),
     }
 }

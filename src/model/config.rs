@@ -96,7 +96,8 @@ impl ModelConfig {
         Self::from_json(&json, &file)
     }
 
-    fn from_json(json: &Map<String, Value>, file: &Path) -> Result<Self> {
+    /// [`ModelConfig::load`] from the object itself; `file` is named in messages.
+    pub fn from_json(json: &Map<String, Value>, file: &Path) -> Result<Self> {
         let top = Section::whole(file, json);
         let model_type = supported_type(&top)?;
         let text = top.section("text_config")?;

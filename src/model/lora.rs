@@ -175,7 +175,7 @@ impl Linear {
             },
         };
         match &self.bias {
-            Some(b) => y + b.clone().unsqueeze::<2>(),
+            Some(b) => ops::add_bias(y, b),
             None => y,
         }
     }

@@ -1,10 +1,15 @@
 //! Qwen3-VL on burn tensors: vision tower, text decoder, LoRA, weights.
+// A tensor handle alone takes hundreds of bytes; such enums live once a matrix or a layer.
+#![allow(clippy::large_enum_variant)]
 
-mod attach;
+pub mod attach;
 pub mod backend;
 pub mod config;
+#[cfg(feature = "cuda")]
+pub mod cuda;
 pub mod dora;
 pub mod expert_lora;
+pub mod export;
 pub mod kv_cache;
 pub mod lora;
 mod mmap;
@@ -12,6 +17,7 @@ pub mod modules;
 pub mod moe;
 pub mod ops;
 pub mod peft;
+pub mod quant;
 pub mod qwen3_vl;
 pub mod rope;
 mod section;

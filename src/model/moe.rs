@@ -41,8 +41,8 @@ pub struct Saved {
     routing: Routing,
     /// The experts' input, where `gate_up` has an adapter.
     sorted: Option<Tensor<2>>,
-    gate: Tensor<2>,
-    up: Tensor<2>,
+    /// Gate and up of the sorted rows, side by side.
+    both: Tensor<2>,
     out: Tensor<2>,
 }
 
@@ -56,16 +56,14 @@ impl Moe {
         // 3. Gate and up of each expert: (T·k, 2·I)
         let both = self.gate_up.forward(&sorted, &routing.groups);
         let both = add_forward(both, &sorted, &routing.groups, self.slots[0], pass);
-        let width = both.dims()[1] / 2;
-        let (gate, up) = (both.clone().narrow(1, 0, width), both.narrow(1, width, width));
         // 4. Down: (T·k, hidden)
-        let act = ops::swiglu(&gate, &up);
+        let act = ops::swiglu_halves(&both);
         let out = self.down.forward(&act, &routing.groups);
         let out = add_forward(out, &act, &routing.groups, self.slots[1], pass);
         // 5. Home again, weighted: (T, hidden)
         let y = rows::combine(&out, &routing.place, &routing.weights, self.top_k);
         let sorted = self.slots[0].map(|_| sorted);
-        (y, Saved { routing, sorted, gate, up, out })
+        (y, Saved { routing, sorted, both, out })
     }
 
     /// Gradient to x, also through the routing weights; those of the experts' adapters go into `grads`.
@@ -74,11 +72,10 @@ impl Moe {
         let (d_out, d_weights) = rows::combine_backward(dy, &saved.out, &r.place, &r.weights, self.top_k);
         let mut d_act = self.down.backward(&d_out, &r.groups);
         if self.slots[1].is_some() {
-            let act = ops::swiglu(&saved.gate, &saved.up);
+            let act = ops::swiglu_halves(&saved.both);
             d_act = add_backward(d_act, (&d_out, &act), &r.groups, self.slots[1], (pass, grads));
         }
-        let (d_gate, d_up) = ops::swiglu_backward(&d_act, &saved.gate, &saved.up);
-        let d_both = Tensor::cat(vec![d_gate, d_up], 1);
+        let d_both = ops::swiglu_halves_backward(&d_act, &saved.both);
         let mut d_sorted = self.gate_up.backward(&d_both, &r.groups);
         if let Some(sorted) = &saved.sorted {
             d_sorted = add_backward(d_sorted, (&d_both, sorted), &r.groups, self.slots[0], (pass, grads));
@@ -130,11 +127,14 @@ impl Moe {
 
 /// Indices of the k largest, largest first; the lower index wins a tie. NaN counts as smallest.
 fn top_k(p: &[f32], k: usize) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..p.len()).collect();
     let key = |i: usize| if p[i].is_nan() { f32::NEG_INFINITY } else { p[i] };
-    order.sort_by(|&a, &b| key(b).total_cmp(&key(a)).then(a.cmp(&b)));
-    order.truncate(k);
-    order
+    let mut best: Vec<usize> = Vec::with_capacity(k);
+    for _ in 0..k.min(p.len()) {
+        let left = (0..p.len()).filter(|i| !best.contains(i));
+        let next = left.reduce(|a, b| if key(b) > key(a) { b } else { a });
+        best.extend(next);
+    }
+    best
 }
 
 /// Counting sort of choices by expert: (place of each choice, token of each sorted row, rows of each expert).
@@ -159,4 +159,16 @@ fn sort_by_expert(choice: &[usize], experts: usize, k: usize) -> (Vec<usize>, Ve
         next[e] += 1;
     }
     (place, token, groups)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::top_k;
+
+    #[test]
+    fn the_largest_first_and_the_lower_index_of_equals() {
+        assert_eq!(top_k(&[0.1, 0.4, 0.4, 0.05, 0.2], 3), [1, 2, 4]);
+        assert_eq!(top_k(&[f32::NAN, 0.0, f32::NAN], 2), [1, 0]);
+        assert_eq!(top_k(&[1.0, 2.0], 4), [1, 0]);
+    }
 }

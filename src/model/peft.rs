@@ -171,7 +171,7 @@ pub fn read_tensors(path: &Path) -> Result<Vec<AdapterTensor>> {
 }
 
 /// Little-endian floats of 16 or 32 bits as f32.
-fn floats(dtype: Dtype, bytes: &[u8]) -> Option<Vec<f32>> {
+pub(super) fn floats(dtype: Dtype, bytes: &[u8]) -> Option<Vec<f32>> {
     let halves = || bytes.as_chunks::<2>().0.iter();
     Some(match dtype {
         Dtype::F32 => bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),

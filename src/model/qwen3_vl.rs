@@ -3,12 +3,13 @@
 use super::config::{ModelConfig, TextConfig};
 use super::lora::{Adapter, Linear, Pass};
 use super::moe::Moe;
-use super::ops::Segment;
+use super::ops::{self, Segment};
 use super::rope::{self, Positions};
 use super::text::{Block, Mlp, Rope, Text, Visual};
 use super::vision::{self, Vision, VisionOutput};
 use super::weight::{ExpertWeight, Weight};
-use super::weights::Weights;
+use super::weights::{Target, Weights};
+use crate::config::quantization::Quantization;
 use crate::data::patches::Patches;
 use crate::error::Result;
 use burn::tensor::{DType, Device, Tensor, TensorData};
@@ -31,16 +32,34 @@ impl Qwen3Vl {
     ///
     /// Errors name the file or tensor: not a Qwen3-VL, no weights, a missing or misshapen tensor.
     pub fn load(dir: &Path, device: &Device, dtype: DType, progress: &dyn Fn(usize, usize)) -> Result<Self> {
+        Self::load_quantized(dir, None, (device, dtype), progress)
+    }
+
+    /// [`Qwen3Vl::load`] with the decoder's linear layers and experts quantised one by one. As with bitsandbytes
+    /// embeddings, norms and head stay as they are; so does the vision tower, whose linear layers bitsandbytes
+    /// would take (it leaves the experts).
+    pub fn load_quantized(
+        dir: &Path,
+        quantization: Option<Quantization>,
+        (device, dtype): (&Device, DType),
+        progress: &dyn Fn(usize, usize),
+    ) -> Result<Self> {
         let config = ModelConfig::load(dir)?;
         let weights = Weights::open(dir)?;
         let total = config.text.num_hidden_layers + 2;
-        let vision = Vision::load(&weights, &config.vision, device)?;
+        let vision = Vision::load(&weights, &config.vision, device, dtype)?;
         progress(1, total);
-        let load = Loader { weights: &weights, device, dtype };
+        let quantize = quantization.map(|how| Target { how, device, dtype });
+        let load = Loader { weights: &weights, device, dtype, quantize };
         let text = load.text(&config, &|done| progress(done + 1, total))?;
         progress(total, total);
         let parameters = weights.parameters();
         Ok(Self { config, vision, text, device: device.clone(), dtype, parameters })
+    }
+
+    /// Whether the fused kernels for the CPU compute this model.
+    pub fn on_cpu(&self) -> bool {
+        ops::is_cpu(&self.text.norm)
     }
 
     /// Merged and deepstack features of one picture, as the tower with `adapter` sees it.
@@ -143,6 +162,7 @@ struct Loader<'a> {
     weights: &'a Weights,
     device: &'a Device,
     dtype: DType,
+    quantize: Option<Target<'a>>,
 }
 
 impl Loader<'_> {
@@ -151,7 +171,11 @@ impl Loader<'_> {
     }
 
     fn linear(&self, name: &str, out: usize, inp: usize) -> Result<Linear> {
-        Ok(Linear::new(Weight::Full(self.get(&format!("{name}.weight"), [out, inp])?)))
+        let name = format!("{name}.weight");
+        Ok(Linear::new(match self.quantize {
+            Some(to) => Weight::Quantized(self.weights.quantized(&name, [out, inp], to)?),
+            None => Weight::Full(self.get(&name, [out, inp])?),
+        }))
     }
 
     fn text(&self, config: &ModelConfig, done: &dyn Fn(usize)) -> Result<Text> {
@@ -192,13 +216,21 @@ impl Loader<'_> {
         })
     }
 
+    fn experts(&self, c: &TextConfig, i: usize) -> Result<(ExpertWeight, ExpertWeight)> {
+        let Some(to) = self.quantize else {
+            let (gate_up, down) = self.weights.experts(i, c, self.device, self.dtype)?;
+            return Ok((ExpertWeight::Full(gate_up), ExpertWeight::Full(down)));
+        };
+        let [gate_up, down] = self.weights.quantized_experts(i, c, to)?;
+        Ok((ExpertWeight::Quantized(gate_up), ExpertWeight::Quantized(down)))
+    }
+
     fn mlp(&self, c: &TextConfig, i: usize, at: &str) -> Result<Mlp> {
         let (h, wide) = (c.hidden_size, c.intermediate_size);
         match c.moe.as_ref().filter(|_| c.is_sparse(i)) {
             Some(m) => {
-                let (gate_up, down) = self.weights.experts(i, c, self.device, self.dtype)?;
+                let (gate_up, down) = self.experts(c, i)?;
                 let router = self.get(&format!("{at}.mlp.gate.weight"), [m.num_experts, h])?;
-                let (gate_up, down) = (ExpertWeight::Full(gate_up), ExpertWeight::Full(down));
                 Ok(Mlp::Moe(Moe { router, gate_up, down, top_k: m.num_experts_per_tok, slots: [None; 2] }))
             }
             None => Ok(Mlp::Dense {

@@ -174,11 +174,11 @@ impl Block {
         let n1 = ops::rms_norm(x.clone(), &self.input_layernorm, self.eps);
         let [q_raw, k_raw, q, k, v] = self.qkv(&n1, rope, pass);
         let attention = ops::attention_saved(&q, &k, &v, segments, true);
-        let x_mid = x.clone() + self.o_proj.forward(&merge_heads(&attention.o), pass);
+        let x_mid = ops::add(&x, self.o_proj.forward(&merge_heads(&attention.o), pass));
         // 2. Feed-forward
         let n2 = ops::rms_norm(x_mid.clone(), &self.post_attention_layernorm, self.eps);
         let (y, mlp) = self.mlp.forward(&n2, pass);
-        let y = x_mid.clone() + y;
+        let y = ops::add(&x_mid, y);
         (y, BlockSaved { x, n1, q_raw, k_raw, q, k, v, attention, x_mid, n2, mlp })
     }
 
@@ -194,9 +194,9 @@ impl Block {
         let n1 = ops::rms_norm(x.clone(), &self.input_layernorm, self.eps);
         let [_, _, q, k, v] = self.qkv(&n1, rope, pass);
         let o = cache.attend(at.0, at.1, &q, k, v);
-        let x = x + self.o_proj.forward(&merge_heads(&o), pass);
+        let x = ops::add(&x, self.o_proj.forward(&merge_heads(&o), pass));
         let n2 = ops::rms_norm(x.clone(), &self.post_attention_layernorm, self.eps);
-        x + self.mlp.forward(&n2, pass).0
+        ops::add(&x, self.mlp.forward(&n2, pass).0)
     }
 
     /// Adds this layer's adapter gradients to `grads`; returns the gradient to the layer's input if `want_dx`.
@@ -211,7 +211,8 @@ impl Block {
         let s = saved;
         // 2. Feed-forward
         let dn2 = self.mlp.backward(&dy, &s.n2, &s.mlp, pass, grads);
-        let dx_mid = dy + ops::rms_norm_backward(dn2, &s.x_mid, &self.post_attention_layernorm, self.eps);
+        let dx_mid = ops::rms_norm_backward(dn2, &s.x_mid, &self.post_attention_layernorm, self.eps);
+        let dx_mid = ops::add(&dy, dx_mid);
         // 1. Attention
         let o = merge_heads(&s.attention.o);
         let d_o = self.o_proj.backward(&dx_mid, &o, InputGrad::Fresh, pass, grads).expect("asked for");
@@ -225,7 +226,7 @@ impl Block {
         let dn1 = self.q_proj.backward(&dq, &s.n1, first, pass, grads);
         let dn1 = self.k_proj.backward(&dk, &s.n1, dn1.into(), pass, grads);
         let dn1 = self.v_proj.backward(&merge_heads(&dv), &s.n1, dn1.into(), pass, grads)?;
-        Some(dx_mid + ops::rms_norm_backward(dn1, &s.x, &self.input_layernorm, self.eps))
+        Some(ops::add(&dx_mid, ops::rms_norm_backward(dn1, &s.x, &self.input_layernorm, self.eps)))
     }
 }
 

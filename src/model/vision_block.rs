@@ -99,14 +99,14 @@ impl Block {
         // 1. Queries, keys and values of all heads: (n, 3 * d) -> 3 x (n, heads, head_dim)
         let n1 = self.norm1.forward(x.clone());
         let qkv = self.qkv.forward(&n1, pass);
-        let part = |i: usize| qkv.clone().narrow(1, i * d, d).reshape([n, self.heads, d / self.heads]);
+        let part = |i: usize| ops::columns(&qkv, i * d, d).reshape([n, self.heads, d / self.heads]);
         // 2. Turn queries and keys by the patch's row and column
         let (cos, sin) = &places.rope;
         let turn = |x: Tensor<3>| ops::rotate_half_rope(x, cos, sin);
         let (q, k, v) = (turn(part(0)), turn(part(1)), part(2));
         // 3. Attend within each frame: (n, heads, head_dim) -> (n, d)
         let attention = ops::attention_saved(&q, &k, &v, &places.frames, false);
-        let x_mid = x.clone() + self.proj.forward(&attention.o.clone().reshape([n, d]), pass);
+        let x_mid = ops::add(&x, self.proj.forward(&attention.o.clone().reshape([n, d]), pass));
         // 4. Feed-forward
         let n2 = self.norm2.forward(x_mid.clone());
         let inner = self.linear_fc1.forward(&n2, pass);
@@ -114,7 +114,7 @@ impl Block {
             Activation::GeluTanh => ops::gelu_tanh(inner.clone()),
             Activation::Gelu => ops::gelu(inner.clone()),
         };
-        let y = x_mid.clone() + self.linear_fc2.forward(&act, pass);
+        let y = ops::add(&x_mid, self.linear_fc2.forward(&act, pass));
         (y, BlockSaved { x, n1, q, k, v, attention, x_mid, n2, inner, act })
     }
 

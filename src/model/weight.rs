@@ -1,6 +1,7 @@
 //! Frozen weights and the two products that training needs of them: with the transpose, and as they are.
 
 use super::ops::{self, rows};
+use super::quant::{self, Quantized};
 use burn::tensor::{DType, Tensor};
 use std::ops::Range;
 
@@ -8,6 +9,7 @@ use std::ops::Range;
 #[derive(Clone, Debug)]
 pub enum Weight {
     Full(Tensor<2>),
+    Quantized(Quantized),
 }
 
 impl Weight {
@@ -15,6 +17,7 @@ impl Weight {
     pub fn dims(&self) -> [usize; 2] {
         match self {
             Self::Full(w) => w.dims(),
+            Self::Quantized(w) => w.dims(),
         }
     }
 
@@ -22,6 +25,7 @@ impl Weight {
     pub fn dtype(&self) -> DType {
         match self {
             Self::Full(w) => w.dtype(),
+            Self::Quantized(w) => w.dtype(),
         }
     }
 
@@ -29,6 +33,7 @@ impl Weight {
     pub fn forward(&self, x: &Tensor<2>) -> Tensor<2> {
         match self {
             Self::Full(w) => ops::matmul(x, &w.clone().transpose()),
+            Self::Quantized(w) => w.forward(x),
         }
     }
 
@@ -36,6 +41,7 @@ impl Weight {
     pub fn backward(&self, dy: &Tensor<2>) -> Tensor<2> {
         match self {
             Self::Full(w) => ops::matmul(dy, w),
+            Self::Quantized(w) => w.add_backward(None, dy),
         }
     }
 
@@ -43,6 +49,7 @@ impl Weight {
     pub fn add_backward(&self, sum: Tensor<2>, dy: &Tensor<2>) -> Tensor<2> {
         match self {
             Self::Full(w) => ops::add_matmul(sum, dy, w, 1.0),
+            Self::Quantized(w) => w.add_backward(Some(sum), dy),
         }
     }
 
@@ -50,15 +57,14 @@ impl Weight {
     pub fn to_f32(&self) -> Tensor<2> {
         match self {
             Self::Full(w) => w.clone().cast(DType::F32),
+            Self::Quantized(w) => w.dequantize().cast(DType::F32),
         }
     }
 
-    /// W ← `change`(W), computed in f32 and kept as it was kept before.
+    /// W ← `change`(W), computed in f32. A quantised matrix is kept in full afterwards: to quantise it again would
+    /// round a small change away.
     pub fn change(&mut self, change: impl FnOnce(Tensor<2>) -> Tensor<2>) {
-        let changed = change(self.to_f32());
-        match self {
-            Self::Full(w) => *w = changed.cast(w.dtype()),
-        }
+        *self = Self::Full(change(self.to_f32()).cast(self.dtype()));
     }
 }
 
@@ -66,6 +72,8 @@ impl Weight {
 #[derive(Clone, Debug)]
 pub enum ExpertWeight {
     Full(Tensor<3>),
+    /// One of a shape per expert.
+    Quantized(Vec<Quantized>),
 }
 
 impl ExpertWeight {
@@ -73,6 +81,10 @@ impl ExpertWeight {
     pub fn dims(&self) -> [usize; 3] {
         match self {
             Self::Full(w) => w.dims(),
+            Self::Quantized(experts) => {
+                let [out, inp] = experts[0].dims();
+                [experts.len(), out, inp]
+            }
         }
     }
 
@@ -80,6 +92,7 @@ impl ExpertWeight {
     pub fn forward(&self, x: &Tensor<2>, groups: &[Range<usize>]) -> Tensor<2> {
         match self {
             Self::Full(w) => rows::grouped_linear(x, w, groups, false),
+            Self::Quantized(w) => quant::grouped(x, w, groups, true),
         }
     }
 
@@ -87,13 +100,19 @@ impl ExpertWeight {
     pub fn backward(&self, dy: &Tensor<2>, groups: &[Range<usize>]) -> Tensor<2> {
         match self {
             Self::Full(w) => rows::grouped_linear(dy, w, groups, true),
+            Self::Quantized(w) => quant::grouped(dy, w, groups, false),
         }
     }
 
-    /// W ← `change`(W), computed in f32 and kept as it was kept before.
+    /// W ← `change`(W), computed in f32; quantised matrices are kept in full afterwards.
     pub fn change(&mut self, change: impl FnOnce(Tensor<3>) -> Tensor<3>) {
-        match self {
-            Self::Full(w) => *w = change(w.clone().cast(DType::F32)).cast(w.dtype()),
-        }
+        let (full, dtype) = match self {
+            Self::Full(w) => (w.clone().cast(DType::F32), w.dtype()),
+            Self::Quantized(experts) => {
+                let all = experts.iter().map(|w| w.dequantize().cast(DType::F32).unsqueeze::<3>());
+                (Tensor::cat(all.collect(), 0), experts[0].dtype())
+            }
+        };
+        *self = Self::Full(change(full).cast(dtype));
     }
 }

@@ -1,16 +1,16 @@
 //! `events.jsonl`: every event of the jobs in a run folder, one JSON line each.
 
 use super::EVENTS;
+use super::append::Appender;
 use crate::error::{At, Result};
 use crate::job::Event;
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
+use std::io::{Read, Seek, SeekFrom};
+use std::path::Path;
 
 /// The events of a run folder, open for appending.
 pub struct EventLog {
-    file: File,
-    path: PathBuf,
+    lines: Appender,
 }
 
 impl EventLog {
@@ -21,14 +21,14 @@ impl EventLog {
         let mut file = File::options().read(true).append(true).create(true).open(&path).at("write", &path)?;
         let whole = end_of_last_line(&mut file).at("read", &path)?;
         file.set_len(whole).at("write", &path)?;
-        Ok(Self { file, path })
+        Ok(Self { lines: Appender::open(path)? })
     }
 
-    /// Appends one event and hands it to the system, so that a reader sees it at once.
+    /// Appends one event and hands it to the system, so that a reader sees it at once. What cannot be written (a
+    /// full disk) is kept, and comes with the next event.
     pub fn push(&mut self, event: &Event) -> Result<()> {
-        let mut line = serde_json::to_vec(event).expect("events are plain data");
-        line.push(b'\n');
-        self.file.write_all(&line).at("write", &self.path)
+        let line = serde_json::to_string(event).expect("events are plain data");
+        self.lines.push(&(line + "\n"))
     }
 }
 

@@ -1,13 +1,13 @@
 //! `trainer_log.jsonl`: a line per log, key for key what LLaMA-Factory writes.
 
+use super::append::Appender;
 use super::{TRAINER_LOG, python_json};
-use crate::error::{At, Result};
+use crate::error::Result;
 use crate::files;
 use crate::job::StepRow;
 use serde::Serialize;
-use std::fs::File;
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use serde_json::{Map, Value};
+use std::path::Path;
 
 /// One line, in LLaMA-Factory's order of keys; `None` is left out.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -18,6 +18,9 @@ pub struct Line {
     pub loss: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub eval_loss: Option<f64>,
+    /// A setting that changed, and its new value.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub changed: Option<Map<String, Value>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lr: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -50,8 +53,7 @@ impl Line {
 
 /// The log of a training run, open for appending.
 pub struct TrainerLog {
-    file: File,
-    path: PathBuf,
+    lines: Appender,
 }
 
 impl TrainerLog {
@@ -59,8 +61,7 @@ impl TrainerLog {
     pub fn open(run_dir: &Path, resumed_step: usize) -> Result<Self> {
         let path = run_dir.join(TRAINER_LOG);
         files::write(&path, kept(&path, resumed_step).as_bytes())?;
-        let file = File::options().append(true).open(&path).at("write", &path)?;
-        Ok(Self { file, path })
+        Ok(Self { lines: Appender::open(path)? })
     }
 
     /// Appends the line of a training log.
@@ -70,9 +71,17 @@ impl TrainerLog {
     }
 
     /// Appends the line of an evaluation after the step `at`.
-    pub fn evaluated(&mut self, at: &StepRow, eval_loss: f64) -> Result<()> {
+    pub fn evaluated(&mut self, at: &StepRow, eval_loss: Option<f64>) -> Result<()> {
         let line = Line::new(at.step, at.total_steps, at.elapsed, at.remaining);
-        self.push(&Line { eval_loss: Some(eval_loss), epoch: Some(at.epoch), ..line })
+        self.push(&Line { eval_loss, epoch: Some(at.epoch), ..line })
+    }
+
+    /// Appends the line of a setting that changed after the step `at`.
+    pub fn changed(&mut self, at: &StepRow, key: &str, value: &str) -> Result<()> {
+        let line = Line::new(at.step, at.total_steps, at.elapsed, at.remaining);
+        let value = serde_json::from_str(value).unwrap_or_else(|_| value.into());
+        let changed = Some(Map::from_iter([(key.to_string(), value)]));
+        self.push(&Line { changed, epoch: Some(at.epoch), ..line })
     }
 
     /// Appends the last line of a run: no loss, nothing remaining. `at` is the last step.
@@ -81,10 +90,10 @@ impl TrainerLog {
         self.push(&Line { epoch: Some(at.epoch), ..line })
     }
 
-    /// Appends a line and hands it to the system, so that a reader sees it at once.
+    /// Appends a line and hands it to the system, so that a reader sees it at once. What cannot be written (a full
+    /// disk) is kept, and comes with the next line.
     pub fn push(&mut self, line: &Line) -> Result<()> {
-        let text = python_json::line(line) + "\n";
-        self.file.write_all(text.as_bytes()).at("write", &self.path)
+        self.lines.push(&(python_json::line(line) + "\n"))
     }
 }
 

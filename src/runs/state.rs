@@ -1,8 +1,8 @@
 //! `trainer_state.json`: transformers' `TrainerState`, with the log history that has the gradient norms.
 
 use super::{TRAINER_STATE, python_json};
-use crate::config::TrainConfig;
 use crate::config::steps::Steps;
+use crate::config::{Every, TrainConfig};
 use crate::error::{At, Error, Result};
 use crate::files;
 use crate::job::StepRow;
@@ -68,7 +68,10 @@ impl TrainerState {
     /// The state before the first update.
     pub fn new(config: &TrainConfig, steps: &Steps) -> Self {
         // transformers leaves its default of 500 where there is no evaluation.
-        let eval_steps = if config.eval_steps > 0 { config.eval_steps as f64 } else { 500.0 };
+        let eval_steps = match config.evaluates() {
+            Every::Steps(n) => n as f64,
+            Every::Never | Every::Epoch => 500.0,
+        };
         Self {
             max_steps: steps.total,
             logging_steps: config.logging_steps as f64,
@@ -89,7 +92,8 @@ impl TrainerState {
     }
 
     /// Takes an evaluation (`eval_loss` and the like) into the history.
-    pub fn evaluated(&mut self, metrics: &serde_json::Map<String, Value>) {
+    pub fn evaluated(&mut self, at: &StepRow, metrics: &serde_json::Map<String, Value>) {
+        (self.global_step, self.epoch) = (at.step, at.epoch);
         self.push_metrics(metrics.clone());
     }
 

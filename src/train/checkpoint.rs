@@ -1,6 +1,7 @@
 //! Checkpoints: a folder that appears whole or not at all, with all that a run needs to go on bit for bit.
 
 use super::optimizer::{AdamW, Moments};
+use super::position::Position;
 use crate::config::TrainConfig;
 use crate::error::{At, Error, Result};
 use crate::files;
@@ -10,29 +11,12 @@ use crate::model::peft::{self, AdapterConfig, AdapterTensor};
 use crate::model::qwen3_vl::Qwen3Vl;
 use crate::model::{dora, targets};
 use burn::tensor::{DType, Tensor, TensorData};
-use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 const OPTIMIZER: &str = "optimizer.safetensors";
 const STATE: &str = "lorascope_state.json";
-
-/// Where a run stands; random numbers and data order follow from seed and position, so they need no saving.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Position {
-    /// Optimizer updates done.
-    pub step: usize,
-    /// Micro-batches done since the start of the run: the seed of the dropout masks.
-    pub micro_steps: u64,
-    /// Tokens as a padded batch would have them; transformers counts its `total_flos` from these.
-    pub padded_tokens: u64,
-    /// Sum of the losses of all updates: `train_loss` is its mean.
-    pub loss_sum: f64,
-    pub seed: u64,
-    /// Samples in the training set, to notice that the data changed.
-    pub samples: usize,
-}
 
 /// Writes the adapter as PEFT reads it (`adapter_config.json`, `adapter_model.safetensors`).
 pub fn save_adapter(dir: &Path, adapter: &Adapter, model: &Qwen3Vl, config: &TrainConfig) -> Result<()> {
@@ -59,6 +43,9 @@ fn adapter_config(adapter: &Adapter, model: &Qwen3Vl, config: &TrainConfig) -> A
         others.extend(modules::OTHERS);
         targets::shortest_ends(&chosen, &others)
     };
+    // Readers tell experts by their path.
+    let whole = |end: String| if end.contains('.') { end } else { format!("mlp.experts.{end}") };
+    let parameters = ends(true).into_iter().map(whole).collect();
     let own = TrainConfig {
         lora_rank: adapter.rank,
         lora_alpha: Some(adapter.alpha),
@@ -66,7 +53,7 @@ fn adapter_config(adapter: &Adapter, model: &Qwen3Vl, config: &TrainConfig) -> A
         use_dora: adapter.pairs.iter().any(|p| p.magnitude.is_some()),
         ..config.clone()
     };
-    AdapterConfig::new(&own, ends(false), ends(true))
+    AdapterConfig::new(&own, ends(false), parameters)
 }
 
 fn host(t: &Tensor<2>) -> Vec<f32> {
@@ -83,7 +70,7 @@ pub fn save(
     extra: &dyn Fn(&Path) -> Result<()>,
 ) -> Result<PathBuf> {
     fs::create_dir_all(output_dir).at("create", output_dir)?;
-    let done = output_dir.join(format!("checkpoint-{}", position.step));
+    let done = folder(output_dir, position.step);
     let making = output_dir.join(format!(".checkpoint-{}.tmp", position.step));
     remove(&making)?;
     fs::create_dir(&making).at("create", &making)?;
@@ -118,14 +105,24 @@ fn remove(dir: &Path) -> Result<()> {
     }
 }
 
-/// Removes the oldest checkpoints beyond `limit`.
-pub fn rotate(output_dir: &Path, limit: Option<usize>) -> Result<()> {
+/// Removes the oldest checkpoints until `limit` are left, but never the newest and never that of the step `best`
+/// (transformers' `rotate_checkpoints`).
+pub fn rotate(output_dir: &Path, limit: Option<usize>, best: Option<usize>) -> Result<()> {
     let Some(limit) = limit.filter(|l| *l > 0) else { return Ok(()) };
     let all = list(output_dir);
-    for (_, dir) in all.iter().take(all.len().saturating_sub(limit)) {
+    let newest = all.last().map(|(step, _)| *step);
+    let kept = |step: usize| Some(step) == newest || Some(step) == best;
+    let keep = limit.max(all.iter().filter(|(step, _)| kept(*step)).count());
+    let surplus = all.len().saturating_sub(keep);
+    for (_, dir) in all.iter().filter(|(step, _)| !kept(*step)).take(surplus) {
         remove(dir)?;
     }
     Ok(())
+}
+
+/// The folder of a checkpoint.
+pub fn folder(output_dir: &Path, step: usize) -> PathBuf {
+    output_dir.join(format!("checkpoint-{step}"))
 }
 
 /// Checkpoints of a run by step, oldest first. Unfinished ones have another name and are not seen.
@@ -185,7 +182,7 @@ pub fn load(dir: &Path, model: &Qwen3Vl, config: &TrainConfig) -> Result<Loaded>
     }
     let moments = peft::read_tensors(&path)?;
     let mut optimizer = AdamW::new(config, &adapter);
-    optimizer.updates = position.step;
+    optimizer.updates = position.step - position.skipped.updates;
     for (i, pair) in adapter.pairs.iter().enumerate() {
         optimizer.a[i] = moments_of(model, &moments, (pair, "lora_A"), &path)?;
         optimizer.b[i] = moments_of(model, &moments, (pair, "lora_B"), &path)?;

@@ -20,8 +20,14 @@ pub struct Inbox<'a> {
 }
 
 impl<'a> Inbox<'a> {
-    pub fn new(from: &'a Receiver<Command>) -> Self {
-        Self { from, waiting: VecDeque::new(), paused: false }
+    /// `waiting` came before the job could listen.
+    pub fn new(from: &'a Receiver<Command>, waiting: Vec<Command>) -> Self {
+        Self { from, waiting: waiting.into(), paused: false }
+    }
+
+    /// Commands that are served first the next time.
+    pub fn put_back(&mut self, commands: Vec<Command>) {
+        commands.into_iter().rev().for_each(|command| self.waiting.push_front(command));
     }
 
     /// The next command, or `None` when there is nothing to do but to go on. Blocks while paused; a vanished

@@ -1,6 +1,9 @@
 //! The run folder while training: log lines, state, results, and the files that make the adapter usable elsewhere.
 
-use super::checkpoint::{self, Position};
+use super::changes::CHANGES;
+use super::checkpoint;
+use super::position::Position;
+use super::run::BAD_BATCH;
 use crate::config::TrainConfig;
 use crate::config::steps::Steps;
 use crate::error::{At, Error, Result};
@@ -54,7 +57,7 @@ impl Output {
         let log = TrainerLog::open(&dir, position.step)?;
         let mut state = TrainerState::new(config, plan);
         if position.step > 0 {
-            let at = dir.join(format!("checkpoint-{}", position.step));
+            let at = checkpoint::folder(&dir, position.step);
             if let Ok(before) = TrainerState::read(&at) {
                 state.log_history = before.log_history;
             }
@@ -68,19 +71,48 @@ impl Output {
 
     /// A training log line.
     pub fn step(&mut self, row: &StepRow) -> Result<()> {
-        self.log.step(row)?;
         self.state.step(row);
         self.last = row.clone();
-        Ok(())
+        self.log.step(row)
     }
 
-    /// An evaluation while training; `at` says where the run stands.
-    pub fn evaluated(&mut self, at: &StepRow, eval_loss: f64) -> Result<()> {
-        self.log.evaluated(at, eval_loss)?;
-        let mut metrics = Map::new();
-        metrics.insert("eval_loss".into(), json!(eval_loss));
-        self.state.evaluated(&metrics);
-        results::write(&self.dir, "eval", &metrics)
+    /// An evaluation while training: the loss of each data set by its name; `at` says where the run stands. As
+    /// transformers, an entry for each, and no `eval_loss` in the log where losses have names.
+    pub fn evaluated(&mut self, at: &StepRow, losses: &[(String, f64)]) -> Result<()> {
+        let mut all = Map::new();
+        for (name, loss) in losses {
+            let one = Map::from_iter([(name.clone(), json!(loss))]);
+            self.state.evaluated(at, &one);
+            self.log.evaluated(at, (name == "eval_loss").then_some(*loss))?;
+            all.extend(one);
+        }
+        results::write(&self.dir, "eval", &all)
+    }
+
+    /// A setting that changed.
+    pub fn changed(&mut self, at: &StepRow, key: &str, value: &str) -> Result<()> {
+        self.log.changed(at, key, value)
+    }
+
+    /// Takes over where the run stands, and which step was the best, with its checkpoint where that is there or
+    /// about to be.
+    pub fn stands(&mut self, position: &Position, epoch: f64) {
+        (self.state.global_step, self.state.epoch) = (position.step, epoch);
+        let Some(best) = position.best else { return };
+        self.state.best_metric = Some(best.value);
+        self.state.best_global_step = Some(best.step);
+        let folder = checkpoint::folder(&self.dir, best.step);
+        if best.step == position.step || folder.exists() {
+            self.state.best_model_checkpoint = Some(folder.display().to_string());
+        }
+    }
+
+    /// The evaluation of the step `best` is the result, because its adapter is.
+    pub fn evaluated_best(&self, best: usize) -> Result<()> {
+        let of_best = self.state.log_history.iter().filter(|entry| entry["step"] == best);
+        let metrics =
+            of_best.filter_map(Value::as_object).flatten().filter(|(key, _)| key.starts_with("eval_"));
+        results::write(&self.dir, "eval", &metrics.map(|(k, v)| (k.clone(), v.clone())).collect())
     }
 
     /// `trainer_state.json` and the files beside an adapter, into a checkpoint.
@@ -123,8 +155,8 @@ pub fn clear(config: &TrainConfig) -> Result<()> {
     for (_, old) in checkpoint::list(dir) {
         std::fs::remove_dir_all(&old).at("remove", &old)?;
     }
-    for name in ["all_results.json", "train_results.json", "eval_results.json", "trainer_state.json", EVENTS]
-    {
+    let files = ["all_results.json", "train_results.json", "eval_results.json", "trainer_state.json"];
+    for name in files.into_iter().chain([EVENTS, CHANGES, BAD_BATCH]) {
         match std::fs::remove_file(dir.join(name)) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e).at("remove", dir.join(name)),
             _ => {}

@@ -4,47 +4,125 @@ use crate::config::steps::warmup;
 use crate::config::{LrScheduler, TrainConfig};
 use std::f64::consts::PI;
 
-/// The end of `polynomial`: transformers' default `lr_end`.
+/// transformers' default `lr_end` of `polynomial`.
 const POLYNOMIAL_END: f64 = 1e-7;
 
 /// The rate of the update that follows `done` updates, of `total`. The first one under a warmup runs at 0.
+/// `reduce_lr_on_plateau` does not depend on the step: it is the learning rate here (see [`super::plateau`]).
 pub fn lr(config: &TrainConfig, total: usize, done: usize) -> f64 {
     config.learning_rate * factor(config, total, done)
 }
 
 fn factor(config: &TrainConfig, total: usize, done: usize) -> f64 {
     use LrScheduler as S;
-    let w = warmup(config, total);
-    let (step, warm) = (done as f64, w as f64);
-    if config.lr_scheduler_type == S::Constant {
-        return 1.0;
-    }
-    if done < w {
-        return step / warm.max(1.0);
-    }
-    let rest = (total as f64 - warm).max(1.0);
-    let progress = (step - warm) / rest;
+    let at = At::new(config, total, done);
     match config.lr_scheduler_type {
-        S::Constant | S::ConstantWithWarmup => 1.0,
-        S::Linear => ((total as f64 - step) / rest).max(0.0),
-        S::Cosine => (0.5 * (1.0 + (PI * progress).cos())).max(0.0),
-        S::CosineWithRestarts if progress >= 1.0 => 0.0,
-        S::CosineWithRestarts => (0.5 * (1.0 + (PI * progress.fract()).cos())).max(0.0),
-        S::CosineWithMinLr => {
-            let floor = config.min_lr.unwrap_or(0.0) / config.learning_rate;
-            (0.5 * (1.0 + (PI * progress).cos()) * (1.0 - floor) + floor).max(0.0)
+        S::Constant | S::ReduceLrOnPlateau => 1.0,
+        S::WarmupStableDecay => at.warmup_stable_decay(),
+        S::CosineWarmupWithMinLr => at.cosine_warmup_with_min_lr(),
+        _ if at.step < at.warm => at.step / at.warm.max(1.0),
+        S::ConstantWithWarmup => 1.0,
+        S::Linear => ((at.total - at.step) / at.rest).max(0.0),
+        S::Cosine => at.cosine(at.progress, 0.0),
+        S::CosineWithRestarts if at.progress >= 1.0 => 0.0,
+        S::CosineWithRestarts => {
+            let cycles = at.number("num_cycles", 1.0);
+            (0.5 * (1.0 + (PI * (cycles * at.progress).fract()).cos())).max(0.0)
         }
-        S::Polynomial if done > total => POLYNOMIAL_END / config.learning_rate,
-        S::Polynomial => {
-            let end = POLYNOMIAL_END;
-            let left = 1.0 - progress;
-            ((config.learning_rate - end) * left + end) / config.learning_rate
-        }
+        S::CosineWithMinLr => at.cosine(at.progress, at.floor()),
+        S::Polynomial => at.polynomial(),
         S::InverseSqrt => {
             // without a warmup transformers takes a timescale of 10,000
-            let scale = if w > 0 { warm } else { 10_000.0 };
-            1.0 / ((step + scale - warm) / scale).sqrt()
+            let scale = at.number("timescale", if at.warm > 0.0 { at.warm } else { 10_000.0 });
+            1.0 / ((at.step + scale - at.warm) / scale).sqrt()
         }
+    }
+}
+
+/// A place in a schedule.
+struct At<'a> {
+    config: &'a TrainConfig,
+    step: f64,
+    total: f64,
+    /// Updates of the warmup, and those after it (at least 1).
+    warm: f64,
+    rest: f64,
+    /// Share of those after the warmup that are done.
+    progress: f64,
+}
+
+impl<'a> At<'a> {
+    fn new(config: &'a TrainConfig, total: usize, done: usize) -> Self {
+        let (step, total, warm) = (done as f64, total as f64, warmup(config, total) as f64);
+        let rest = (total - warm).max(1.0);
+        Self { config, step, total, warm, rest, progress: (step - warm) / rest }
+    }
+
+    fn number(&self, name: &str, default: f64) -> f64 {
+        self.config.lr_scheduler_kwargs.number(name).unwrap_or(default)
+    }
+
+    /// The floor as a share of the learning rate.
+    fn floor(&self) -> f64 {
+        let args = &self.config.lr_scheduler_kwargs;
+        match self.config.min_lr.or(args.number("min_lr")) {
+            Some(floor) => floor / self.config.learning_rate,
+            None => self.number("min_lr_rate", 0.0),
+        }
+    }
+
+    fn cosine(&self, progress: f64, floor: f64) -> f64 {
+        let cycles = self.number("num_cycles", 0.5);
+        let fall = 0.5 * (1.0 + (PI * cycles * 2.0 * progress).cos());
+        (fall * (1.0 - floor) + floor).max(0.0)
+    }
+
+    /// The warmup begins above 0, and the fall one step early.
+    fn cosine_warmup_with_min_lr(&self) -> f64 {
+        if self.step < self.warm {
+            return match self.config.lr_scheduler_kwargs.number("warmup_lr_rate") {
+                None => (self.step + 1.0) / self.warm.max(1.0),
+                Some(start) => start + (1.0 - start) * self.step / (self.warm - 1.0).max(1.0),
+            };
+        }
+        self.cosine((self.step - self.warm + 1.0) / self.rest, self.floor())
+    }
+
+    fn polynomial(&self) -> f64 {
+        let (rate, end) = (self.config.learning_rate, self.number("lr_end", POLYNOMIAL_END));
+        if self.step > self.total {
+            return end / rate;
+        }
+        ((rate - end) * (1.0 - self.progress).powf(self.number("power", 1.0)) + end) / rate
+    }
+
+    fn warmup_stable_decay(&self) -> f64 {
+        let word = |name| self.config.lr_scheduler_kwargs.word(name);
+        let floor = self.number("min_lr_ratio", 0.0);
+        let floored = |x: f64| (x * (1.0 - floor) + floor).max(0.0);
+        if self.step < self.warm {
+            let p = self.step / self.warm.max(1.0);
+            return floored(match word("warmup_type") {
+                Some("cosine") => 0.5 * (1.0 - (PI * p).cos()),
+                Some("1-sqrt") => 1.0 - (1.0 - p).sqrt(),
+                _ => p,
+            });
+        }
+        let decay = self.number("num_decay_steps", 0.0);
+        let stable = self.number("num_stable_steps", self.total - self.warm - decay);
+        let into = self.step - self.warm - stable;
+        if into < 0.0 {
+            return 1.0;
+        }
+        if into >= decay {
+            return floor;
+        }
+        let p = into / decay.max(1.0);
+        floored(match word("decay_type") {
+            Some("linear") => 1.0 - p,
+            Some("1-sqrt") => 1.0 - p.sqrt(),
+            _ => 0.5 * (1.0 + (PI * self.number("num_cycles", 0.5) * 2.0 * p).cos()),
+        })
     }
 }
 

@@ -3,32 +3,60 @@
 use super::sampler;
 use crate::config::TrainConfig;
 use crate::data::encode::Encoder;
+use crate::data::numpy::RandomState;
+use crate::data::sample::Sample;
 use crate::error::{Error, Result};
-use crate::eval::samples::{Samples, encode, read};
+use crate::eval::samples::{Rows, Samples, encode, read, read_each};
 use crate::job::Emit;
 use std::sync::atomic::AtomicBool;
 
 /// Training samples, and evaluation samples where there are any.
 pub struct Split {
     pub train: Samples,
-    pub eval: Option<Samples>,
+    pub eval: Vec<EvalSet>,
+}
+
+/// Samples that are evaluated together.
+pub struct EvalSet {
+    /// What its loss is called: `eval_loss`, or `eval_NAME_loss` with `eval_on_each_dataset`.
+    pub metric: String,
+    pub samples: Samples,
 }
 
 /// Loads and encodes what `config` names. What cannot be trained on is left out and reported as findings.
 pub fn load(config: &TrainConfig, encoder: &Encoder, emit: Emit, stop: &AtomicBool) -> Result<Split> {
-    let mut train = read(config, &config.dataset, emit)?;
-    let mut eval = read(config, &config.eval_dataset, emit)?;
-    if eval.is_empty() && config.val_size > 0.0 {
+    // LLaMA-Factory seeds numpy once, then loads data set after data set.
+    let mut draws = RandomState::new(config.seed);
+    let mut train = read(config, &config.dataset, &mut draws, emit, stop)?;
+    let mut eval = match config.eval_on_each_dataset {
+        true => read_each(config, &config.eval_dataset, &mut draws, emit, stop)?
+            .into_iter()
+            .map(|(name, rows)| (format!("eval_{name}_loss"), rows))
+            .collect(),
+        false => vec![("eval_loss".to_string(), read(config, &config.eval_dataset, &mut draws, emit, stop)?)],
+    };
+    if config.eval_dataset.is_empty() && config.val_size > 0.0 {
         let (t, e) = sampler::val_split(train.len(), config.val_size, config.seed);
-        eval = e.iter().map(|&i| train[i].clone()).collect();
-        train = t.iter().map(|&i| train[i].clone()).collect();
+        let mut take = |places: Vec<usize>| places.into_iter().map(|at| train[at].take()).collect::<Rows>();
+        eval = vec![("eval_loss".into(), take(e))];
+        train = take(t);
     }
-    let train = encode(config, encoder, &train, emit, stop)?;
+    let encoded = |rows: Rows| {
+        let samples: Vec<Sample> = rows.into_iter().flatten().collect();
+        encode(config, encoder, &samples, emit, stop)
+    };
+    let train = encoded(train)?;
     if train.all.is_empty() {
         return Err(
             Error::input("no sample is left to train on").hint("see the findings above, or run `check`")
         );
     }
-    let eval = if eval.is_empty() { None } else { Some(encode(config, encoder, &eval, emit, stop)?) };
-    Ok(Split { train, eval: eval.filter(|e| !e.all.is_empty()) })
+    let mut sets = Vec::new();
+    for (metric, rows) in eval.into_iter().filter(|(_, rows)| rows.iter().any(Option::is_some)) {
+        let samples = encoded(rows)?;
+        if !samples.all.is_empty() {
+            sets.push(EvalSet { metric, samples });
+        }
+    }
+    Ok(Split { train, eval: sets })
 }

@@ -2,6 +2,8 @@
 //!
 //! Nothing is computed for padding (there is none), for logits without a label, or below the first adapter.
 
+use super::clock::{Clock, Part};
+use crate::config::TrainConfig;
 use crate::eval::loss::{Targets, head_loss};
 use crate::model::lora::{Grads, Pass};
 use crate::model::ops::rows;
@@ -19,6 +21,13 @@ pub enum Keep {
     Inputs,
 }
 
+impl Keep {
+    /// As `disable_gradient_checkpointing` says.
+    pub fn of(config: &TrainConfig) -> Self {
+        if config.disable_gradient_checkpointing { Self::All } else { Self::Inputs }
+    }
+}
+
 #[allow(clippy::large_enum_variant)] // one per layer
 enum Kept {
     Saved(BlockSaved),
@@ -34,9 +43,21 @@ pub fn forward_backward(
     (share, keep): (f32, Keep),
     grads: &mut Grads,
 ) -> Tensor<1> {
+    timed(model, pass, (pack, targets), (share, keep), (grads, &mut Clock::default()))
+}
+
+/// [`forward_backward`], its parts timed by a clock that is left running in the backward pass.
+pub fn timed(
+    model: &Qwen3Vl,
+    pass: &Pass,
+    (pack, targets): (&Pack, &Targets),
+    (share, keep): (f32, Keep),
+    (grads, clock): (&mut Grads, &mut Clock),
+) -> Tensor<1> {
     let text = &model.text;
     let at = (&pack.rope, pack.segments.as_slice());
     // 1. Forward, keeping what the backward pass needs
+    clock.start(Part::Forward);
     let (visual, seen) = model.look_saved(pack, pass, keep == Keep::Inputs);
     let mut x = text.embed(&pack.ids, &visual);
     let mut kept = Vec::with_capacity(text.blocks.len());
@@ -47,10 +68,13 @@ pub fn forward_backward(
         x = text.add_deepstack(y, i, &visual);
     }
     // 2. Loss, and its gradient to the last hidden states
+    clock.start(Part::Head);
     let last = rows::gather(&x, targets.rows());
     let n = targets.len().max(1) as f32;
-    let (sum, d_last) = head_loss(model, &last, targets, share / n);
+    let (sum, d_last) = head_loss(model, &last, targets, Some(share / n));
+    let d_last = d_last.expect("asked for with a weight");
     let mut dx = Some(rows::write(x.zeros_like(), targets.rows(), &d_last));
+    clock.start(Part::Backward);
     // 3. Backward, last layer first, down to the first adapter; features of a frozen tower are constants
     let first = text.blocks.iter().position(Block::adapted).unwrap_or(usize::MAX);
     let lowest = if seen.is_some() { 0 } else { first };

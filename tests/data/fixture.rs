@@ -72,6 +72,11 @@ impl Converted {
     }
 }
 
+/// The files under `dir` that a user sees: not what an interrupted conversion left to go on from.
+pub fn visible(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    tree(dir).into_iter().filter(|(path, _)| !path.to_string_lossy().starts_with(".lorascope")).collect()
+}
+
 /// Every file under `dir` with its content.
 pub fn tree(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut files = BTreeMap::new();
@@ -98,7 +103,7 @@ pub fn image_of(name: &str, row: usize) -> Vec<u8> {
 /// A small grey picture; `n` makes it one of its own.
 pub fn png(n: u32) -> Vec<u8> {
     let mut bytes = Cursor::new(Vec::new());
-    let picture = image::GrayImage::from_fn(16, 12, |x, y| image::Luma([(x * 9 + y * 5 + n * 3) as u8]));
+    let picture = image::GrayImage::from_fn(36, 30, |x, y| image::Luma([(x * 9 + y * 5 + n * 3) as u8]));
     picture.write_to(&mut bytes, image::ImageFormat::Png).unwrap();
     bytes.into_inner()
 }

@@ -1,9 +1,9 @@
 //! Conversions that meet hostile ids, damaged shards, links, a stop, or an earlier conversion.
 
 use super::fixture::{Row, convert, convert_with, fixture, good_rows, job, png, tree, write_parquet};
-use lorascope::data::{convert as data_convert, registry::Registry};
+use lorascope::data::registry::Registry;
 use lorascope::error::Kind;
-use lorascope::job::{Event, Level};
+use lorascope::job::Level;
 use parquet::data_type::{ByteArray, ByteArrayType};
 use parquet::file::reader::FileReader;
 use parquet::file::serialized_reader::SerializedFileReader;
@@ -11,7 +11,6 @@ use parquet::file::writer::SerializedFileWriter;
 use std::fs::{self, File};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 #[test]
 fn hostile_ids_stay_inside_the_folder_and_overwrite_nothing() {
@@ -222,42 +221,6 @@ fn strict_refuses_a_bad_row_and_writes_nothing() {
     assert!(!job.out.exists());
     job.inputs = vec![fixture("many_row_groups.parquet")];
     assert_eq!(convert_with(&job).result.unwrap()["kept"], 13);
-}
-
-/// A stop in the middle leaves the folder as it was, also where an earlier conversion is.
-#[test]
-fn a_stop_leaves_the_folder_as_it_was() {
-    let temp = tempfile::tempdir().unwrap();
-    convert(&fixture("many_row_groups.parquet"), temp.path()).result.unwrap();
-    let before = tree(temp.path());
-    let stop = AtomicBool::new(false);
-    // The first progress comes after the inputs were opened and before any row was converted.
-    let emit = |event: Event| {
-        if matches!(event, Event::Progress { .. }) {
-            stop.store(true, Ordering::Relaxed);
-        }
-    };
-    let error =
-        data_convert::run(&job(&fixture("thousand_rows.parquet"), temp.path()), &stop, &emit).unwrap_err();
-    assert_eq!(error.kind, Kind::Stopped);
-    assert_eq!(tree(temp.path()), before);
-}
-
-#[test]
-fn what_a_killed_conversion_left_is_cleared_and_a_running_one_is_respected() {
-    let temp = tempfile::tempdir().unwrap();
-    let left = temp.path().join(".lorascope-convert-abc");
-    fs::create_dir_all(left.join("mllm_data")).unwrap();
-    fs::write(left.join("mllm_data/half.png"), b"half").unwrap();
-    let running = File::open(&left).unwrap();
-    running.try_lock().unwrap();
-    let input = fixture("many_row_groups.parquet");
-    let error = convert(&input, temp.path()).result.unwrap_err();
-    assert!(error.message.contains("another conversion"), "{error}");
-    drop(running);
-    convert(&input, temp.path()).result.unwrap();
-    assert!(!left.exists());
-    assert!(tree(temp.path()).keys().all(|p| !p.to_string_lossy().starts_with(".lorascope")));
 }
 
 #[cfg(unix)]

@@ -1,16 +1,14 @@
 //! The registry, loading by its rules, and the check.
 
-use super::fixture::{convert, fixture, png};
+use super::fixture::png;
 use lorascope::data::dataset::{self, Dataset};
 use lorascope::data::registry::{self, Columns, Entry, Formatting, Registry, Source};
-use lorascope::data::{ImageRef, Role, check};
+use lorascope::data::{ImageRef, Role};
 use lorascope::error::Kind;
-use lorascope::job::{CheckJob, Event, Finding};
+use lorascope::job::Finding;
 use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
-use std::sync::Mutex;
-use std::sync::atomic::AtomicBool;
 
 fn golden() -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/registry/dataset_info.json");
@@ -99,7 +97,7 @@ fn entries_follow_llama_factorys_defaults() {
 }
 
 /// A data folder with one data set `set` of these rows and a picture `a.png`.
-fn folder(entry: Value, file: &str, content: &str) -> tempfile::TempDir {
+pub fn folder(entry: Value, file: &str, content: &str) -> tempfile::TempDir {
     let temp = tempfile::tempdir().unwrap();
     fs::write(temp.path().join("dataset_info.json"), json!({ "set": entry }).to_string()).unwrap();
     fs::write(temp.path().join(file), content).unwrap();
@@ -107,18 +105,18 @@ fn folder(entry: Value, file: &str, content: &str) -> tempfile::TempDir {
     temp
 }
 
-fn sharegpt(rows: &Value) -> tempfile::TempDir {
+pub fn sharegpt(rows: &Value) -> tempfile::TempDir {
     let mut entry: Value = serde_json::from_str(&golden()).unwrap();
     entry = entry["mllm_train_data"].take();
     entry["file_name"] = json!("set.json");
     folder(entry, "set.json", &rows.to_string())
 }
 
-fn talk(turns: &[(&str, &str)]) -> Value {
+pub fn talk(turns: &[(&str, &str)]) -> Value {
     turns.iter().map(|(from, value)| json!({ "from": from, "value": value })).collect()
 }
 
-fn codes(findings: &[Finding]) -> Vec<(&str, Vec<usize>)> {
+pub fn codes(findings: &[Finding]) -> Vec<(&str, Vec<usize>)> {
     findings.iter().map(|f| (f.code.as_str(), f.rows.clone())).collect()
 }
 
@@ -196,81 +194,4 @@ fn malformed_json_names_the_place() {
     fs::remove_file(temp.path().join("set.json")).unwrap();
     let error = dataset::load(temp.path(), "set", None).unwrap_err();
     assert!(error.message.contains("the file of the data set set is missing"), "{error}");
-}
-
-fn run_check(dir: &Path, name: &str) -> (lorascope::error::Result<Value>, Vec<Finding>) {
-    let job = CheckJob::new(name, dir);
-    let findings = Mutex::new(Vec::new());
-    let emit = |event: Event| {
-        if let Event::Finding(finding) = event {
-            findings.lock().unwrap().push(finding);
-        }
-    };
-    let result = check::run(&job, &AtomicBool::new(false), &emit);
-    (result, findings.into_inner().unwrap())
-}
-
-#[test]
-fn a_converted_set_passes_the_check() {
-    let temp = tempfile::tempdir().unwrap();
-    convert(&fixture("many_row_groups.parquet"), temp.path()).result.unwrap();
-    for name in ["mllm_train_data", "mllm_val_data"] {
-        let (report, findings) = run_check(temp.path(), name);
-        let report = report.unwrap();
-        assert_eq!((&report["verdict"], findings), (&json!("ok"), vec![]));
-        assert!(report["line"].as_str().unwrap().ends_with(": 符合"));
-    }
-}
-
-#[test]
-fn the_check_finds_what_is_wrong() {
-    let ask = |answer: &str| json!({"conversations": talk(&[("user", "<image>q"), ("assistant", answer)]), "images": ["a.png"]});
-    let mut rows = vec![ask("a"), ask("a"), ask("b"), ask(" "), ask("x <|im_end|>"), ask("<|image_pad|>")];
-    let temp = sharegpt(&json!(rows));
-    let (report, findings) = run_check(temp.path(), "set");
-    assert_eq!(report.unwrap_err().kind, Kind::Check);
-    let expected = [
-        ("vision_token", vec![5]),
-        ("special_token", vec![4]),
-        ("empty_answer", vec![3]),
-        ("duplicate_row", vec![1]),
-        ("repeated_picture", vec![2, 3, 4, 5]),
-    ];
-    assert_eq!(codes(&findings), expected);
-
-    rows.pop();
-    let temp = sharegpt(&json!(rows));
-    let report = run_check(temp.path(), "set").0.unwrap();
-    assert_eq!(report["verdict"], "warnings");
-    let whole = png(1);
-    fs::write(temp.path().join("a.png"), &whole[..whole.len() / 2]).unwrap();
-    let (report, findings) = run_check(temp.path(), "set");
-    let error = report.unwrap_err();
-    assert!(error.message.ends_with(": 不符合"), "{error}");
-    assert_eq!((findings[0].code.as_str(), findings[0].count), ("broken_picture", 5));
-    assert!(findings[0].message.contains("row 0"), "{}", findings[0].message);
-}
-
-#[test]
-fn tokens_are_counted_against_the_cutoff() {
-    let rows: Vec<Value> = ["short", "a much longer answer"]
-        .iter()
-        .map(|a| json!({"conversations": talk(&[("user", "q"), ("assistant", a)])}))
-        .collect();
-    let temp = sharegpt(&json!(rows));
-    let set = dataset::load(temp.path(), "set", None).unwrap();
-    let count = |s: &lorascope::data::Sample| Ok(s.messages.iter().map(|m| m.content.len()).sum());
-    let report = check::check(&set, 10, Some(&count), &AtomicBool::new(false), &|_| {}).unwrap();
-    assert_eq!(report["tokens"], json!({"min": 6, "max": 21, "mean": 13.5, "cutoff_len": 10, "over": 1}));
-    assert_eq!(report["findings"][0]["code"], "over_cutoff");
-    assert_eq!(report["findings"][0]["rows"], json!([1]));
-    let stopped = check::check(&set, 10, None, &AtomicBool::new(true), &|_| {}).unwrap_err();
-    assert_eq!(stopped.kind, Kind::Stopped);
-}
-
-#[test]
-fn a_set_without_a_usable_row_does_not_pass() {
-    let temp = sharegpt(&json!([]));
-    let (report, findings) = run_check(temp.path(), "set");
-    assert_eq!((report.unwrap_err().kind, findings[0].code.as_str()), (Kind::Check, "no_rows"));
 }

@@ -25,8 +25,8 @@ BASE = {
     "lora_rank": 4, "lora_alpha": 8, "lora_dropout": 0.0, "lora_target": "all", "dataset_dir": str(GOLDEN / "data"),
     "media_dir": str(GOLDEN / "data"), "dataset": "mllm_train_data", "template": "qwen3_vl_nothink", "cutoff_len": 2048,
     "preprocessing_num_workers": 1, "overwrite_cache": True, "overwrite_output_dir": True, "logging_steps": 1,
-    "save_steps": 100, "save_only_model": True, "report_to": "none", "per_device_train_batch_size": 3,
-    "gradient_accumulation_steps": 2, "learning_rate": 0.005, "max_steps": 4, "lr_scheduler_type": "constant",
+    "save_steps": 100, "save_only_model": True, "report_to": "none", "per_device_train_batch_size": 2,
+    "gradient_accumulation_steps": 2, "learning_rate": 0.005, "max_steps": 3, "lr_scheduler_type": "constant",
     "max_grad_norm": 1.0, "disable_shuffling": True, "use_cpu": True, "seed": 42, "flash_attn": "disabled",
 }
 

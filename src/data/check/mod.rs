@@ -1,36 +1,44 @@
 //! Looks a registered data set over before it is trained on: format, roles, pictures, answers, length; a verdict.
 
+mod against;
+mod characters;
+mod estimate;
+mod fix;
+mod ledger;
+mod numbers;
+mod profile;
+mod repeats;
+mod row;
+mod rule;
 mod saved;
+mod scan;
+mod script;
+pub mod stats;
+mod words;
 
 pub use saved::{RowFindings, Saved, saved, saved_findings};
 
-use crate::data::dataset::{self, Dataset};
 use crate::data::encode::Encoder;
-use crate::data::groups::{Group, Place, count_rows};
-use crate::data::picture::Picture;
-use crate::data::sample::{ImageRef, Role, Sample};
-use crate::data::special;
-use crate::error::{At, Error, Kind, Result};
+use crate::data::groups::count_rows;
+use crate::data::picture_cache::PictureCache;
+use crate::data::picture_look::Depth;
+use crate::data::reader::Reader;
+use crate::error::{Error, Kind, Result};
 use crate::job::{CheckJob, Emit, Event, Finding, Level, Phase};
-use rayon::prelude::*;
+use ledger::Ledger;
+use profile::Profile;
+use repeats::{Others, Repeats};
+use row::{Encoders, Looker, Seen};
+use rule::Rule;
+use scan::{Meter, scan};
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, HashSet};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
-
-/// Counts the tokens of a sample before any cut.
-pub type TokenCounter<'a> = &'a (dyn Fn(&Sample) -> Result<usize> + Sync);
-
-/// Control tokens that stand for a picture: in a text they make the model look for one that is not there.
-const VISION_TOKENS: [&str; 4] = ["<|image_pad|>", "<|video_pad|>", "<|vision_start|>", "<|vision_end|>"];
-
-const PROGRESS_EVERY: Duration = Duration::from_millis(100);
+use std::ops::ControlFlow;
+use std::sync::atomic::AtomicBool;
 
 /// Checks, sends the findings, and gives the report.
 ///
 /// # Errors
-/// As [`report`]; `Kind::Check` when the findings hold an error.
+/// As [`report`]; `Kind::Check` when the findings hold an error, `Kind::Stopped` after the findings so far.
 pub fn run(job: &CheckJob, stop: &AtomicBool, emit: Emit) -> Result<Value> {
     let report = report(job, stop, emit)?;
     match refusal(&report) {
@@ -39,287 +47,200 @@ pub fn run(job: &CheckJob, stop: &AtomicBool, emit: Emit) -> Result<Value> {
     }
 }
 
-/// Checks and sends the findings; errors in the data are in the report, not an `Err`.
+/// Checks and sends the findings; errors in the data are in the report, not an `Err`. Once `stop` is set the report
+/// is about the rows so far, its verdict `stopped`.
 ///
 /// # Errors
-/// The data set cannot be loaded at all, the model folder has no tokenizer, `stop` was set.
+/// The data set cannot be opened at all, the model folder has no tokenizer, the cleaned copy cannot be written.
 pub fn report(job: &CheckJob, stop: &AtomicBool, emit: Emit) -> Result<Value> {
-    let media = job.config.media_dir.as_deref();
-    let dataset = dataset::load(&job.dataset_dir, &job.dataset, media)?;
-    let cutoff = job.config.cutoff_len;
-    let Some(model) = &job.model else { return check(&dataset, cutoff, None, stop, emit) };
-    let mut config = (*job.config).clone();
-    config.cutoff_len = usize::MAX;
-    let encoder = Encoder::load(model, &config)?;
-    let count = |sample: &Sample| Ok(encoder.encode(sample, &encoder.grids(sample)?)?.input_ids.len());
-    check(&dataset, cutoff, Some(&count), stop, emit)
-}
-
-/// The error of a report whose verdict is `errors`.
-pub fn refusal(report: &Value) -> Option<Error> {
-    (report["verdict"] == "errors").then(|| {
-        Error::new(Kind::Check, report["line"].as_str().unwrap_or_default())
-            .hint("each finding says what to do; rows with errors would be left out of a training")
-    })
-}
-
-/// Checks a loaded data set. Tokens are counted against `cutoff` if there is a way to count them.
-pub fn check(
-    dataset: &Dataset,
-    cutoff: usize,
-    counter: Option<TokenCounter>,
-    stop: &AtomicBool,
-    emit: Emit,
-) -> Result<Value> {
-    let looked = look_at_all(dataset, counter, stop, emit)?;
-    let mut report = Report::new(dataset.rows);
-    let mut seen = Seen::default();
-    for (sample, looked) in dataset.samples.iter().zip(&looked) {
-        report.texts(sample);
-        report.looked(sample, looked, cutoff);
-        report.repeated(sample, looked, &mut seen);
+    let config = &job.config;
+    let reader = open(job, &job.dataset, stop, emit)?;
+    if let Some(name) = &job.fix {
+        fix::may_write(job, name)?;
     }
-    let mut findings = dataset.findings.clone();
-    findings.extend(report.findings());
-    if dataset.samples.is_empty() {
-        findings.push(no_rows(dataset));
+    let encoders = job.model.as_deref().map(|model| Encoders::load(model, config)).transpose()?;
+    let others = against::open(job, stop, emit)?;
+    let cache = PictureCache::open(Some(&job.dataset_dir));
+    let depth = if job.deep { Depth::Pixels } else { Depth::Header };
+    let meter = Meter::new(reader.len() + others.iter().map(Reader::len).sum::<usize>(), emit);
+    let mut found = Found::new(&reader);
+    let looker =
+        Looker { reader: &reader, cache: &cache, depth, encoders: encoders.as_ref(), with_words: false };
+    let compared = others.iter().all(|other| {
+        let looker = Looker { reader: other, depth: Depth::Header, encoders: None, ..looker };
+        scan(&looker, &meter, stop, &mut |seen| {
+            found.others.take(&seen);
+            ControlFlow::Continue(())
+        })
+    });
+    let finished = compared && scan(&looker, &meter, stop, &mut |seen| found.take(&seen));
+    meter.finish();
+    if let Err(error) = cache.save() {
+        emit(Event::Log { level: Level::Warning, line: format!("not remembered: {}", error.message) });
     }
-    findings.sort_by_key(|f| std::cmp::Reverse(f.level));
-    findings.iter().for_each(|f| emit(Event::Finding(f.clone())));
-    Ok(summary(dataset, &findings, &looked, cutoff))
+    found.close(finished);
+    let mut report = found.report(job, finished, emit);
+    report["against"] = others.iter().map(|o| o.name.as_str()).collect();
+    if let (Some(name), true) = (&job.fix, finished) {
+        let source =
+            fix::Source { reader: &reader, ledger: &found.ledger, cache: &cache, rows: found.looked };
+        report["fix"] = fix::write(job, name, &source)?;
+    }
+    Ok(report)
 }
 
-fn summary(dataset: &Dataset, findings: &[Finding], looked: &[Looked], cutoff: usize) -> Value {
-    let count = |level: Level| findings.iter().filter(|f| f.level == level).count();
-    let (errors, warnings) = (count(Level::Error), count(Level::Warning));
-    let (verdict, word) = match (errors, warnings) {
-        (0, 0) => ("ok", "符合"),
-        (0, _) => ("warnings", "符合"),
-        _ => ("errors", "不符合"),
+/// Opens a set; the rows of a big file are looked for when it is opened first.
+fn open(job: &CheckJob, name: &str, stop: &AtomicBool, emit: Emit) -> Result<Reader> {
+    let told = |done: u64, total: u64| {
+        emit(Event::Progress { phase: Phase::Loading, done: done as usize, total: total as usize });
     };
-    let plural = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
-    let line = format!(
-        "{}: {} of {} usable, {}, {}: {word}",
-        dataset.name,
-        dataset.samples.len(),
-        count_rows(dataset.rows),
-        plural(errors, "error"),
-        plural(warnings, "warning")
-    );
-    json!({
-        "dataset": dataset.name,
-        "rows": dataset.rows,
-        "usable": dataset.samples.len(),
-        "pictures": dataset.samples.iter().map(|s| s.images.len()).sum::<usize>(),
-        "tokens": tokens(looked, cutoff),
-        "findings": findings,
-        "verdict": verdict,
-        "line": line,
-    })
+    Reader::open_with(&job.dataset_dir, name, job.config.media_dir.as_deref(), &told, stop)
 }
 
-/// Shortest, longest and mean sample; null if tokens were not counted.
-fn tokens(looked: &[Looked], cutoff: usize) -> Value {
-    let counts: Vec<usize> =
-        looked.iter().filter_map(|l| l.tokens.as_ref()?.as_ref().ok().copied()).collect();
-    let (Some(min), Some(max)) = (counts.iter().min(), counts.iter().max()) else { return Value::Null };
-    let mean = counts.iter().sum::<usize>() as f64 / counts.len() as f64;
-    let over = counts.iter().filter(|n| **n > cutoff).count();
-    json!({ "min": min, "max": max, "mean": (mean * 10.0).round() / 10.0, "cutoff_len": cutoff, "over": over })
+/// The error of a report whose verdict is `errors` or `stopped`.
+pub fn refusal(report: &Value) -> Option<Error> {
+    let line = report["line"].as_str().unwrap_or_default();
+    match report["verdict"].as_str() {
+        Some("errors") => Some(Error::new(Kind::Check, line).hint(
+            "each finding says what to do; rows with errors are left out of a training, leaked ones are not; \
+             `--fix NAME` writes a clean set",
+        )),
+        Some("stopped") => Some(Error::new(Kind::Stopped, line)),
+        _ => None,
+    }
 }
 
-fn no_rows(dataset: &Dataset) -> Finding {
+/// All that is gathered row by row.
+struct Found<'a> {
+    reader: &'a Reader,
+    ledger: Ledger,
+    profile: Profile,
+    repeats: Repeats,
+    others: Others,
+    /// Rows looked at.
+    looked: usize,
+    /// `num_samples` rows were found, and there are more.
+    limited: bool,
+}
+
+impl<'a> Found<'a> {
+    fn new(reader: &'a Reader) -> Self {
+        Self {
+            reader,
+            ledger: Ledger::default(),
+            profile: Profile::default(),
+            repeats: Repeats::default(),
+            others: Others::default(),
+            looked: 0,
+            limited: false,
+        }
+    }
+
+    fn take(&mut self, seen: &Seen) -> ControlFlow<()> {
+        self.looked += 1;
+        for note in &seen.notes {
+            self.ledger.add(note.rule, (seen.row, seen.id.as_deref()), note.detail.as_deref());
+        }
+        self.others.compare(seen, &mut self.ledger);
+        self.repeats.take(seen, &mut self.ledger);
+        self.profile.take(seen);
+        let wanted = self.reader.entry.num_samples;
+        self.limited =
+            wanted.is_some_and(|n| self.profile.readable() >= n) && self.looked < self.reader.len();
+        if self.limited { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    /// What can be told only when all rows are known.
+    fn close(&mut self, finished: bool) {
+        if finished {
+            for (writing, rows) in self.profile.minorities() {
+                rows.iter().for_each(|r| {
+                    self.ledger.add(Rule::MinorityLanguage, (*r as usize, None), Some(writing))
+                });
+            }
+        }
+    }
+
+    /// Sends the findings, keeps them beside the data, and puts the report together.
+    fn report(&self, job: &CheckJob, finished: bool, emit: Emit) -> Value {
+        let rows = self.reader.len();
+        let (mut findings, all): (Vec<Finding>, Vec<RowFindings>) =
+            self.ledger.findings(rows).into_iter().unzip();
+        if finished && self.profile.readable() == 0 {
+            findings.insert(0, no_rows(&self.reader.name, rows));
+        }
+        findings.extend(self.limited.then(|| limited(self.profile.readable())));
+        findings.iter().for_each(|f| emit(Event::Finding(f.clone())));
+        if finished && let Err(error) = saved::write(&job.dataset_dir, &job.dataset, rows, all) {
+            emit(Event::Log { level: Level::Warning, line: format!("not kept: {}", error.message) });
+        }
+        let (verdict, line) = self.verdict(&findings, finished);
+        let mut tokens = self.profile.tokens.all.json();
+        if let Value::Object(tokens) = &mut tokens {
+            tokens.insert("cutoff_len".into(), json!(job.config.cutoff_len));
+            tokens.insert("over".into(), json!(self.profile.tokens.over));
+        }
+        json!({
+            "dataset": self.reader.name,
+            "rows": rows,
+            "looked_at": self.looked,
+            "usable": self.profile.usable,
+            "tokens": tokens,
+            "profile": self.profile.json(),
+            "estimate": estimate::estimate(&self.profile.tokens, &job.config),
+            "findings": findings,
+            "verdict": verdict,
+            "line": line,
+        })
+    }
+
+    fn verdict(&self, findings: &[Finding], finished: bool) -> (&'static str, String) {
+        let count = |level: Level| findings.iter().filter(|f| f.level == level).count();
+        let (errors, warnings) = (count(Level::Error), count(Level::Warning));
+        let plural = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+        let (name, rows) = (&self.reader.name, self.reader.len());
+        let found = format!("{}, {}", plural(errors, "error"), plural(warnings, "warning"));
+        if !finished {
+            return (
+                "stopped",
+                format!("{name}: stopped after {} of {}, {found}", self.looked, count_rows(rows)),
+            );
+        }
+        let (verdict, word) = match (errors, warnings) {
+            (0, 0) => ("ok", "符合"),
+            (0, _) => ("warnings", "符合"),
+            _ => ("errors", "不符合"),
+        };
+        (verdict, format!("{name}: {} of {} usable, {found}: {word}", self.profile.usable, count_rows(rows)))
+    }
+}
+
+impl Encoders {
+    fn load(model: &std::path::Path, config: &crate::config::TrainConfig) -> Result<Self> {
+        let endless = crate::config::TrainConfig { cutoff_len: usize::MAX, ..config.clone() };
+        let (cutting, whole) = (Encoder::load(model, config)?, Encoder::load(model, &endless)?);
+        Ok(Self { cutting, whole, cutoff: config.cutoff_len })
+    }
+}
+
+fn no_rows(name: &str, rows: usize) -> Finding {
     Finding {
         level: Level::Error,
         code: "no_rows".into(),
-        message: format!("no row of {} can be used ({} in the file)", dataset.name, count_rows(dataset.rows)),
+        message: format!("no row of {name} can be used ({} in the file)", count_rows(rows)),
         count: 1,
         rows: Vec::new(),
         fix: "mend the rows, or convert the data again".into(),
     }
 }
 
-/// What the parallel look at a sample's files gives.
-struct Looked {
-    /// The hash of each picture's bytes, or why it cannot be opened.
-    pictures: Vec<Result<[u8; 32]>>,
-    tokens: Option<Result<usize>>,
-}
-
-fn look_at_all(
-    dataset: &Dataset,
-    counter: Option<TokenCounter>,
-    stop: &AtomicBool,
-    emit: Emit,
-) -> Result<Vec<Looked>> {
-    let total = dataset.samples.len();
-    let done = AtomicUsize::new(0);
-    let last = Mutex::new(None::<Instant>);
-    let look_at = |sample: &Sample| {
-        if stop.load(Ordering::Relaxed) {
-            return Err(Error::new(Kind::Stopped, "check stopped"));
-        }
-        let looked = look(sample, counter);
-        let done = done.fetch_add(1, Ordering::Relaxed) + 1;
-        let mut last = last.lock().expect("no panic while it is held");
-        if done == total || last.is_none_or(|t| t.elapsed() >= PROGRESS_EVERY) {
-            *last = Some(Instant::now());
-            emit(Event::Progress { phase: Phase::Checking, done, total });
-        }
-        Ok(looked)
-    };
-    dataset.samples.par_iter().map(look_at).collect()
-}
-
-fn look(sample: &Sample, counter: Option<TokenCounter>) -> Looked {
-    let pictures: Vec<Result<[u8; 32]>> = sample.images.iter().map(open).collect();
-    let sound = pictures.iter().all(Result::is_ok);
-    Looked { pictures, tokens: counter.filter(|_| sound).map(|count| count(sample)) }
-}
-
-/// Opens a picture as the trainer does.
-fn open(image: &ImageRef) -> Result<[u8; 32]> {
-    Picture::open(image)?;
-    Ok(match image {
-        ImageRef::Path(path) => *blake3::hash(&std::fs::read(path).at("read", path)?).as_bytes(),
-        ImageRef::Bytes(bytes) => *blake3::hash(bytes).as_bytes(),
-    })
-}
-
-/// Rows and pictures met so far.
-#[derive(Default)]
-struct Seen {
-    rows: HashSet<[u8; 32]>,
-    pictures: HashSet<[u8; 32]>,
-}
-
-/// What a finding is about. The order is that of the report.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum About {
-    BrokenPicture,
-    VisionToken,
-    Uncountable,
-    OverCutoff,
-    ControlToken,
-    EmptyAnswer,
-    DuplicateRow,
-    RepeatedPicture,
-}
-
-impl About {
-    /// Level, code, what, and what to do.
-    fn describe(self) -> (Level, &'static str, &'static str, &'static str) {
-        use Level::{Error, Info, Warning};
-        match self {
-            About::BrokenPicture => (
-                Error,
-                "broken_picture",
-                "a picture does not open",
-                "get the file again, or take the row out",
-            ),
-            About::VisionToken => (
-                Error,
-                "vision_token",
-                "the text holds a picture token of the model",
-                "take it out of the text",
-            ),
-            About::Uncountable => {
-                (Error, "not_encodable", "the row cannot be turned into tokens", "see the detail")
-            }
-            About::OverCutoff => (
-                Warning,
-                "over_cutoff",
-                "more tokens than cutoff_len: the end is cut",
-                "raise cutoff_len, or lower image_max_pixels",
-            ),
-            About::ControlToken => (
-                Warning,
-                "special_token",
-                "the text holds a control token, which the model reads as such",
-                "take it out of the text",
-            ),
-            About::EmptyAnswer => {
-                (Warning, "empty_answer", "an answer is empty", "write the answer, or take the row out")
-            }
-            About::DuplicateRow => (
-                Warning,
-                "duplicate_row",
-                "the same pictures and text as an earlier row",
-                "take the copies out",
-            ),
-            About::RepeatedPicture => {
-                (Info, "repeated_picture", "a picture of an earlier row with another text", "")
-            }
-        }
-    }
-}
-
-/// Findings by what they are about.
-struct Report {
-    rows: usize,
-    groups: BTreeMap<About, Group>,
-}
-
-impl Report {
-    fn new(rows: usize) -> Self {
-        Self { rows, groups: BTreeMap::new() }
-    }
-
-    fn add(&mut self, about: About, sample: &Sample, detail: Option<&str>) {
-        let place = Place { file: "", row: sample.row, id: Some(&sample.id) };
-        self.groups.entry(about).or_default().add(&place, 1, detail);
-    }
-
-    fn texts(&mut self, sample: &Sample) {
-        let answers =
-            || sample.messages.iter().filter(|m| matches!(m.role, Role::Assistant | Role::Function));
-        if answers().any(|m| m.content.trim().is_empty()) {
-            self.add(About::EmptyAnswer, sample, None);
-        }
-        let mut texts = sample.messages.iter().map(|m| m.content.as_str()).chain(sample.system.as_deref());
-        if let Some(token) = VISION_TOKENS.iter().find(|t| texts.clone().any(|text| text.contains(**t))) {
-            self.add(About::VisionToken, sample, Some(token));
-        } else if let Some(token) = texts.find_map(special::control_token) {
-            self.add(About::ControlToken, sample, Some(token));
-        }
-    }
-
-    fn looked(&mut self, sample: &Sample, looked: &Looked, cutoff: usize) {
-        if let Some(error) = looked.pictures.iter().find_map(|p| p.as_ref().err()) {
-            self.add(About::BrokenPicture, sample, Some(&error.message));
-        }
-        match &looked.tokens {
-            Some(Ok(n)) if *n > cutoff => {
-                self.add(About::OverCutoff, sample, Some(&format!("{n} > {cutoff}")))
-            }
-            Some(Err(error)) => self.add(About::Uncountable, sample, Some(&error.message)),
-            _ => {}
-        }
-    }
-
-    fn repeated(&mut self, sample: &Sample, looked: &Looked, seen: &mut Seen) {
-        let mut row = blake3::Hasher::new();
-        for text in sample.messages.iter().map(|m| &m.content).chain(&sample.system) {
-            row.update(&(text.len() as u64).to_le_bytes()).update(text.as_bytes());
-        }
-        let pictures: Vec<&[u8; 32]> = looked.pictures.iter().flatten().collect();
-        pictures.iter().for_each(|p| {
-            row.update(&p[..]);
-        });
-        let repeated = pictures.iter().filter(|p| !seen.pictures.insert(***p)).count() > 0;
-        if !seen.rows.insert(*row.finalize().as_bytes()) {
-            self.add(About::DuplicateRow, sample, None);
-        } else if repeated {
-            self.add(About::RepeatedPicture, sample, None);
-        }
-    }
-
-    fn findings(&self) -> Vec<Finding> {
-        let one = |(about, group): (&About, &Group)| {
-            let (level, code, text, fix) = about.describe();
-            let what = format!("{} of {}: {text}", group.count, count_rows(self.rows));
-            group.finding(level, code, &what, fix)
-        };
-        self.groups.iter().map(one).collect()
+fn limited(wanted: usize) -> Finding {
+    Finding {
+        level: Level::Info,
+        code: "num_samples".into(),
+        message: format!("`num_samples` of the registry: only the first {} are taken", count_rows(wanted)),
+        count: wanted,
+        rows: Vec::new(),
+        fix: "take num_samples out of dataset_info.json to use all rows".into(),
     }
 }

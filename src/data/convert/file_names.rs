@@ -1,6 +1,8 @@
 //! Safe, unique file names from ids that may be anything.
 
-use std::collections::HashMap;
+use super::disk_map::{DiskMap, fingerprint};
+use crate::error::Result;
+use std::path::Path;
 use unicode_normalization::UnicodeNormalization;
 
 /// Longest stem in bytes: leaves room for a number and the extension under the 143 bytes of the tightest
@@ -9,10 +11,9 @@ const MAX_BYTES: usize = 120;
 
 /// Hands out file stems, each once: also by case and Unicode normal form, as case-insensitive and normalising
 /// file systems see them.
-#[derive(Default)]
-pub struct FileNames {
-    /// Folded stem (hashed, 16 bytes) → the number to try next.
-    used: HashMap<[u8; 16], u32>,
+pub(super) struct FileNames {
+    /// Folded stem → the number to try next. On disk: no memory for a row.
+    used: DiskMap,
 }
 
 /// A stem, and whether it had to differ from the id.
@@ -23,45 +24,62 @@ pub struct FileStem {
     pub cleaned: bool,
     /// The name was taken: a number was added.
     pub numbered: bool,
+    /// It was taken by a picture that is not of this conversion.
+    pub taken: bool,
 }
 
+/// Marks the name of a picture that is not of this conversion.
+const FOREIGN: u32 = 1 << 31;
+
 impl FileNames {
-    /// Marks a stem as taken.
-    pub fn reserve(&mut self, stem: &str) {
-        self.used.entry(key(stem)).or_insert(2);
+    /// No name is taken yet; the table is kept in `dir`.
+    pub fn new(dir: &Path) -> Result<Self> {
+        Ok(Self { used: DiskMap::new(dir)? })
     }
 
-    /// The stem for a row's id.
-    pub fn stem_for(&mut self, id: &str) -> FileStem {
+    /// Marks the name of another data set's picture as taken.
+    pub fn reserve(&mut self, stem: &str) -> Result<()> {
+        self.used.get_or_insert(key(stem), FOREIGN).map(|_| ())
+    }
+
+    /// Does again what [`FileNames::stem_for`] did in an earlier process: `id` got `stem`, perhaps because its own name was
+    /// `taken`.
+    pub fn replay(&mut self, id: &str, stem: &str, taken: bool) -> Result<()> {
+        if taken {
+            self.used.set(key(&clean(id)), FOREIGN)?;
+        }
+        self.used.get_or_insert(key(stem), 0).map(|_| ())
+    }
+
+    /// The stem for a row's id. `foreign` says whether a file of a stem is there that must not be replaced.
+    pub fn stem_for(&mut self, id: &str, mut foreign: impl FnMut(&str) -> Result<bool>) -> Result<FileStem> {
         let clean = clean(id);
         let cleaned = clean != id;
         let base = key(&clean);
-        let Some(&first) = self.used.get(&base) else {
-            self.used.insert(base, 2);
-            return FileStem { stem: clean, cleaned, numbered: false };
+        let mut known = self.used.get_or_insert(base, 0)?;
+        if known.is_none() && foreign(&clean)? {
+            known = Some(FOREIGN);
+        }
+        let Some(known) = known else {
+            return Ok(FileStem { stem: clean, cleaned, numbered: false, taken: false });
         };
-        let mut number = first;
+        let mut number = (known & !FOREIGN).max(2);
         loop {
             let stem = format!("{clean}-{number}");
             number += 1;
-            let candidate = key(&stem);
-            if !self.used.contains_key(&candidate) {
-                self.used.insert(candidate, 2);
-                self.used.insert(base, number);
-                return FileStem { stem, cleaned, numbered: true };
+            if self.used.get_or_insert(key(&stem), 0)?.is_none() && !foreign(&stem)? {
+                self.used.set(base, number | (known & FOREIGN))?;
+                return Ok(FileStem { stem, cleaned, numbered: true, taken: known & FOREIGN != 0 });
             }
         }
     }
 }
 
 /// What two names share when some file system takes them for one: case and normal form folded away.
-fn key(stem: &str) -> [u8; 16] {
+fn key(stem: &str) -> u64 {
     // Upper case first: it spells out letters that lower case alone keeps apart (ß, SS).
     let folded: String = stem.nfkd().collect::<String>().to_uppercase().to_lowercase().nfkc().collect();
-    let hash = blake3::hash(folded.as_bytes());
-    let mut short = [0; 16];
-    short.copy_from_slice(&hash.as_bytes()[..16]);
-    short
+    fingerprint(folded.as_bytes())
 }
 
 /// The id as a name valid on every common file system, in NFC.
@@ -105,11 +123,13 @@ fn cut(text: &str, max: usize) -> &str {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn stems(ids: &[&str]) -> Vec<String> {
-        let mut names = FileNames::default();
-        ids.iter().map(|id| names.stem_for(id).stem).collect()
+        let temp = tempfile::tempdir().unwrap();
+        let mut names = FileNames::new(temp.path()).unwrap();
+        ids.iter().map(|id| names.stem_for(id, |_| Ok(false)).unwrap().stem).collect()
     }
 
     #[test]
@@ -144,11 +164,43 @@ mod tests {
     }
 
     #[test]
-    fn a_clean_id_is_kept_as_it_is() {
-        let mut names = FileNames::default();
+    fn a_clean_id_is_kept_as_it_is_unless_its_file_is_anothers() {
+        let temp = tempfile::tempdir().unwrap();
+        let mut names = FileNames::new(temp.path()).unwrap();
         let id = "d8e38c5e-2115-538f-924f-e477d4cb04f3";
-        assert_eq!(names.stem_for(id), FileStem { stem: id.into(), cleaned: false, numbered: false });
-        names.reserve("taken");
-        assert_eq!(names.stem_for("Taken").stem, "Taken-2");
+        let free = |_: &str| Ok(false);
+        assert_eq!(
+            names.stem_for(id, free).unwrap(),
+            FileStem { stem: id.into(), cleaned: false, numbered: false, taken: false }
+        );
+        names.reserve("taken").unwrap();
+        let taken = names.stem_for("Taken", free).unwrap();
+        assert!(taken.stem == "Taken-2" && taken.taken);
+        let foreign = |stem: &str| Ok(["x", "x-2"].contains(&stem));
+        assert_eq!(names.stem_for("x", foreign).unwrap().stem, "x-3");
+        assert_eq!(names.stem_for("x", foreign).unwrap().stem, "x-4");
+    }
+
+    #[test]
+    fn a_replayed_history_gives_the_same_names() {
+        let ids = ["a", "a", "A", "a-2", "b", "taken", "taken", "a", "x", "x"];
+        let temp = tempfile::tempdir().unwrap();
+        let start = || {
+            let mut names = FileNames::new(temp.path()).unwrap();
+            names.reserve("taken").unwrap();
+            names
+        };
+        let foreign = |stem: &str| Ok(stem == "x");
+        let mut names = start();
+        let whole: Vec<FileStem> = ids.iter().map(|id| names.stem_for(id, foreign).unwrap()).collect();
+        for cut in 0..ids.len() {
+            let mut names = start();
+            for (id, stem) in ids.iter().zip(&whole).take(cut) {
+                names.replay(id, &stem.stem, stem.taken).unwrap();
+            }
+            let rest: Vec<FileStem> =
+                ids[cut..].iter().map(|id| names.stem_for(id, foreign).unwrap()).collect();
+            assert_eq!(rest, whole[cut..], "cut at {cut}");
+        }
     }
 }

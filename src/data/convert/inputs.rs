@@ -1,8 +1,9 @@
 //! From files, folders and globs to the open parquet files they mean, in name order, each once.
 
-use super::parquet::{ColumnNames, Shard};
+use super::parquet::{Columns, Shard};
 use crate::error::{At, Error, Kind, Result};
 use crate::job::{ConvertJob, Emit, Event, Finding, Level};
+use rayon::prelude::*;
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::fs;
@@ -16,6 +17,7 @@ pub(super) struct Inputs {
     pub shards: Vec<Shard>,
     pub broken: Vec<(PathBuf, Error)>,
     pub rows: usize,
+    pub columns: Columns,
 }
 
 impl Inputs {
@@ -24,11 +26,12 @@ impl Inputs {
     /// # Errors
     /// Nothing can be read, there are no rows, or in strict mode one file is broken.
     pub fn open(job: &ConvertJob, emit: Emit) -> Result<Self> {
-        let names =
-            ColumnNames { image: &job.image_column, id: &job.id_column, caption: &job.caption_column };
-        let mut inputs = Self { shards: Vec::new(), broken: Vec::new(), rows: 0 };
-        for path in find_files(&job.inputs)? {
-            match Shard::open(&path, &names) {
+        let columns = Columns::of(job);
+        let files = find_files(&job.inputs)?;
+        let opened: Vec<_> = files.par_iter().map(|path| Shard::open(path, &columns)).collect();
+        let mut inputs = Self { shards: Vec::new(), broken: Vec::new(), rows: 0, columns };
+        for (path, opened) in files.into_iter().zip(opened) {
+            match opened {
                 Ok(shard) => inputs.shards.push(shard),
                 Err(error) if job.strict => return Err(Error { kind: Kind::Check, ..error }),
                 Err(error) => inputs.broken.push((path, error)),

@@ -1,73 +1,79 @@
 //! Parquet files to a registered ShareGPT data set: `mllm_data/<id>.<ext>`, two JSON files, a report.
+//!
+//! A conversion grows in a hidden folder of the output folder and is moved into place at the end. What became of each row
+//! is a line of a journal there, and all results are made from the journal. A conversion that was stopped or killed goes
+//! on after the last good line, and so ends as an undisturbed one does.
 
 mod batches;
+mod conversion;
+mod disk_map;
 mod file_names;
+mod finish;
 pub mod inputs;
+mod journal;
+mod jpeg_scan;
+mod neighbours;
 pub mod parquet;
-mod parquet_file;
+pub(super) mod parquet_file;
+mod pick;
 pub mod picture_file;
 mod pixels;
+mod results;
 pub mod row_notes;
 mod split;
-mod spool;
 mod staging;
 mod tally;
 
-use super::groups::Place;
 use super::registry::{self, Entry, Registry};
 use super::special;
 use crate::error::{At, Error, Kind, Result};
-use crate::job::{ConvertJob, Emit, Event, Phase};
-use batches::{Loaded, Made, make, read_batches};
-use file_names::FileNames;
+use crate::job::{ConvertJob, Emit, Event, Finding, Level};
+use conversion::Conversion;
 use inputs::Inputs;
-use parquet::Id;
-use rayon::prelude::*;
-use row_notes::Notice;
 use serde_json::{Value, json};
-use split::{PictureHash, split};
-use spool::Spool;
 use staging::{PICTURES, Staging};
-use std::collections::HashSet;
-use std::io::Write;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, sync_channel};
-use std::time::{Duration, Instant};
-use tally::Tally;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
 
 /// The report's name in the output folder.
 pub const REPORT: &str = "convert_report.json";
 
-const PROGRESS_EVERY: Duration = Duration::from_millis(100);
+const JOURNAL: &str = "journal.jsonl";
+
+/// Larger sets get sub-folders of 10,000 pictures. The tutorial's 16,163 pictures stay in one folder; folders of more than
+/// some ten thousand files are slow to list and to copy, and FAT32, as of a USB disk, ends at 13,107 names of this length.
+const FLAT_UP_TO: usize = 50_000;
+const PICTURES_IN_A_FOLDER: usize = 10_000;
 
 /// Converts. The result is the summary that `convert --json` prints.
 ///
 /// # Errors
-/// No input can be read; no row can be kept; a bad row or file in strict mode; the disk; `stop` was set. In each case
-/// the output folder is as it was.
+/// No input can be read; no row can be kept; a bad row or file in strict mode; the disk; `stop` was set. In each case the
+/// results of an earlier conversion are as they were; after a stop or a full disk the same job goes on where it was.
 pub fn run(job: &ConvertJob, stop: &AtomicBool, emit: Emit) -> Result<Value> {
     let started = Instant::now();
-    let prefix = question(job)?;
+    let prompt = prompt(job)?;
     validate(job)?;
     let inputs = Inputs::open(job, emit)?;
     if job.out.join(registry::FILE_NAME).exists() {
         Registry::open(&job.out)?;
     }
-    let staging = Staging::open(&job.out)?;
-    let mut conversion = Conversion::new(job, staging, &inputs, prefix)?;
-    conversion.convert_rows(stop, emit)?;
-    let refusal = conversion.refuse_bad_outcome();
-    let fix = if refusal.is_ok() { "see convert_report.json for every row" } else { "" };
-    conversion.tally.emit(fix, emit);
-    refusal?;
-    let mut summary = conversion.finish()?;
+    let had_pictures = job.out.join(PICTURES).exists();
+    let staging = Staging::open(&job.out, &job.names, emit)?;
+    let again = staging.path("").display().to_string();
+    let mut conversion = Conversion::open(job, staging, &inputs, emit)?;
+    let done = conversion.convert_rows(stop, emit).and_then(|()| conversion.finish(&prompt, emit));
+    let mut summary = done.map_err(|e| resumable(e, &again))?;
+    if had_pictures {
+        report_orphans(job, emit)?;
+    }
     summary["seconds"] = json!((started.elapsed().as_secs_f64() * 1000.0).round() / 1000.0);
     Ok(summary)
 }
 
 /// The user's turn: the question with one picture mark.
-fn question(job: &ConvertJob) -> Result<String> {
+fn prompt(job: &ConvertJob) -> Result<String> {
     match (job.question.matches(special::IMAGE).count(), special::media_marks(&job.question)) {
         (0, 0) => Ok(format!("{}{}", special::IMAGE, job.question)),
         (1, 1) => Ok(job.question.clone()),
@@ -86,237 +92,94 @@ fn validate(job: &ConvertJob) -> Result<()> {
     }
     for name in &job.names {
         let plain = Path::new(name).file_name().is_some_and(|n| n == name.as_str());
-        if !plain || name.contains(['/', '\\', ':', '\0']) || name.starts_with('.') {
+        if !plain || name.contains(['/', '\\', ':', '\0']) || name.starts_with('.') || name.len() > 100 {
             return Err(Error::usage(format!("`{name}` cannot be the name of a data set"))
-                .hint("use a plain name without folders"));
+                .hint("use a plain, short name without folders"));
         }
     }
     if job.names[0] == job.names[1] {
         return Err(Error::usage("the training and the validation set need different names"));
     }
+    if job.limit == Some(0) || job.sample == Some(0) {
+        return Err(Error::usage("0 rows are wanted").hint("take at least one row"));
+    }
+    if job.limit.is_some() && job.sample.is_some() {
+        return Err(Error::usage("the first rows and drawn rows cannot both be wanted")
+            .hint("use --limit or --sample"));
+    }
+    if let Some(root) = job.image_root.as_ref().filter(|root| !root.is_dir()) {
+        return Err(Error::input(format!("{} is not a folder", root.display()))
+            .hint("name the folder below which the pictures are with --image-root"));
+    }
     Ok(())
 }
 
-/// A conversion under way.
-struct Conversion<'a> {
-    job: &'a ConvertJob,
-    staging: Staging,
-    inputs: &'a Inputs,
-    prefix: String,
-    names: FileNames,
-    tally: Tally,
-    records: Spool,
-    pictures: Vec<PictureHash>,
-    seen: HashSet<PictureHash>,
-    last_progress: Option<Instant>,
+/// How many pictures a sub-folder gets; `None`: there are none.
+fn pictures_in_a_folder(job: &ConvertJob, rows: usize) -> Option<usize> {
+    match job.shard_pictures {
+        Some(0) => None,
+        Some(n) => Some(n),
+        None => (rows > FLAT_UP_TO).then_some(PICTURES_IN_A_FOLDER),
+    }
 }
 
-impl<'a> Conversion<'a> {
-    fn new(job: &'a ConvertJob, staging: Staging, inputs: &'a Inputs, prefix: String) -> Result<Self> {
-        let records = Spool::new(staging.path("records.jsonl"))?;
-        let tally = Tally::new(Spool::new(staging.path("results.jsonl"))?);
-        Ok(Self {
-            job,
-            staging,
-            inputs,
-            prefix,
-            names: FileNames::default(),
-            tally,
-            records,
-            pictures: Vec::new(),
-            seen: HashSet::new(),
-            last_progress: None,
-        })
+/// Says how to go on where that is possible.
+fn resumable(error: Error, staging: &str) -> Error {
+    if error.kind != Kind::Io || !Path::new(staging).exists() {
+        return error;
     }
-
-    /// Reads on one thread, decodes on all, writes in order.
-    fn convert_rows(&mut self, stop: &AtomicBool, emit: Emit) -> Result<()> {
-        let shards = &self.inputs.shards;
-        std::thread::scope(|scope| {
-            let (sender, batches) = sync_channel(1);
-            scope.spawn(move || read_batches(shards, &sender));
-            self.convert_batches(batches, stop, emit)
-        })
-    }
-
-    fn convert_batches(
-        &mut self,
-        batches: Receiver<Vec<Loaded>>,
-        stop: &AtomicBool,
-        emit: Emit,
-    ) -> Result<()> {
-        self.progress(emit, true);
-        for batch in batches {
-            let made: Vec<Made> =
-                batch.into_par_iter().filter_map(|(file, item)| make(file, item, stop)).collect();
-            if stop.load(Ordering::Relaxed) {
-                return Err(Error::new(Kind::Stopped, "conversion stopped; the output folder is as it was"));
-            }
-            self.write(made)?;
-            self.progress(emit, false);
-        }
-        self.progress(emit, true);
-        Ok(())
-    }
-
-    fn write(&mut self, made: Vec<Made>) -> Result<()> {
-        let mut files = Vec::new();
-        for one in made {
-            files.extend(self.record(one)?);
-        }
-        files.par_iter().try_for_each(|(name, bytes)| self.staging.write_picture(name, bytes))
-    }
-
-    /// Counts a row and, if it is kept, spools its record and names its picture's file.
-    fn record(&mut self, made: Made) -> Result<Option<(String, Vec<u8>)>> {
-        let path = &self.inputs.shards[made.file].path;
-        let file = path.file_name().unwrap_or_default().to_string_lossy();
-        let place = Place { file: &file, row: made.row, id: made.id.text() };
-        let kept = match made.result {
-            Ok(kept) => kept,
-            Err((reason, detail)) => {
-                self.tally.skip(&place, made.count, reason, &detail)?;
-                return Ok(None);
-            }
-        };
-        let mut notices = kept.picture.notices.clone();
-        let id = match &made.id {
-            Id::Text(id) => id.clone(),
-            missing => {
-                notices.push(if *missing == Id::NotText { Notice::IdNotText } else { Notice::MadeId });
-                format!("{}-{}", path.file_stem().unwrap_or_default().to_string_lossy(), made.row)
-            }
-        };
-        let stem = self.names.stem_for(&id);
-        notices.extend(stem.cleaned.then_some(Notice::RenamedId));
-        notices.extend(stem.numbered.then_some(Notice::DuplicateId));
-        notices.extend((!self.seen.insert(kept.hash)).then_some(Notice::DuplicatePicture));
-        notices.extend(special::has_control_token(&kept.caption).then_some(Notice::SpecialToken));
-        let name = format!("{}.{}", stem.stem, kept.picture.extension);
-        let image = format!("{PICTURES}/{name}");
-        self.tally.keep(&place, &image, &notices)?;
-        self.records.push(&json!({
-            "conversations": [
-                { "from": "user", "value": self.prefix },
-                { "from": "assistant", "value": kept.caption },
-            ],
-            "images": [image],
-            "id": id,
-        }))?;
-        self.pictures.push(kept.hash);
-        Ok(Some((name, kept.picture.bytes)))
-    }
-
-    fn progress(&mut self, emit: Emit, always: bool) {
-        if always || self.last_progress.is_none_or(|t| t.elapsed() >= PROGRESS_EVERY) {
-            self.last_progress = Some(Instant::now());
-            emit(Event::Progress {
-                phase: Phase::Converting,
-                done: self.tally.rows,
-                total: self.inputs.rows,
-            });
-        }
-    }
-
-    fn refuse_bad_outcome(&self) -> Result<()> {
-        let (rows, skipped) = (self.tally.rows, self.tally.skipped());
-        let at = self.job.out.display();
-        if self.job.strict && skipped > 0 {
-            return Err(Error::new(
-                Kind::Check,
-                format!(
-                    "strict: {skipped} of {rows} rows are bad: {}; nothing was written to {at}",
-                    self.tally.reasons()
-                ),
-            )
-            .hint("mend the rows, or leave out --strict to skip them"));
-        }
-        if self.tally.kept == 0 {
-            return Err(Error::input(format!(
-                "none of the {rows} rows can be used: {}; nothing was written to {at}",
-                self.tally.reasons()
-            ))
-            .hint("is this the right file, and are these the right columns?"));
-        }
-        Ok(())
-    }
-
-    /// Splits, writes the JSON files and the report, moves all into place, registers.
-    fn finish(mut self) -> Result<Value> {
-        let out = self.job.out.clone();
-        let held_out = split(&self.pictures, self.job.val_ratio, self.job.seed);
-        let val = held_out.iter().filter(|v| **v).count();
-        let [train_name, val_name] = &self.job.names;
-        let sets = [(train_name, false, held_out.len() - val), (val_name, true, val)];
-        let mut committed = Vec::new();
-        for (name, side, rows) in sets {
-            if rows > 0 {
-                let file = format!("{name}.json");
-                self.records.write_array(&self.staging.path(&file), |i| held_out[i] == side)?;
-                committed.push(file);
-            }
-        }
-        let mut summary = self.summary(&sets);
-        self.write_report(&summary)?;
-        committed.push(REPORT.into());
-        self.staging.commit(&committed)?;
-        for (name, _, rows) in sets {
-            if rows > 0 {
-                registry::register(&out, name, &Entry::sharegpt(format!("{name}.json")))?;
-            } else {
-                forget(&out, name)?;
-            }
-        }
-        summary["files"] = self.files(&sets);
-        Ok(summary)
-    }
-
-    fn summary(&self, sets: &[(&String, bool, usize); 2]) -> Value {
-        json!({
-            "rows": self.tally.rows,
-            "kept": self.tally.kept,
-            "skipped": self.tally.skipped_json(),
-            "train": sets[0].2,
-            "val": sets[1].2,
-            "notices": self.tally.notices_json(),
-            "broken_files": self.inputs.broken_json(),
-        })
-    }
-
-    fn files(&self, sets: &[(&String, bool, usize); 2]) -> Value {
-        let out = &self.job.out;
-        let set = |i: usize| (sets[i].2 > 0).then(|| out.join(format!("{}.json", sets[i].0)));
-        json!({
-            "train": set(0),
-            "val": set(1),
-            "images": out.join(PICTURES),
-            "dataset_info": out.join(registry::FILE_NAME),
-            "report": out.join(REPORT),
-        })
-    }
-
-    /// The summary, and a line for each row that was skipped or changed.
-    fn write_report(&mut self, summary: &Value) -> Result<()> {
-        let path = self.staging.path(REPORT);
-        let lines = self.tally.results.lines()?;
-        let text = serde_json::to_string_pretty(summary).expect("plain data serialises");
-        let head = text.strip_suffix("\n}").expect("an object with fields").to_string();
-        crate::files::write_with(&path, |w| {
-            write!(w, "{head},\n  \"results\": [")?;
-            for (i, line) in lines.enumerate() {
-                write!(w, "{}\n    {}", if i == 0 { "" } else { "," }, line?)?;
-            }
-            w.write_all(b"\n  ]\n}\n")
-        })
-    }
+    let hint = format!(
+        "mend that (free some space?) and run the same command again: it goes on where it was. To give up instead, remove \
+         {staging}"
+    );
+    error.hint(hint)
 }
 
 /// An earlier run's set of this name would be stale beside the new one: file and entry go.
 fn forget(out: &Path, name: &str) -> Result<()> {
     registry::unregister(out, name)?;
-    let file = out.join(format!("{name}.json"));
-    if std::fs::symlink_metadata(&file).is_ok() {
-        std::fs::remove_file(&file).at("remove", &file)?;
+    for format in [crate::job::RowFormat::Json, crate::job::RowFormat::Jsonl] {
+        remove(&out.join(format!("{name}.{}", format.extension())))?;
     }
+    Ok(())
+}
+
+fn remove(file: &Path) -> Result<()> {
+    if std::fs::symlink_metadata(file).is_ok() {
+        std::fs::remove_file(file).at("remove", file)?;
+    }
+    Ok(())
+}
+
+/// Registers a set, and removes what an earlier run wrote for it in the other format.
+fn register(job: &ConvertJob, name: &str) -> Result<()> {
+    use crate::job::RowFormat::{Json, Jsonl};
+    let file = |format: crate::job::RowFormat| format!("{name}.{}", format.extension());
+    registry::register(&job.out, name, &Entry::sharegpt(file(job.format)))?;
+    remove(&job.out.join(file(if job.format == Json { Jsonl } else { Json })))
+}
+
+/// Tells of pictures that no registered set names, or removes them if that is wanted.
+fn report_orphans(job: &ConvertJob, emit: Emit) -> Result<()> {
+    let scratch = tempfile::tempdir().at("create", "a temporary folder")?;
+    let Some((count, first)) = neighbours::orphans(&job.out, scratch.path(), job.prune)? else {
+        return Ok(());
+    };
+    if count == 0 {
+        return Ok(());
+    }
+    let more = if count > first.len() { ", …" } else { "" };
+    let done = if job.prune { " and were removed" } else { "" };
+    emit(Event::Finding(Finding {
+        level: Level::Info,
+        code: "orphan_pictures".into(),
+        message: format!(
+            "{count} pictures belong to no registered data set{done}: {}{more}",
+            first.join(", ")
+        ),
+        count,
+        rows: Vec::new(),
+        fix: if job.prune { String::new() } else { "--prune removes them".into() },
+    }));
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Opening a parquet file: what it is if not one, and which of its columns are the ones wanted.
 
-use super::parquet::{ColumnNames, guarded};
+use super::parquet::{Columns, guarded};
 use crate::error::{At, Error, Result};
 use arrow_schema::{DataType, Schema};
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
@@ -13,9 +13,9 @@ use std::sync::Arc;
 
 /// Opens the file and reads its footer.
 ///
-/// Text columns are read as bytes and checked row by row: the reader would refuse a whole batch for one bad row.
+/// The text columns `texts` are read as bytes, to be checked row by row: the reader would refuse a whole batch for one bad row.
 /// The writer's own Arrow schema is not asked, so every kind of string, binary and dictionary looks the same.
-pub(super) fn open(path: &Path, names: &ColumnNames) -> Result<(File, ArrowReaderMetadata)> {
+pub(in crate::data) fn open(path: &Path, texts: &[&str]) -> Result<(File, ArrowReaderMetadata)> {
     let mut file = File::open(path).at("open", path)?;
     if file.metadata().at("read", path)?.is_dir() {
         return Err(Error::input(format!("{} is a folder, not a parquet file", path.display())));
@@ -29,7 +29,7 @@ pub(super) fn open(path: &Path, names: &ColumnNames) -> Result<(File, ArrowReade
         })
     };
     let plain = load(options.clone())?;
-    let metadata = match text_as_bytes(plain.parquet_schema(), names) {
+    let metadata = match text_as_bytes(plain.parquet_schema(), texts) {
         Some(schema) => load(options.with_parquet_schema(Arc::new(schema)))?,
         None => plain,
     };
@@ -78,15 +78,15 @@ fn recognise(file: &mut File, path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The file's schema with the text marks of the id and caption columns taken off; `None` if there are none.
-fn text_as_bytes(schema: &SchemaDescriptor, names: &ColumnNames) -> Option<SchemaDescriptor> {
+/// The file's schema with the text marks of the columns `texts` taken off; `None` if there are none.
+fn text_as_bytes(schema: &SchemaDescriptor, texts: &[&str]) -> Option<SchemaDescriptor> {
     let mut changed = false;
     let root = schema.root_schema();
     let fields: Vec<TypePtr> = root
         .get_fields()
         .iter()
         .map(|field| {
-            let wanted = field.name() == names.id || field.name() == names.caption;
+            let wanted = texts.contains(&field.name());
             let text = field.is_primitive() && field.get_physical_type() == Physical::BYTE_ARRAY;
             let bytes = (wanted && text).then(|| as_bytes(field)).flatten();
             changed |= bytes.is_some();
@@ -106,15 +106,16 @@ fn as_bytes(field: &Type) -> Option<TypePtr> {
 }
 
 /// The indices of the columns wanted; the id's is left out if there is none.
-pub(super) fn find_columns(path: &Path, schema: &Schema, names: &ColumnNames) -> Result<Vec<usize>> {
+pub(super) fn find_columns(path: &Path, schema: &Schema, columns: &Columns) -> Result<Vec<usize>> {
     let found: Vec<&str> = schema.fields().iter().map(|f| f.name().as_str()).collect();
     let index = |name: &str| found.iter().position(|f| *f == name);
-    let id_needed = names.id != "id";
-    let wanted = [
-        (names.image, "--image-column", true),
-        (names.id, "--id-column", id_needed),
-        (names.caption, "--caption-column", true),
+    let id_needed = columns.id != "id";
+    let mut wanted = vec![
+        (columns.image.as_str(), "--image-column", true),
+        (&columns.id, "--id-column", id_needed),
+        (&columns.caption, "--caption-column", true),
     ];
+    wanted.extend(columns.group.as_deref().map(|name| (name, "--group-column", true)));
     let missing: Vec<_> =
         wanted.iter().filter(|(name, _, needed)| *needed && index(name).is_none()).collect();
     if !missing.is_empty() {
@@ -129,11 +130,11 @@ pub(super) fn find_columns(path: &Path, schema: &Schema, names: &ColumnNames) ->
         ))
         .hint(format!("say which columns to take: {options}")));
     }
-    check_types(path, schema, names)?;
+    check_types(path, schema, columns)?;
     Ok(wanted.iter().filter_map(|(name, ..)| index(name)).collect())
 }
 
-fn check_types(path: &Path, schema: &Schema, names: &ColumnNames) -> Result<()> {
+fn check_types(path: &Path, schema: &Schema, columns: &Columns) -> Result<()> {
     let type_of = |name: &str| schema.field_with_name(name).ok().map(|f| f.data_type());
     let refuse = |name: &str, needed: &str, option: &str| {
         let found = type_of(name).map(ToString::to_string).unwrap_or_default();
@@ -143,17 +144,35 @@ fn check_types(path: &Path, schema: &Schema, names: &ColumnNames) -> Result<()> 
         ))
         .hint(format!("name another column with {option} NAME, or write this one in the type needed")))
     };
-    let image = type_of(names.image);
-    if !image.is_some_and(is_picture) {
-        return refuse(names.image, "a struct with binary `bytes`, or binary", "--image-column");
+    let image = type_of(&columns.image);
+    if columns.paths && !image.is_some_and(|t| is_picture(t) || is_path(t)) {
+        return refuse(&columns.image, "a struct with `bytes` or `path`, binary, or text", "--image-column");
     }
-    if type_of(names.id).is_some_and(|t| !is_text(t) && !t.is_integer()) {
-        return refuse(names.id, "text or a whole number", "--id-column");
+    if !columns.paths && !image.is_some_and(is_picture) {
+        return refuse(&columns.image, "a struct with binary `bytes`, or binary", "--image-column");
     }
-    if !type_of(names.caption).is_some_and(is_text) {
-        return refuse(names.caption, "text", "--caption-column");
+    let plain = |name: &str| type_of(name).is_none_or(|t| is_text(t) || t.is_integer());
+    if !plain(&columns.id) {
+        return refuse(&columns.id, "text or a whole number", "--id-column");
+    }
+    if let Some(group) = columns.group.as_ref().filter(|name| !plain(name)) {
+        return refuse(group, "text or a whole number", "--group-column");
+    }
+    if !type_of(&columns.caption).is_some_and(is_text) {
+        return refuse(&columns.caption, "text", "--caption-column");
     }
     Ok(())
+}
+
+/// Tells a file from others and from itself after a change: its size, its time, and the hash of its last 64 KiB.
+pub(super) fn identity(file: &File) -> std::io::Result<String> {
+    let facts = file.metadata()?;
+    let mut tail = Vec::new();
+    let mut reader = file;
+    reader.seek(SeekFrom::Start(facts.len().saturating_sub(64 << 10)))?;
+    reader.read_to_end(&mut tail)?;
+    let changed = facts.modified()?.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    Ok(format!("{} {} {}", facts.len(), changed.as_nanos(), blake3::hash(&tail).to_hex()))
 }
 
 fn is_picture(found: &DataType) -> bool {
@@ -162,6 +181,22 @@ fn is_picture(found: &DataType) -> bool {
             .iter()
             .any(|f| f.name() == "bytes" && (is_binary(f.data_type()) || f.data_type() == &DataType::Null)),
         other => is_binary(other),
+    }
+}
+
+/// Text, or a struct with text in `path`.
+fn is_path(found: &DataType) -> bool {
+    match found {
+        DataType::Struct(fields) => fields.iter().any(|f| f.name() == "path" && is_text(f.data_type())),
+        other => is_string(other),
+    }
+}
+
+pub(super) fn is_string(found: &DataType) -> bool {
+    match found {
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => true,
+        DataType::Dictionary(_, value) => is_string(value),
+        _ => false,
     }
 }
 

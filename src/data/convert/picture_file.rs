@@ -1,28 +1,28 @@
 //! A picture's bytes as the trainer gets them: kept as they are when sound and plain, else made 8-bit PNG by fixed rules.
 //!
 //! Kept unchanged: JPEG in grey or colour without an EXIF orientation, and PNG in 8-bit grey or RGB with one frame and
-//! nothing transparent, when they decode fully and their end is there. Bytes after the end do no harm and stay.
+//! nothing transparent, when all data is whole and their end is there. Bytes after the end do no harm and stay.
 //!
 //! Everything else that decodes becomes PNG, 8-bit grey if it was grey, else RGB:
 //! - 16 bits: `v * 255 / 65535`; if the largest value needs less than 16 bits (12-bit data): `v * 255 / largest`.
 //! - float, signed or 32-bit TIFF: smallest..largest finite value to 0..255.
 //! - palette, 1, 2 and 4 bits: expanded. Alpha and transparent colours: composited on black.
 //! - EXIF or TIFF orientation: applied, so that left and right are what the camera saw.
+//! - PNG with long packed text or a huge colour profile, which Pillow refuses: written without them.
 //! - several frames or pages: the first. CMYK: converted. Colour profiles and gamma are ignored, as Pillow does.
 //!
-//! Refused: no known format, cut off, not decodable, more than 100 megapixels by the header.
+//! Refused: no known format, cut off, not decodable, more pixels by the header than allowed.
 
 use super::super::picture_header::{JpegFacts, PngFacts, format_of, jpeg_facts, other_format, png_facts};
+use super::jpeg_scan::{Scan, scan};
 use super::pixels;
 use super::row_notes::{Notice, Reason};
+use crate::job::DEFAULT_MAX_PIXELS;
 use image::codecs::{gif::GifDecoder, webp::WebPDecoder};
 use image::metadata::Orientation;
 use image::{AnimationDecoder, DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
 use std::io::Cursor;
-use std::sync::Mutex;
-
-/// Pictures that claim more pixels are refused before anything is allocated.
-pub const MAX_PIXELS: u64 = 100_000_000;
+use std::sync::{Mutex, MutexGuard};
 
 /// Memory that one decoder may use.
 const MAX_ALLOC: u64 = 1 << 30;
@@ -40,6 +40,8 @@ pub struct Picture {
     pub width: u32,
     pub height: u32,
     pub notices: Vec<Notice>,
+    /// The bytes are not those that came in.
+    pub changed: bool,
 }
 
 /// Why a picture is refused: the reason, and the details for this one.
@@ -47,55 +49,89 @@ pub type Refusal = (Reason, String);
 
 /// Brings a picture into the form that is written. See the rules at the top of this file.
 pub fn normalise(bytes: Vec<u8>) -> Result<Picture, Refusal> {
-    let decoded = decode(&bytes)?;
+    normalise_up_to(bytes, DEFAULT_MAX_PIXELS)
+}
+
+/// Like [`normalise`], with the largest number of pixels that is read.
+pub fn normalise_up_to(bytes: Vec<u8>, max_pixels: u64) -> Result<Picture, Refusal> {
+    let decoded = match judge(&bytes, max_pixels)? {
+        Judged::Sound { extension, width, height } => {
+            return Ok(Picture { bytes, extension, width, height, notices: Vec::new(), changed: false });
+        }
+        Judged::Remade(decoded) => decoded,
+    };
     let (width, height) = (decoded.pixels.width(), decoded.pixels.height());
-    if let Some(extension) = decoded.keep_as {
-        return Ok(Picture { bytes, extension, width, height, notices: Vec::new() });
-    }
     let mut png = Cursor::new(Vec::new());
     decoded
         .pixels
         .write_to(&mut png, ImageFormat::Png)
         .map_err(|e| (Reason::UnsupportedPicture, format!("cannot be written as PNG: {e}")))?;
-    Ok(Picture { bytes: png.into_inner(), extension: "png", width, height, notices: decoded.notices })
+    let (bytes, notices) = (png.into_inner(), decoded.notices);
+    Ok(Picture { bytes, extension: "png", width, height, notices, changed: true })
+}
+
+/// What is to be done with a picture's bytes.
+enum Judged {
+    /// They are written as they are.
+    Sound {
+        extension: &'static str,
+        width: u32,
+        height: u32,
+    },
+    Remade(Decoded),
 }
 
 /// A decoded picture, 8-bit grey or RGB, upright.
-pub struct Decoded {
-    pub pixels: DynamicImage,
-    pub notices: Vec<Notice>,
-    /// The extension under which the bytes can be used as they are.
-    keep_as: Option<&'static str>,
+struct Decoded {
+    pixels: DynamicImage,
+    notices: Vec<Notice>,
 }
 
-/// Decodes fully, refusing what is cut off or too large. A decoder's panic is a broken picture, not the end of the job.
-pub fn decode(bytes: &[u8]) -> Result<Decoded, Refusal> {
-    let attempt = std::panic::AssertUnwindSafe(|| decode_unguarded(bytes));
+/// Reads everything, refusing what is cut off or too large. A decoder's panic is a broken picture, not the end of the job.
+fn judge(bytes: &[u8], max_pixels: u64) -> Result<Judged, Refusal> {
+    let attempt = std::panic::AssertUnwindSafe(|| judge_unguarded(bytes, max_pixels));
     std::panic::catch_unwind(attempt)
         .unwrap_or_else(|_| Err((Reason::BrokenPicture, "the decoder gave up on it".into())))
 }
 
-fn decode_unguarded(bytes: &[u8]) -> Result<Decoded, Refusal> {
+fn judge_unguarded(bytes: &[u8], max_pixels: u64) -> Result<Judged, Refusal> {
     let format = format_of(bytes).ok_or_else(|| unknown(bytes))?;
     let facts = Facts::of(format, bytes)?;
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     reader.limits(limits());
     let mut decoder = match reader.into_decoder() {
-        Err(ImageError::Unsupported(_)) if format == ImageFormat::Tiff => return scientific_tiff(bytes),
+        Err(ImageError::Unsupported(_)) if format == ImageFormat::Tiff => {
+            return scientific_tiff(bytes, max_pixels).map(Judged::Remade);
+        }
         other => other.map_err(refusal)?,
     };
     let (width, height) = decoder.dimensions();
-    let _one_at_a_time = check_size(width, height)?;
+    let _one_at_a_time = check_size(width, height, max_pixels)?;
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    let upright = orientation == Orientation::NoTransforms;
+    // Pillow refuses a PNG with a profile of more than 1 MiB, as it does with text.
+    let huge_profile = format == ImageFormat::Png
+        && decoder.icc_profile().ok().flatten().is_some_and(|profile| profile.len() > 1 << 20);
+    let keep_as = facts.keep_as(format).filter(|_| upright && !huge_profile);
+    let read = if format == ImageFormat::Jpeg { scan(bytes) } else { Scan::Unknown };
+    match (read, keep_as) {
+        (Scan::Damaged(why), _) => return Err((Reason::BrokenPicture, why)),
+        // All is there: no pixel need be computed.
+        (Scan::Whole, Some(extension)) => return Ok(Judged::Sound { extension, width, height }),
+        _ => {}
+    }
     let cmyk = facts.jpeg.components == 4 || is_cmyk(&decoder);
     let pixels = DynamicImage::from_decoder(decoder).map_err(refusal)?;
-    let keep_as = if orientation == Orientation::NoTransforms { facts.keep_as(format) } else { None };
+    if let Some(extension) = keep_as {
+        return Ok(Judged::Sound { extension, width, height });
+    }
     let (mut pixels, mut notices) = pixels::to_eight_bit(pixels);
     pixels.apply_orientation(orientation);
     notices.extend(facts.notices(format, bytes));
-    notices.extend((orientation != Orientation::NoTransforms).then_some(Notice::Orientation));
+    notices.extend((!upright).then_some(Notice::Orientation));
     notices.extend(cmyk.then_some(Notice::Cmyk));
-    Ok(Decoded { pixels, notices, keep_as })
+    notices.extend((huge_profile || facts.png.long_text).then_some(Notice::Metadata));
+    Ok(Judged::Remade(Decoded { pixels, notices }))
 }
 
 /// What the bytes say about themselves, for the two formats that can be kept.
@@ -155,14 +191,18 @@ fn has_more_frames(format: ImageFormat, bytes: &[u8]) -> bool {
 }
 
 /// Grey TIFF in float, signed or wide integers, which the general decoder refuses.
-fn scientific_tiff(bytes: &[u8]) -> Result<Decoded, Refusal> {
-    let broken = |e: tiff::TiffError| (Reason::BrokenPicture, e.to_string());
+fn scientific_tiff(bytes: &[u8], max_pixels: u64) -> Result<Decoded, Refusal> {
+    let broken = |e: tiff::TiffError| match e {
+        tiff::TiffError::UnsupportedError(_) => (Reason::UnsupportedPicture, e.to_string()),
+        tiff::TiffError::LimitsExceeded => (Reason::PictureTooLarge, e.to_string()),
+        _ => (Reason::BrokenPicture, e.to_string()),
+    };
     let mut decoder = tiff::decoder::Decoder::new(Cursor::new(bytes)).map_err(broken)?;
     let mut limits = tiff::decoder::Limits::default();
     limits.decoding_buffer_size = MAX_ALLOC as usize;
     decoder = decoder.with_limits(limits);
     let (width, height) = decoder.dimensions().map_err(broken)?;
-    let _one_at_a_time = check_size(width, height)?;
+    let _one_at_a_time = check_size(width, height, max_pixels)?;
     let color = decoder.colortype().map_err(broken)?;
     if !matches!(color, tiff::ColorType::Gray(_)) {
         return Err((Reason::UnsupportedPicture, format!("TIFF with {color:?} pixels")));
@@ -179,7 +219,7 @@ fn scientific_tiff(bytes: &[u8]) -> Result<Decoded, Refusal> {
     notices.push(Notice::Reencoded);
     notices.extend(more.then_some(Notice::FirstFrame));
     notices.extend((orientation != Orientation::NoTransforms).then_some(Notice::Orientation));
-    Ok(Decoded { pixels, notices, keep_as: None })
+    Ok(Decoded { pixels, notices })
 }
 
 fn wide_samples(read: tiff::decoder::DecodingResult) -> Vec<f32> {
@@ -200,15 +240,15 @@ fn wide_samples(read: tiff::decoder::DecodingResult) -> Vec<f32> {
 }
 
 /// Refuses an empty or too large picture by its header; a large one gets the lock under which it is decoded.
-fn check_size(width: u32, height: u32) -> Result<Option<std::sync::MutexGuard<'static, ()>>, Refusal> {
+fn check_size(width: u32, height: u32, max_pixels: u64) -> Result<Option<MutexGuard<'static, ()>>, Refusal> {
     let pixels = u64::from(width) * u64::from(height);
     if pixels == 0 {
         return Err((Reason::BrokenPicture, format!("{width}x{height} pixels")));
     }
-    if pixels > MAX_PIXELS {
+    if pixels > max_pixels {
         return Err((
             Reason::PictureTooLarge,
-            format!("{width}x{height} pixels, at most {MAX_PIXELS} are read"),
+            format!("{width}x{height} pixels, at most {max_pixels} are read"),
         ));
     }
     // A panic of a decoder poisons the lock; it guards no data, so that is harmless.

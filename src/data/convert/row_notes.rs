@@ -1,6 +1,6 @@
 //! Why a row was left out, and what was changed in a row that was kept: stable codes and their meaning.
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Defines an enum whose members have a stable machine name and a sentence for people.
 macro_rules! coded {
@@ -25,6 +25,16 @@ macro_rules! coded {
                 s.serialize_str(self.code())
             }
         }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+                let code = std::borrow::Cow::<str>::deserialize(d)?;
+                match &*code {
+                    $($code => Ok(Self::$member),)+
+                    other => Err(serde::de::Error::custom(format!("unknown code {other}"))),
+                }
+            }
+        }
     };
 }
 
@@ -40,6 +50,7 @@ coded! {
         EmptyCaption = "empty_caption", "the caption is missing or empty";
         CaptionNotText = "caption_not_text", "the caption is not UTF-8 text";
         MediaMark = "media_mark_in_caption", "the caption contains a picture, video or audio mark, which would count as one";
+        PathOutside = "path_outside", "the picture is not embedded, and its path leads nowhere in the folder named with --image-root";
         UnreadableRows = "unreadable_rows", "the parquet data cannot be read here";
     }
 }
@@ -55,11 +66,13 @@ coded! {
         Orientation = "orientation", "the EXIF orientation was applied";
         FirstFrame = "first_frame", "only the first frame or page was taken";
         Cmyk = "cmyk", "CMYK colours were converted to RGB";
+        Metadata = "metadata", "long text or a colour profile of more than 1 MiB, with which Pillow refuses a picture, was left out";
         MadeId = "made_id", "there was no id: one was made from file name and row";
         IdNotText = "id_not_text", "the id is not UTF-8 text: one was made from file name and row";
         RenamedId = "renamed_id", "the id cannot be a file name as it is: the picture's file is named differently";
         DuplicateId = "duplicate_id", "the id was used before: the picture's file name got a number";
         DuplicatePicture = "duplicate_picture", "the picture's bytes are those of an earlier row; both stay on one side of the split";
+        TakenName = "taken_name", "a file of this name is another data set's: the picture's file name got a number";
         SpecialToken = "special_token", "the caption contains text that the model reads as a control token";
     }
 }

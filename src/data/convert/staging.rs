@@ -1,84 +1,154 @@
 //! A private folder inside the output folder where a conversion grows, until it is moved into place as a whole.
 
+use super::disk_map::fingerprint;
+use super::journal::KeptRow;
 use crate::error::{At, Error, Kind, Result};
 use crate::files;
-use rayon::prelude::*;
+use crate::job::{Emit, Event, Level};
+use std::collections::BTreeSet;
 use std::fs::{self, File, TryLockError};
+use std::io;
 use std::path::{Path, PathBuf};
-use tempfile::TempDir;
 
 const PREFIX: &str = ".lorascope-convert-";
+
+/// There while results are being moved into place.
+const COMMITTING: &str = "committing";
 
 /// The folder with the pictures, in the output folder and in the staging folder.
 pub(super) const PICTURES: &str = "mllm_data";
 
-/// Dropping it without [`Staging::commit`] leaves the output folder as it was.
+/// What a conversion has made so far. It stays behind a stop or a crash for the next run of the same conversion.
 pub(super) struct Staging {
     out: PathBuf,
+    dir: PathBuf,
     made_out: bool,
-    dir: Option<TempDir>,
+    /// There is something in it to go on from.
+    pub keep: bool,
     /// Held as long as the conversion lives: tells a running one from what a killed one left.
     _lock: Option<File>,
 }
 
 impl Staging {
-    /// Makes the output folder if needed, clears what a killed conversion left there, and starts a new one.
+    /// Makes the output folder if needed, and opens the folder in it for the data sets `names`.
     ///
     /// # Errors
     /// Another conversion is writing there; `mllm_data` leads out of the folder; no permission.
-    pub fn open(out: &Path) -> Result<Self> {
+    pub fn open(out: &Path, names: &[String; 2], emit: Emit) -> Result<Self> {
         let made_out = !out.exists();
         fs::create_dir_all(out).at("create", out)?;
-        let mut staging = Self { out: out.to_path_buf(), made_out, dir: None, _lock: None };
-        clear_leftovers(out)?;
+        let own = format!("{PREFIX}{:016x}", fingerprint(names.join("\0").as_bytes()));
+        let mut staging = Self { out: out.into(), dir: out.join(&own), made_out, keep: true, _lock: None };
+        staging.keep = staging.dir.exists();
+        for other in others(out, &own)? {
+            let _lock = lock(&other, out)?;
+            leave_or_remove(&other, emit)?;
+        }
         check_pictures_folder(out)?;
-        let dir = tempfile::Builder::new().prefix(PREFIX).tempdir_in(out).at("create a folder in", out)?;
-        staging._lock = File::open(dir.path()).ok().filter(|f| f.try_lock().is_ok());
-        let pictures = dir.path().join(PICTURES);
-        staging.dir = Some(dir);
-        fs::create_dir(&pictures).at("create", &pictures)?;
+        fs::create_dir_all(&staging.dir).at("create", &staging.dir)?;
+        staging._lock = lock(&staging.dir, out)?;
+        let pictures = staging.path(PICTURES);
+        fs::create_dir_all(&pictures).at("create", &pictures)?;
         Ok(staging)
     }
 
     /// Where a file of this name (relative to the output folder) is staged.
     pub fn path(&self, name: &str) -> PathBuf {
-        self.dir.as_ref().expect("present until commit").path().join(name)
+        self.dir.join(name)
     }
 
-    /// Writes a picture. Not visible outside and synced at the commit, so it needs no rename of its own.
-    pub fn write_picture(&self, file_name: &str, bytes: &[u8]) -> Result<()> {
-        let path = self.path(PICTURES).join(file_name);
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Throws away what an earlier process left here.
+    pub fn clear(&mut self) -> Result<()> {
+        for entry in fs::read_dir(&self.dir).at("read", &self.dir)? {
+            let path = entry.at("read", &self.dir)?.path();
+            let is_dir = fs::symlink_metadata(&path).is_ok_and(|facts| facts.is_dir());
+            if is_dir { fs::remove_dir_all(&path) } else { fs::remove_file(&path) }.at("remove", &path)?;
+        }
+        let pictures = self.path(PICTURES);
+        fs::create_dir_all(&pictures).at("create", &pictures)
+    }
+
+    /// Makes a sub-folder for pictures.
+    pub fn make_folder(&self, name: &str) -> Result<()> {
+        let path = self.path(name);
+        fs::create_dir_all(&path).at("create", &path)
+    }
+
+    /// Writes a picture. Not visible outside and synced later with all others, so it needs no rename of its own.
+    pub fn write_picture(&self, image: &str, bytes: &[u8]) -> Result<()> {
+        let path = self.path(image);
         fs::write(&path, bytes).at("write", &path)
     }
 
-    /// Moves everything into place: pictures first, then the files named (relative), so that no file ever names a
-    /// picture that is not there.
-    pub fn commit(&mut self, names: &[String]) -> Result<()> {
-        let from = self.path(PICTURES);
-        let to = self.out.join(PICTURES);
-        fs::create_dir_all(&to).at("create", &to)?;
-        let pictures: Vec<PathBuf> = fs::read_dir(&from)
-            .and_then(|entries| entries.map(|e| e.map(|e| e.path())).collect())
-            .at("read", &from)?;
-        pictures.par_iter().try_for_each(|p| File::open(p).and_then(|f| f.sync_all()).at("write", p))?;
-        for picture in &pictures {
-            let target = to.join(picture.file_name().expect("an entry of a folder has a name"));
-            fs::rename(picture, &target).at("write", &target)?;
+    /// Whether a picture that an earlier process wrote is there: by its size, and by its content unless that is known to be
+    /// on the disk.
+    pub fn has_picture(&self, row: &KeptRow, synced: bool) -> bool {
+        let holds = |path: &Path| {
+            fs::symlink_metadata(path).is_ok_and(|facts| facts.is_file() && facts.len() == row.bytes)
+                && (synced || fs::read(path).is_ok_and(|bytes| fingerprint(&bytes) == row.written))
+        };
+        let moved = self.path(COMMITTING).exists() && holds(&self.out.join(&row.image));
+        moved || holds(&self.path(&row.image))
+    }
+
+    /// Waits until everything that was written here is on the disk.
+    pub fn sync(&self) -> Result<()> {
+        sync_below(&self.dir).at("write", &self.dir)
+    }
+
+    /// Moves everything into place: pictures first, then the files named (relative), so that no file ever names a picture
+    /// that is not there. After a crash in between, the next run of the same conversion goes on here.
+    pub fn commit(
+        &mut self,
+        pictures: impl Iterator<Item = io::Result<KeptRow>>,
+        names: &[String],
+    ) -> Result<()> {
+        self.sync()?;
+        files::write(&self.path(COMMITTING), b"")?;
+        let mut folders = BTreeSet::new();
+        for row in pictures {
+            let image = row.at("read", &self.dir)?.image;
+            let (from, to) = (self.path(&image), self.out.join(&image));
+            let folder = to.parent().expect("below the output folder").to_path_buf();
+            if folders.insert(folder.clone()) {
+                fs::create_dir_all(&folder).at("create", &folder)?;
+                // The pictures folder itself was looked at in the beginning.
+                if folder != self.out.join(PICTURES)
+                    && fs::symlink_metadata(&folder).is_ok_and(|f| f.is_symlink())
+                {
+                    return Err(Error::input(format!("{} is a link", folder.display()))
+                        .hint("remove it: pictures are written to folders only"));
+                }
+            }
+            match fs::rename(&from, &to) {
+                // Moved by the process that crashed.
+                Err(e) if e.kind() == io::ErrorKind::NotFound && to.exists() => {}
+                moved => moved.at("write", &to)?,
+            }
         }
-        files::sync_dir(&to);
+        folders.iter().for_each(|folder| files::sync_dir(folder));
         for name in names {
             let target = self.out.join(name);
             fs::rename(self.path(name), &target).at("write", &target)?;
         }
         files::sync_dir(&self.out);
         self.made_out = false;
+        self.keep = false;
         Ok(())
     }
 }
 
 impl Drop for Staging {
     fn drop(&mut self) {
-        drop(self.dir.take());
+        if self.keep {
+            return;
+        }
+        // Best effort: what stays is cleared by the next conversion.
+        let _ = fs::remove_dir_all(&self.dir);
         if self.made_out {
             // Only an empty folder goes, so nothing of anybody else's is lost.
             let _ = fs::remove_dir(&self.out);
@@ -86,27 +156,60 @@ impl Drop for Staging {
     }
 }
 
-fn clear_leftovers(out: &Path) -> Result<()> {
+/// On Linux one call for the whole file system, else file by file.
+fn sync_below(dir: &Path) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    {
+        Ok(rustix::fs::syncfs(File::open(dir)?)?)
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        for entry in fs::read_dir(dir)? {
+            let path = entry?.path();
+            if path.is_dir() { sync_below(&path)? } else { File::open(&path)?.sync_all()? }
+        }
+        files::sync_dir(dir);
+        Ok(())
+    }
+}
+
+/// Staging folders of conversions to other data sets.
+fn others(out: &Path, own: &str) -> Result<Vec<PathBuf>> {
+    let mut others = Vec::new();
     for entry in fs::read_dir(out).at("read", out)? {
         let entry = entry.at("read", out)?;
-        let ours = entry.file_name().to_string_lossy().starts_with(PREFIX);
-        if !ours || !entry.file_type().at("read", entry.path())?.is_dir() {
-            continue;
-        }
-        let held = File::open(entry.path()).at("read", entry.path())?;
-        match held.try_lock() {
-            Ok(()) => fs::remove_dir_all(entry.path()).at("remove", entry.path())?,
-            Err(TryLockError::WouldBlock) => {
-                return Err(Error::new(
-                    Kind::Usage,
-                    format!("another conversion is writing to {}", out.display()),
-                )
-                .hint("wait until it has ended, or choose another --out"));
-            }
-            // Folders cannot be locked here: it may be in use, so it stays.
-            Err(TryLockError::Error(_)) => {}
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.starts_with(PREFIX) && name != own && entry.file_type().at("read", entry.path())?.is_dir() {
+            others.push(entry.path());
         }
     }
+    Ok(others)
+}
+
+/// Locks a staging folder; `None` where folders cannot be locked.
+fn lock(dir: &Path, out: &Path) -> Result<Option<File>> {
+    let file = File::open(dir).at("read", dir)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::Error(_)) => Ok(None),
+        Err(TryLockError::WouldBlock) => {
+            Err(Error::new(Kind::Usage, format!("another conversion is writing to {}", out.display()))
+                .hint("wait until it has ended, or choose another --out"))
+        }
+    }
+}
+
+/// What a killed conversion to other data sets left: kept if it can be gone on with, else removed.
+fn leave_or_remove(dir: &Path, emit: Emit) -> Result<()> {
+    if !dir.join(super::JOURNAL).exists() {
+        return fs::remove_dir_all(dir).at("remove", dir);
+    }
+    let line = format!(
+        "{} holds a conversion to other data sets that was interrupted: run its command again to go on with it, or \
+         remove the folder",
+        dir.display()
+    );
+    emit(Event::Log { level: Level::Warning, line });
     Ok(())
 }
 

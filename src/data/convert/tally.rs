@@ -1,55 +1,37 @@
-//! What happened to the rows of a conversion: counts by reason, examples, the list for the report.
+//! What happened to the rows of a conversion: counts by reason, and examples.
 
 use super::super::groups::{Group, Place, count_rows};
 use super::row_notes::{Notice, Reason};
-use super::spool::Spool;
-use crate::error::Result;
 use crate::job::{Emit, Event, Finding, Level};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
-/// Counts, and the spooled results of the rows that were not simply kept as they are.
+#[derive(Default)]
 pub(super) struct Tally {
     pub rows: usize,
     pub kept: usize,
     skipped: BTreeMap<Reason, Group>,
     notices: BTreeMap<Notice, Group>,
-    pub results: Spool,
 }
 
 impl Tally {
-    pub fn new(results: Spool) -> Self {
-        Self { rows: 0, kept: 0, skipped: BTreeMap::new(), notices: BTreeMap::new(), results }
-    }
-
     pub fn skipped(&self) -> usize {
         self.skipped.values().map(|g| g.count).sum()
     }
 
     /// A row was left out, or `count` rows from this one on.
-    pub fn skip(&mut self, place: &Place, count: usize, reason: Reason, detail: &str) -> Result<()> {
+    pub fn skip(&mut self, place: &Place, count: usize, reason: Reason, detail: &str) {
         self.rows += count;
         self.skipped.entry(reason).or_default().add(place, count, Some(detail));
-        let (file, row, id) = (place.file, place.row, place.id);
-        let mut line = json!({ "file": file, "row": row, "id": id, "skipped": reason, "detail": detail });
-        if count > 1 {
-            line["rows"] = json!(count);
-        }
-        self.results.push(&line)
     }
 
-    /// A row was kept as the picture file `image`.
-    pub fn keep(&mut self, place: &Place, image: &str, notices: &[Notice]) -> Result<()> {
+    /// A row was kept.
+    pub fn keep(&mut self, place: &Place, notices: &[Notice]) {
         self.rows += 1;
         self.kept += 1;
         for notice in notices {
             self.notices.entry(*notice).or_default().add(place, 1, None);
         }
-        if notices.is_empty() {
-            return Ok(());
-        }
-        let (file, row, id) = (place.file, place.row, place.id);
-        self.results.push(&json!({ "file": file, "row": row, "id": id, "image": image, "notices": notices }))
     }
 
     /// Sends the findings, the graver first; `fix` says what to do about skipped rows.
@@ -80,6 +62,11 @@ impl Tally {
     /// `{"<notice>": n, ..}`.
     pub fn notices_json(&self) -> Value {
         self.notices.iter().map(|(n, g)| (n.code().to_string(), json!(g.count))).collect::<Map<_, _>>().into()
+    }
+
+    /// How often something was noticed.
+    pub fn noticed(&self, notice: Notice) -> usize {
+        self.notices.get(&notice).map_or(0, |group| group.count)
     }
 
     /// The reasons in one line, each with its first row.

@@ -236,6 +236,7 @@ pub fn fingerprint(sample: &Sample) -> String {
         match image {
             super::ImageRef::Path(path) => add(&path.file_name().unwrap_or_default().to_string_lossy()),
             super::ImageRef::Bytes(bytes) => add(blake3::hash(bytes).to_hex().as_str()),
+            super::ImageRef::Embedded(picture) => add(&picture.name()),
         }
     }
     hasher.finalize().to_hex()[..16].to_string()

@@ -4,35 +4,37 @@ use crate::error::{At, Error, Result};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The file, or the files of a folder in name order; all of one type.
+/// The file, the files of a folder in name order, or those a pattern means; all of one type.
 pub(super) fn files(path: &Path, name: &str) -> Result<Vec<PathBuf>> {
-    if !path.exists() {
-        return Err(Error::input(format!("the file of the data set {name} is missing: {}", path.display()))
-            .hint("convert the data again, or mend `file_name` in dataset_info.json"));
-    }
-    let mut files = vec![path.to_path_buf()];
-    if path.is_dir() {
-        let entries: Vec<_> = fs::read_dir(path).and_then(Iterator::collect).at("read", path)?;
-        files = entries.into_iter().map(|e| e.path()).filter(|p| p.is_file() && !is_hidden(p)).collect();
-        files.sort();
-    }
+    let mut files = match path {
+        _ if path.is_dir() => listed(path)?,
+        _ if path.exists() => vec![path.to_path_buf()],
+        _ => glob::glob(&path.to_string_lossy())
+            .map(|found| found.flatten().filter(|p| p.is_file()).collect())
+            .unwrap_or_default(),
+    };
+    files.sort();
+    let at = path.display();
     let types: Vec<String> = files.iter().map(|f| extension(f)).collect();
     if let Some(other) = types.iter().find(|t| **t != types[0]) {
-        return Err(Error::input(format!(
-            "{} holds files of different types: {}, {other}",
-            path.display(),
-            types[0]
-        ))
-        .hint("keep the files of one type in a folder of their own"));
+        return Err(Error::input(format!("{at} holds files of different types: {}, {other}", types[0]))
+            .hint("keep the files of one type in a folder of their own"));
     }
     match types.first().map(String::as_str) {
-        Some("json" | "jsonl") => Ok(files),
-        None => Err(Error::input(format!("the folder of the data set {name} is empty: {}", path.display()))),
-        Some(other) => {
-            Err(Error::input(format!("{}: data of type `{other}` is not read here", path.display()))
-                .hint("json and jsonl are; turn parquet into a data set with `lorascope convert`"))
+        Some("json" | "jsonl" | "parquet") => Ok(files),
+        None if path.is_dir() => {
+            Err(Error::input(format!("the folder of the data set {name} is empty: {at}")))
         }
+        None => Err(Error::input(format!("the file of the data set {name} is missing: {at}"))
+            .hint("convert the data again, or mend `file_name` in dataset_info.json")),
+        Some(other) => Err(Error::input(format!("{at}: data of type `{other}` is not read here"))
+            .hint("json, jsonl and parquet are")),
     }
+}
+
+fn listed(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries: Vec<_> = fs::read_dir(folder).and_then(Iterator::collect).at("read", folder)?;
+    Ok(entries.into_iter().map(|e| e.path()).filter(|p| p.is_file() && !is_hidden(p)).collect())
 }
 
 /// The index of a data file: hidden, in the data folder itself. Beside a file of a registered folder it would be one

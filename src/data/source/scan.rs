@@ -9,6 +9,8 @@ pub(super) enum Fault {
     Io(io::Error),
     /// The file is not JSON; around this byte.
     Malformed(u64),
+    /// From this byte on a row is not UTF-8.
+    NotUtf8(u64),
 }
 
 impl From<io::Error> for Fault {
@@ -70,10 +72,9 @@ impl<R: Read> Scanner<R> {
         };
         let (from, offset) = (self.at, self.position());
         let row = &self.buffer[from..from + length];
-        let sound =
-            std::str::from_utf8(row).is_ok_and(|text| serde_json::from_str::<IgnoredAny>(text).is_ok());
-        if !sound {
-            return Err(self.malformed());
+        let text = std::str::from_utf8(row).map_err(|e| Fault::NotUtf8(offset + e.valid_up_to() as u64))?;
+        if serde_json::from_str::<IgnoredAny>(text).is_err() {
+            return Err(Fault::Malformed(offset));
         }
         self.at += length;
         Ok(Some((offset, &self.buffer[from..from + length])))
@@ -181,5 +182,92 @@ fn string_end(bytes: &[u8], open: usize) -> Option<usize> {
             return Some(at + 1);
         }
         at += 2;
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    /// The rows by the scan, or that it refused.
+    fn scanned(text: &[u8], window: usize) -> Option<Vec<Value>> {
+        let mut scanner = Scanner::new(text, window).ok()?;
+        let mut rows = Vec::new();
+        while let Some((offset, row)) = scanner.next().ok()? {
+            assert!(&text[offset as usize..][..row.len()] == row, "the offset is wrong");
+            rows.push(serde_json::from_slice(row).unwrap());
+        }
+        Some(rows)
+    }
+
+    /// The rows by the parser.
+    fn parsed(text: &[u8]) -> Option<Vec<Value>> {
+        match text.iter().find(|b| !is_blank(**b)) {
+            Some(b'[') => serde_json::from_slice(text).ok(),
+            _ => serde_json::Deserializer::from_slice(text).into_iter().collect::<Result<_, _>>().ok(),
+        }
+    }
+
+    fn value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i32>().prop_map(Value::from),
+            "[a-z\\\\\"{}\\[\\],:\n肺 ]{0,12}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(3, 24, 5, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
+                prop::collection::vec(("[a-z\"\\\\]{0,4}", inner), 0..4)
+                    .prop_map(|fields| Value::Object(fields.into_iter().collect())),
+            ]
+        })
+    }
+
+    fn text() -> impl Strategy<Value = String> {
+        (prop::collection::vec(value(), 0..6), any::<bool>(), any::<bool>(), "[ \n\t]{0,3}").prop_map(
+            |(rows, list, pretty, blank)| {
+                let write = |v: &Value| match pretty {
+                    true => serde_json::to_string_pretty(v).unwrap(),
+                    false => v.to_string(),
+                };
+                let rows: Vec<String> = rows.iter().map(write).collect();
+                match list {
+                    true => format!("{blank}[{}]{blank}", rows.join(&format!("{blank},{blank}"))),
+                    false => format!("{blank}{}", rows.join("\n")),
+                }
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn finds_the_rows_the_parser_finds(text in text(), window in 1usize..40) {
+            prop_assert_eq!(scanned(text.as_bytes(), window), parsed(text.as_bytes()));
+        }
+
+        /// Broken texts too: what is refused is the same.
+        #[test]
+        fn refuses_what_the_parser_refuses(
+            text in text(), at in any::<prop::sample::Index>(), put in "[\\[\\]{},:\"0a \\\\]", cut in any::<bool>(), window in 1usize..40
+        ) {
+            let mut bytes = text.into_bytes();
+            let at = at.index(bytes.len() + 1);
+            match cut {
+                true => bytes.truncate(at),
+                false => drop(bytes.splice(at..at, put.bytes())),
+            }
+            prop_assert_eq!(scanned(&bytes, window), parsed(&bytes), "{}", String::from_utf8_lossy(&bytes));
+        }
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_passed_over() {
+        assert_eq!(scanned(b"\xEF\xBB\xBF[1, 2]", 2), Some(vec![1.into(), 2.into()]));
+        assert_eq!(scanned(b"", 2), Some(vec![]));
+        assert_eq!(scanned(b"{\"a\": \"\xFF\"}", 2), None, "not UTF-8");
     }
 }

@@ -1,13 +1,23 @@
 //! The texts of a JSON row, for searching.
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::Value;
 use std::fmt;
 
 /// All strings of a row but those under the name `but`, one a line. Names of fields are left out.
-pub fn strings(row: &[u8], but: Option<&str>) -> serde_json::Result<String> {
+pub(super) fn strings(row: &[u8], but: Option<&str>) -> serde_json::Result<String> {
     let mut found = String::new();
     Strings { found: &mut found, but }.deserialize(&mut serde_json::Deserializer::from_slice(row))?;
     Ok(found)
+}
+
+/// As [`strings`], of a row that was parsed.
+pub(super) fn strings_of(row: &Value, but: Option<&str>) -> String {
+    let mut found = String::new();
+    Strings { found: &mut found, but }
+        .deserialize(row)
+        .expect("a JSON value holds nothing that is not taken");
+    found
 }
 
 /// Gathers strings while the parser goes over them: nothing else is kept.

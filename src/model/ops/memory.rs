@@ -29,7 +29,7 @@ impl Cpu {
 }
 
 /// Whether the tensor is f32 on the CPU.
-pub(super) fn is_cpu<const D: usize>(t: &Tensor<D>) -> bool {
+pub fn is_cpu<const D: usize>(t: &Tensor<D>) -> bool {
     t.dtype() == DType::F32 && t.clone().try_into_primitive::<Flex>().is_ok()
 }
 

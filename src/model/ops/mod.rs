@@ -4,18 +4,27 @@
 //! burn operations (`composed.rs`). Both are compared with each other in the tests of this module.
 //! Shapes: T tokens of all samples of a micro-batch in a row (no padding), segments say which belong together.
 
+pub mod blocks;
 pub mod composed;
 pub mod cpu;
 pub mod cpu_attention;
+pub mod cpu_attention_backward;
+pub mod cpu_head;
 pub mod dropout;
 pub mod gemm;
+mod grouped;
 pub mod lanes;
+pub mod limits;
 mod memory;
+pub mod panels;
 pub mod rows;
+mod running;
+pub mod thin;
 pub mod vision;
 
 use burn::tensor::Tensor;
 use gemm::Cores;
+pub use memory::is_cpu;
 use memory::{cpu, tensor, with_owned};
 use std::ops::Range;
 
@@ -40,12 +49,28 @@ impl Segment {
     }
 }
 
-/// x·wᵀ + b for x [T, in], w [out, in], b [out].
-pub fn linear(x: Tensor<2>, w: &Tensor<2>, b: Option<&Tensor<1>>) -> Tensor<2> {
-    let y = matmul(&x, &w.clone().transpose());
-    match b {
-        Some(b) => y + b.clone().unsqueeze::<2>(),
-        None => y,
+/// x + y, into the memory of `y` where nobody else holds it.
+pub fn add(x: &Tensor<2>, y: Tensor<2>) -> Tensor<2> {
+    match cpu(x) {
+        Some(x) if is_cpu(&y) => with_owned(y, |y| cpu::add(y, x.slice())),
+        _ => x.clone() + y,
+    }
+}
+
+/// y + b for y [T, n] and b [n], into the memory of `y` where nobody else holds it.
+pub fn add_bias(y: Tensor<2>, b: &Tensor<1>) -> Tensor<2> {
+    match cpu(b) {
+        Some(b) if is_cpu(&y) => with_owned(y, |y| cpu::add_bias(y, b.slice())),
+        _ => y + b.clone().unsqueeze::<2>(),
+    }
+}
+
+/// The columns `from..from + width` of x [T, n].
+pub fn columns(x: &Tensor<2>, from: usize, width: usize) -> Tensor<2> {
+    let [t, n] = x.dims();
+    match cpu(x) {
+        Some(c) => tensor(cpu::columns(c.slice(), n, from, width), [t, width], &x.device()),
+        None => x.clone().narrow(1, from, width),
     }
 }
 
@@ -58,7 +83,7 @@ pub fn matmul(a: &Tensor<2>, b: &Tensor<2>) -> Tensor<2> {
             gemm::gemm(&mut out, n, 0.0, 1.0, ca.mat(), cb.mat(), Cores::All);
             tensor(out, [m, n], &a.device())
         }
-        _ => a.clone().matmul(b.clone()),
+        _ => composed::matmul(a, b),
     }
 }
 
@@ -66,10 +91,13 @@ pub fn matmul(a: &Tensor<2>, b: &Tensor<2>) -> Tensor<2> {
 pub fn add_matmul(acc: Tensor<2>, a: &Tensor<2>, b: &Tensor<2>, scale: f32) -> Tensor<2> {
     let n = acc.dims()[1];
     match (cpu(a), cpu(b)) {
-        (Some(a), Some(b)) if memory::is_cpu(&acc) => {
+        (Some(a), Some(b)) if is_cpu(&acc) => {
             with_owned(acc, |out| gemm::gemm(out, n, 1.0, scale, a.mat(), b.mat(), Cores::All))
         }
-        _ => acc + a.clone().matmul(b.clone()).mul_scalar(scale),
+        _ => {
+            let dtype = acc.dtype();
+            acc + composed::matmul(a, b).mul_scalar(scale).cast(dtype)
+        }
     }
 }
 
@@ -113,7 +141,10 @@ pub fn gelu_tanh(x: Tensor<2>) -> Tensor<2> {
 
 /// GELU with the exact error function.
 pub fn gelu(x: Tensor<2>) -> Tensor<2> {
-    burn::tensor::activation::gelu(x)
+    match cpu(&x) {
+        Some(cx) => tensor(cpu::gelu(cx.slice()), x.dims(), &x.device()),
+        None => burn::tensor::activation::gelu(x),
+    }
 }
 
 /// silu(gate) · up
@@ -132,6 +163,30 @@ pub fn swiglu_backward(dy: &Tensor<2>, gate: &Tensor<2>, up: &Tensor<2>) -> (Ten
             (tensor(dg, gate.dims(), &gate.device()), tensor(du, gate.dims(), &gate.device()))
         }
         _ => composed::swiglu_backward(dy, gate, up),
+    }
+}
+
+/// [`swiglu`] of [gate, up] side by side: [T, 2·n] → [T, n].
+pub fn swiglu_halves(both: &Tensor<2>) -> Tensor<2> {
+    let [t, n] = [both.dims()[0], both.dims()[1] / 2];
+    match cpu(both) {
+        Some(c) => tensor(cpu::swiglu_halves(c.slice(), n), [t, n], &both.device()),
+        None => composed::swiglu(&columns(both, 0, n), &columns(both, n, n)),
+    }
+}
+
+/// Gradient of [`swiglu_halves`] to [gate, up].
+pub fn swiglu_halves_backward(dy: &Tensor<2>, both: &Tensor<2>) -> Tensor<2> {
+    let n = dy.dims()[1];
+    match (cpu(dy), cpu(both)) {
+        (Some(d), Some(c)) => {
+            let d = cpu::swiglu_halves_backward(d.slice(), c.slice(), n);
+            tensor(d, both.dims(), &both.device())
+        }
+        _ => {
+            let (dg, du) = composed::swiglu_backward(dy, &columns(both, 0, n), &columns(both, n, n));
+            Tensor::cat(vec![dg, du], 1)
+        }
     }
 }
 
@@ -208,8 +263,8 @@ pub fn attention_backward(
     match (cpu(d_o), cpu(q), cpu(k), cpu(v), cpu(&saved.o), lse) {
         (Some(cd), Some(cq), Some(ck), Some(cv), Some(co), Some(lse)) => {
             let x = cpu_attention::Inputs { q: cq.slice(), k: ck.slice(), v: cv.slice() };
-            let s = cpu_attention::Saved { o: co.slice(), lse: lse.slice(), d_o: cd.slice() };
-            let [dq, dk, dv] = cpu_attention::backward(x, s, sizes(q, k, causal), segments);
+            let s = cpu_attention_backward::Saved { o: co.slice(), lse: lse.slice(), d_o: cd.slice() };
+            let [dq, dk, dv] = cpu_attention_backward::backward(x, s, sizes(q, k, causal), segments);
             let device = q.device();
             [tensor(dq, q.dims(), &device), tensor(dk, k.dims(), &device), tensor(dv, v.dims(), &device)]
         }
@@ -222,22 +277,28 @@ fn sizes(q: &Tensor<3>, k: &Tensor<3>, causal: bool) -> cpu_attention::Sizes {
     cpu_attention::Sizes { heads, kv_heads, d, causal }
 }
 
-/// Summed cross-entropy of logits [N, V] against N targets, as a tensor of one number, and the gradient of
-/// `weight` times that sum to the logits.
-pub fn cross_entropy(logits: Tensor<2>, targets: &[u32], weight: f32) -> (Tensor<1>, Tensor<2>) {
-    if !memory::is_cpu(&logits) {
-        return composed::cross_entropy(logits, targets, weight);
+/// Summed cross-entropy of logits x·wᵀ against N targets, as a tensor of one number, for x [N, hidden] and w
+/// [V, hidden]; with a `weight` also the gradient of `weight` times that sum to x.
+pub fn head_cross_entropy(
+    x: &Tensor<2>,
+    w: &Tensor<2>,
+    targets: &[u32],
+    weight: Option<f32>,
+) -> (Tensor<1>, Option<Tensor<2>>) {
+    match (cpu(x), cpu(w)) {
+        (Some(cx), Some(cw)) => {
+            let (loss, dx) = cpu_head::cross_entropy(cx.slice(), cw.mat(), targets, weight);
+            let device = x.device();
+            (tensor(vec![loss as f32], [1], &device), weight.map(|_| tensor(dx, x.dims(), &device)))
+        }
+        _ => composed::head_cross_entropy(x, w, targets, weight),
     }
-    let device = logits.device();
-    let mut loss = 0.0;
-    let d_logits = with_owned(logits, |x| loss = cpu::cross_entropy(x, targets, weight));
-    (tensor(vec![loss as f32], [1], &device), d_logits)
 }
 
 /// Softmax over the last dimension, in f32.
 pub fn softmax(x: Tensor<2>) -> Tensor<2> {
     let n = x.dims()[1];
-    if memory::is_cpu(&x) { with_owned(x, |x| cpu::softmax_rows(x, n)) } else { composed::softmax(x) }
+    if is_cpu(&x) { with_owned(x, |x| cpu::softmax_rows(x, n)) } else { composed::softmax(x) }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Whole rows moved, written and multiplied in groups: embeddings, the key/value cache, experts.
 
 use super::gemm::{Cores, Mat, gemm};
+use super::grouped;
 use super::lanes::{dot, with_simd};
 use super::memory::{cpu, is_cpu, tensor, with_owned};
 use burn::tensor::{Int, Tensor, TensorData};
@@ -20,10 +21,17 @@ pub fn gather(x: &Tensor<2>, rows: &[usize]) -> Tensor<2> {
         return x.clone().select(0, index(rows, &x.device()));
     };
     let x_all = c.slice();
-    let mut out = Vec::with_capacity(rows.len() * n);
-    for &r in rows {
-        out.extend_from_slice(&x_all[r * n..(r + 1) * n]);
-    }
+    let mut out = vec![0f32; rows.len() * n];
+    super::cpu::rows_mut(
+        &mut out,
+        n,
+        #[inline(always)]
+        |first, part| {
+            for (out, &r) in part.chunks_exact_mut(n).zip(&rows[first..]) {
+                out.copy_from_slice(&x_all[r * n..(r + 1) * n]);
+            }
+        },
+    );
     tensor(out, [rows.len(), n], &x.device())
 }
 
@@ -37,7 +45,7 @@ pub fn write(dst: Tensor<2>, rows: &[usize], src: &Tensor<2>) -> Tensor<2> {
             }
         }),
         _ => runs(rows).fold(dst, |dst, (from, to)| {
-            let part = src.clone().slice([from]);
+            let part = src.clone().slice([from]).cast(dst.dtype());
             dst.slice_assign([to, 0..n], part)
         }),
     }
@@ -55,7 +63,7 @@ pub fn add(dst: Tensor<2>, rows: &[usize], src: &Tensor<2>) -> Tensor<2> {
             }
         }),
         _ => runs(rows).fold(dst, |dst, (from, to)| {
-            let sum = dst.clone().slice([to.clone()]) + src.clone().slice([from]);
+            let sum = dst.clone().slice([to.clone()]) + src.clone().slice([from]).cast(dst.dtype());
             dst.slice_assign([to, 0..n], sum)
         }),
     }
@@ -81,7 +89,7 @@ pub fn grouped_linear(x: &Tensor<2>, w: &Tensor<3>, groups: &[Range<usize>], tra
     let width = if transposed { inp } else { out };
     let [n, depth] = x.dims();
     let (Some(cx), Some(cw)) = (cpu(x), cpu(w)) else {
-        return grouped_composed(x, w, groups, transposed);
+        return grouped::grouped_linear(x, w, groups, transposed);
     };
     let (x_all, w_all) = (cx.slice(), cw.slice());
     let mut y = vec![0f32; n * width];
@@ -100,15 +108,6 @@ pub fn grouped_linear(x: &Tensor<2>, w: &Tensor<3>, groups: &[Range<usize>], tra
     tensor(y, [n, width], &x.device())
 }
 
-fn grouped_composed(x: &Tensor<2>, w: &Tensor<3>, groups: &[Range<usize>], transposed: bool) -> Tensor<2> {
-    let parts = groups.iter().enumerate().filter(|(_, g)| !g.is_empty()).map(|(e, g)| {
-        let m: Tensor<2> = w.clone().slice([e..e + 1]).squeeze_dim(0);
-        let m = if transposed { m } else { m.transpose() };
-        x.clone().slice([g.clone()]).matmul(m)
-    });
-    Tensor::cat(parts.collect(), 0)
-}
-
 /// y[t] = Σ_j weights[t·k + j] · x[place[t·k + j]]: brings the experts' results home. x [T·k, n] → [T, n].
 pub fn combine(x: &Tensor<2>, place: &[usize], weights: &[f32], k: usize) -> Tensor<2> {
     let n = x.dims()[1];
@@ -120,16 +119,21 @@ pub fn combine(x: &Tensor<2>, place: &[usize], weights: &[f32], k: usize) -> Ten
     };
     let x_all = c.slice();
     let mut y = vec![0f32; t * n];
-    super::cpu::rows_mut(&mut y, n, |first, part| {
-        for (i, y) in part.chunks_exact_mut(n).enumerate() {
-            for j in (first + i) * k..(first + i + 1) * k {
-                let row = &x_all[place[j] * n..(place[j] + 1) * n];
-                for (y, x) in y.iter_mut().zip(row) {
-                    *y += weights[j] * x;
+    super::cpu::rows_mut(
+        &mut y,
+        n,
+        #[inline(always)]
+        |first, part| {
+            for (i, y) in part.chunks_exact_mut(n).enumerate() {
+                for j in (first + i) * k..(first + i + 1) * k {
+                    let row = &x_all[place[j] * n..(place[j] + 1) * n];
+                    for (y, x) in y.iter_mut().zip(row) {
+                        *y += weights[j] * x;
+                    }
                 }
             }
-        }
-    });
+        },
+    );
     tensor(y, [t, n], &x.device())
 }
 
@@ -152,19 +156,27 @@ pub fn combine_backward(
     };
     let (dy_all, x_all) = (cdy.slice(), cx.slice());
     let mut dx = vec![0f32; x_all.len()];
-    super::cpu::rows_mut(&mut dx, n, |first, part| {
-        for (i, dx) in part.chunks_exact_mut(n).enumerate() {
-            let j = slot[first + i];
-            for (dx, dy) in dx.iter_mut().zip(&dy_all[j / k * n..]) {
-                *dx = weights[j] * dy;
+    super::cpu::rows_mut(
+        &mut dx,
+        n,
+        #[inline(always)]
+        |first, part| {
+            for (i, dx) in part.chunks_exact_mut(n).enumerate() {
+                let j = slot[first + i];
+                for (dx, dy) in dx.iter_mut().zip(&dy_all[j / k * n..]) {
+                    *dx = weights[j] * dy;
+                }
             }
-        }
-    });
-    let dw = with_simd(|| {
-        (0..place.len())
-            .map(|j| dot(&dy_all[j / k * n..(j / k + 1) * n], &x_all[place[j] * n..(place[j] + 1) * n]))
-            .collect()
-    });
+        },
+    );
+    let dw = with_simd(
+        #[inline(always)]
+        || {
+            (0..place.len())
+                .map(|j| dot(&dy_all[j / k * n..(j / k + 1) * n], &x_all[place[j] * n..(place[j] + 1) * n]))
+                .collect()
+        },
+    );
     (tensor(dx, x.dims(), &x.device()), dw)
 }
 

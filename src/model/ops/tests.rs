@@ -64,13 +64,20 @@ fn norms_and_activations() {
     close(&dg, &cg, "swiglu gate");
     close(&du, &cu, "swiglu up");
     differences(&x, &dg, "swiglu gate", |x| weigh(swiglu(&x, &u), &g));
+    let both = Tensor::cat(vec![x.clone(), u.clone()], 1);
+    close(&swiglu_halves(&both), &composed::swiglu(&x, &u), "swiglu of halves");
+    close(&swiglu_halves_backward(&g, &both), &Tensor::cat(vec![cg, cu], 1), "swiglu of halves, backward");
+    close(&gelu(x.clone()), &burn::tensor::activation::gelu(x.clone()), "gelu");
+    close(&add(&x, u.clone()), &(x.clone() + u), "add");
+    close(&add_bias(x.clone(), &b), &(x.clone() + b.unsqueeze::<2>()), "add_bias");
+    close(&columns(&x, 3, 20), &x.narrow(1, 3, 20), "columns");
 }
 
 #[test]
 fn products() {
     let (x, w) = (random([9, 33], 1), random([21, 33], 2));
     let want = x.clone().matmul(w.clone().transpose());
-    close(&linear(x.clone(), &w, None), &want, "linear");
+    close(&matmul(&x, &w.clone().transpose()), &want, "matmul");
     let acc = random([9, 21], 3);
     let got = add_matmul(acc.clone(), &x, &w.clone().transpose(), 0.5);
     close(&got, &(acc + want.mul_scalar(0.5)), "add_matmul");
@@ -124,13 +131,66 @@ fn attention_with_a_cache() {
 
 #[test]
 fn loss_and_its_gradient() {
-    let logits: Tensor<2> = random::<2>([5, 50], 1).mul_scalar(4.0);
-    let targets = [3, 49, 0, 7, 7];
-    let (loss, d) = cross_entropy(logits.clone(), &targets, 0.2);
-    let (want, want_d) = composed::cross_entropy(logits.clone(), &targets, 0.2);
+    // 205 rows of the vocabulary and 19 positions: neither fills its last block
+    let (x, w): (Tensor<2>, Tensor<2>) = (random([19, 40], 1), random::<2>([205, 40], 2).mul_scalar(2.0));
+    let targets: Vec<u32> = (0..19).map(|i| (i * 37 % 205) as u32).collect();
+    let (loss, d) = head_cross_entropy(&x, &w, &targets, Some(0.2));
+    let (want, want_d) = composed::head_cross_entropy(&x, &w, &targets, Some(0.2));
     close(&loss, &want, "loss");
-    close(&d, &want_d, "gradient of the loss");
-    differences(&logits, &d, "loss", |x| f64::from(values(&cross_entropy(x, &targets, 1.0).0)[0]) * 0.2);
+    close(&d.clone().unwrap(), &want_d.unwrap(), "gradient of the loss");
+    let of = |x| f64::from(values(&head_cross_entropy(&x, &w, &targets, None).0)[0]) * 0.2;
+    differences(&x, &d.unwrap(), "loss", of);
+}
+
+#[test]
+fn a_loss_without_labels_is_zero() {
+    let (x, w) = (random::<2>([0, 8], 1), random::<2>([30, 8], 2));
+    let (loss, d) = head_cross_entropy(&x, &w, &[], Some(1.0));
+    assert_eq!(values(&loss), [0.0]);
+    assert_eq!(d.unwrap().dims(), [0, 8]);
+}
+
+#[test]
+fn a_logit_that_is_not_a_number_reaches_the_loss() {
+    let (x, w) = (random::<2>([3, 8], 1), random::<2>([30, 8], 2));
+    let x = rows::write(x, &[1], &Tensor::full([1, 8], f32::NAN, &Device::flex()));
+    assert!(values(&head_cross_entropy(&x, &w, &[1, 2, 3], None).0)[0].is_nan());
+}
+
+/// Both operands in turn with few rows, adding and overwriting; 100 columns leave a tail in every vector.
+#[test]
+fn thin_products() {
+    for n in 1..=9 {
+        let (x, w) = (random([n, 100], 1), random([70, 100], 2));
+        let want = x.clone().matmul(w.clone().transpose());
+        close(&matmul(&x, &w.clone().transpose()), &want, "few rows");
+        close(&matmul(&w, &x.clone().transpose()), &want.clone().transpose(), "few columns");
+        let across = x.clone().transpose().add_scalar(0.0);
+        close(&matmul(&w, &across), &want.clone().transpose(), "few columns, strided");
+        let acc = random([n, 70], 3);
+        let got = add_matmul(acc.clone(), &x, &w.clone().transpose(), 0.5);
+        close(&got, &(acc + want.mul_scalar(0.5)), "added");
+    }
+}
+
+/// Depths of several panels, edges on every side, strided operands.
+#[test]
+fn panels_multiply_as_matrices_do() {
+    use panels::{Out, Packed, multiply};
+    for (m, n, k) in [(6, 16, 512), (7, 17, 513), (1, 1, 1), (13, 70, 1100), (5, 3, 0)] {
+        let (a, b): (Tensor<2>, Tensor<2>) = (random([m, k.max(1)], 1), random([k.max(1), n], 2));
+        let (av, bt) = (values(&a), values(&b.clone().transpose()));
+        let left = Packed::left(gemm::Mat::new(&av, m, k, k.max(1)));
+        let right = Packed::right(gemm::Mat::new(&bt, n, k, k.max(1)).t());
+        let mut out = vec![1f32; m * n];
+        multiply(Out { data: &mut out, stride: n, add: true, scale: 0.5 }, &left, &right);
+        let want = if k == 0 {
+            Tensor::ones([m, n], &Device::flex())
+        } else {
+            a.matmul(b).mul_scalar(0.5).add_scalar(1.0)
+        };
+        close(&memory::tensor(out, [m, n], &Device::flex()), &want, &format!("{m}x{n}x{k}"));
+    }
 }
 
 #[test]

@@ -20,25 +20,30 @@ pub fn layer_norm_backward(dy: Tensor<2>, x: &Tensor<2>, w: &Tensor<1>, eps: f64
 fn layer_norm_rows(dy: &[f32], x: &[f32], w: &[f32], eps: f32) -> Vec<f32> {
     let n = w.len();
     let mut dx = vec![0f32; x.len()];
-    rows_mut(&mut dx, n, |first, part| {
-        let at = first * n;
-        let mut hat = vec![0f32; n];
-        for ((dx, x), dy) in
-            part.chunks_exact_mut(n).zip(x[at..].chunks_exact(n)).zip(dy[at..].chunks_exact(n))
-        {
-            let mean = x.iter().sum::<f32>() / n as f32;
-            for i in 0..n {
-                hat[i] = x[i] - mean;
-                dx[i] = dy[i] * w[i];
+    rows_mut(
+        &mut dx,
+        n,
+        #[inline(always)]
+        |first, part| {
+            let at = first * n;
+            let mut hat = vec![0f32; n];
+            for ((dx, x), dy) in
+                part.chunks_exact_mut(n).zip(x[at..].chunks_exact(n)).zip(dy[at..].chunks_exact(n))
+            {
+                let mean = x.iter().sum::<f32>() / n as f32;
+                for i in 0..n {
+                    hat[i] = x[i] - mean;
+                    dx[i] = dy[i] * w[i];
+                }
+                let r = 1.0 / (dot(&hat, &hat) / n as f32 + eps).sqrt();
+                let shift = dx.iter().sum::<f32>() / n as f32;
+                let c = r * r * dot(dx, &hat) / n as f32;
+                for i in 0..n {
+                    dx[i] = r * (dx[i] - shift - c * hat[i]);
+                }
             }
-            let r = 1.0 / (dot(&hat, &hat) / n as f32 + eps).sqrt();
-            let shift = dx.iter().sum::<f32>() / n as f32;
-            let c = r * r * dot(dx, &hat) / n as f32;
-            for i in 0..n {
-                dx[i] = r * (dx[i] - shift - c * hat[i]);
-            }
-        }
-    });
+        },
+    );
     dx
 }
 
@@ -63,13 +68,18 @@ pub fn gelu_tanh_backward(dy: Tensor<2>, x: &Tensor<2>) -> Tensor<2> {
     let (Some(cdy), Some(cx)) = (cpu(&dy), cpu(x)) else { return gelu_tanh_composed(dy, x) };
     let (dy, x_all) = (cdy.slice(), cx.slice());
     let mut dx = vec![0f32; x_all.len()];
-    rows_mut(&mut dx, 1, |first, part| {
-        for ((dx, &x), dy) in part.iter_mut().zip(&x_all[first..]).zip(&dy[first..]) {
-            let t = tanh(0.797_884_6 * (x + 0.044_715 * x * x * x));
-            let slope = 0.797_884_6 * (1.0 + 0.134_145 * x * x);
-            *dx = dy * 0.5 * (1.0 + t + x * (1.0 - t * t) * slope);
-        }
-    });
+    rows_mut(
+        &mut dx,
+        1,
+        #[inline(always)]
+        |first, part| {
+            for ((dx, &x), dy) in part.iter_mut().zip(&x_all[first..]).zip(&dy[first..]) {
+                let t = tanh(0.797_884_6 * (x + 0.044_715 * x * x * x));
+                let slope = 0.797_884_6 * (1.0 + 0.134_145 * x * x);
+                *dx = dy * 0.5 * (1.0 + t + x * (1.0 - t * t) * slope);
+            }
+        },
+    );
     tensor(dx, x.dims(), &x.device())
 }
 

@@ -1,7 +1,7 @@
 //! Expert weights of a layer, from either layout that checkpoints have.
 
-use super::{Weights, convert};
-use crate::error::{Error, Result};
+use super::{Entry, Weights, convert};
+use crate::error::{At, Error, Result};
 use crate::model::config::TextConfig;
 use burn::tensor::{DType, Device, Tensor};
 
@@ -26,18 +26,26 @@ impl Weights {
         device: &Device,
         dtype: DType,
     ) -> Result<(Tensor<3>, Tensor<3>)> {
-        let Some(moe) = &config.moe else {
-            return Err(Error::internal(format!("experts of layer {layer} asked of a dense model")));
-        };
-        let [e, h, i] = [moe.num_experts, config.hidden_size, moe.moe_intermediate_size];
-        let name = |part: &str| format!("model.language_model.layers.{layer}.mlp.experts.{part}");
-        let gate_up = self.expert(&name("gate_up_proj"), [e, 2 * i, h], device, dtype)?;
-        let down = self.expert(&name("down_proj"), [e, h, i], device, dtype)?;
-        Ok((gate_up, down))
+        let [gate_up, down] = wanted(layer, config)?;
+        Ok((self.expert(&gate_up, device, dtype)?, self.expert(&down, device, dtype)?))
     }
 
     /// Reads `[E, out, in]`, turning the tensor if the file has `[E, in, out]`.
-    fn expert(&self, name: &str, wanted: [usize; 3], device: &Device, dtype: DType) -> Result<Tensor<3>> {
+    fn expert(
+        &self,
+        (name, wanted): &(String, [usize; 3]),
+        device: &Device,
+        dtype: DType,
+    ) -> Result<Tensor<3>> {
+        let (entry, turn) = self.layout(name, *wanted)?;
+        let [_, out, inner] = *wanted;
+        let floats = convert::convert(self.source(name, entry)?, dtype).at("read", self.path(entry))?;
+        let floats = if turn { floats.transpose_last([inner, out]) } else { floats };
+        Ok(Tensor::from_data(floats.into_data(wanted), (device, dtype)))
+    }
+
+    /// The tensor `[E, out, in]` in the file, and whether it lies there as `[E, in, out]`.
+    pub(super) fn layout(&self, name: &str, wanted: [usize; 3]) -> Result<(&Entry, bool)> {
         let [e, out, inner] = wanted;
         let entry = self.entry(name)?;
         let straight = entry.shape == wanted;
@@ -53,15 +61,23 @@ impl Weights {
                 return Err(self.wrong_shape(name, entry, &format!("{wanted:?} or [{e}, {inner}, {out}]")));
             }
         };
-        let floats = convert::convert(self.source(name, entry)?, dtype)?;
-        let floats = if turn { floats.transpose_last([inner, out]) } else { floats };
-        Ok(Tensor::from_data(floats.into_data(&wanted), (device, dtype)))
+        Ok((entry, turn))
     }
+}
+
+/// Names of a layer's `gate_up` `[E, 2I, H]` and `down` `[E, H, I]`, with these shapes.
+pub(super) fn wanted(layer: usize, config: &TextConfig) -> Result<[(String, [usize; 3]); 2]> {
+    let Some(moe) = &config.moe else {
+        return Err(Error::internal(format!("experts of layer {layer} asked of a dense model")));
+    };
+    let [e, h, i] = [moe.num_experts, config.hidden_size, moe.moe_intermediate_size];
+    let name = |part: &str| format!("model.language_model.layers.{layer}.mlp.experts.{part}");
+    Ok([(name("gate_up_proj"), [e, 2 * i, h]), (name("down_proj"), [e, h, i])])
 }
 
 fn ambiguous(name: &str, shape: &[usize]) -> Error {
     Error::input(format!(
         "tensor {name} of shape {shape:?} fits both layouts of experts, so it could be read wrong"
     ))
-    .hint("say which one the file has: hub (as released, transformers 4.57) or transformers5")
+    .hint("config.json tells by transformers_version: 4.57 as released on the hub, 5 as saved by transformers 5; add it")
 }

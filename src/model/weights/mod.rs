@@ -3,14 +3,17 @@
 mod convert;
 mod experts;
 mod open;
+mod quantized;
 
 pub use experts::ExpertLayout;
+pub use quantized::Target;
 
-use crate::error::{Error, Result};
+use crate::error::{At, Error, Result};
 use burn::tensor::{DType, Device, Tensor};
 use memmap2::Mmap;
 use safetensors::Dtype;
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -29,9 +32,10 @@ pub struct Weights {
     expert_layout: Option<ExpertLayout>,
 }
 
-/// One mapped file.
+/// One file, open for reading and mapped.
 struct Shard {
     path: PathBuf,
+    file: File,
     map: Mmap,
 }
 
@@ -42,6 +46,15 @@ struct Entry {
     shape: Vec<usize>,
     /// Its bytes in the file.
     bytes: Range<usize>,
+}
+
+/// A tensor as it lies in a file.
+#[derive(Clone, Copy)]
+pub struct Raw<'a> {
+    pub dtype: Dtype,
+    pub shape: &'a [usize],
+    /// Little-endian, row-major.
+    pub bytes: &'a [u8],
 }
 
 impl Weights {
@@ -87,17 +100,35 @@ impl Weights {
         if entry.shape != shape {
             return Err(self.wrong_shape(name, entry, &format!("{shape:?}")));
         }
-        let data = convert::convert(self.source(name, entry)?, dtype)?.into_data(&shape);
+        let read = convert::convert(self.source(name, entry)?, dtype).at("read", self.path(entry))?;
+        let data = read.into_data(&shape);
         Ok(Tensor::from_data(data, (device, dtype)))
     }
 
+    /// A tensor as it lies in its file, by its name there; `None` if there is none.
+    pub fn raw(&self, name: &str) -> Option<Raw<'_>> {
+        let entry = self.entries.get(name)?;
+        let bytes = &self.shards[entry.shard].map[entry.bytes.clone()];
+        Some(Raw { dtype: entry.dtype, shape: &entry.shape, bytes })
+    }
+
+    /// The name in the files of a tensor that transformers 5 calls `name`.
+    pub fn file_name(&self, name: &str) -> Option<&str> {
+        self.find_named(name).map(|(name, _)| name)
+    }
+
     fn find(&self, name: &str) -> Option<&Entry> {
+        self.find_named(name).map(|(_, entry)| entry)
+    }
+
+    fn find_named(&self, name: &str) -> Option<(&str, &Entry)> {
+        let get = |name: &str| self.entries.get_key_value(name).map(|(name, entry)| (name.as_str(), entry));
         let variant = || {
             let (rest, others) =
                 VARIANTS.iter().find_map(|(start, o)| Some((name.strip_prefix(start)?, o)))?;
-            others.iter().find_map(|start| self.entries.get(&format!("{start}{rest}")))
+            others.iter().find_map(|start| get(&format!("{start}{rest}")))
         };
-        self.entries.get(name).or_else(variant)
+        get(name).or_else(variant)
     }
 
     fn entry(&self, name: &str) -> Result<&Entry> {
@@ -107,11 +138,15 @@ impl Weights {
         })
     }
 
+    /// The file that a tensor is in.
+    fn path(&self, entry: &Entry) -> &Path {
+        &self.shards[entry.shard].path
+    }
+
     /// The bytes of a tensor and their float type.
     fn source(&self, name: &str, entry: &Entry) -> Result<convert::Source<'_>> {
         let shard = &self.shards[entry.shard];
-        let bytes = &shard.map[entry.bytes.clone()];
-        convert::Source::new(bytes, entry.dtype).ok_or_else(|| {
+        convert::Source::new(&shard.file, entry.bytes.clone(), entry.dtype).ok_or_else(|| {
             let at = shard.path.display();
             Error::input(format!("tensor {name} in {at} is of type {:?}, which cannot be used", entry.dtype))
                 .hint("take the BF16 release of the model; quantised weights cannot be trained here")

@@ -1,10 +1,11 @@
 //! Finding the weight files of a folder, and reading their headers.
 
-use super::{Entry, Shard, Weights};
+use super::{Entry, ExpertLayout, Shard, Weights};
 use crate::error::{At, Error, Result, must_exist};
 use crate::model::mmap;
 use safetensors::SafeTensors;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::path::Path;
 
 const SINGLE: &str = "model.safetensors";
@@ -26,7 +27,7 @@ pub(super) fn open(dir: &Path) -> Result<Weights> {
     must_exist(dir, "model folder")?;
     if dir.join(SINGLE).exists() {
         let (shard, entries) = read_shard(&dir.join(SINGLE), 0)?;
-        return Ok(Weights { dir: dir.into(), shards: vec![shard], entries, expert_layout: None });
+        return Ok(Weights { dir: dir.into(), shards: vec![shard], entries, expert_layout: layout_of(dir) });
     }
     if !dir.join(INDEX).exists() {
         return Err(no_weights(dir));
@@ -47,7 +48,15 @@ pub(super) fn open(dir: &Path) -> Result<Weights> {
         }
         shards.push(shard);
     }
-    Ok(Weights { dir: dir.into(), shards, entries, expert_layout: None })
+    Ok(Weights { dir: dir.into(), shards, entries, expert_layout: layout_of(dir) })
+}
+
+/// The layout of experts that the library of `transformers_version` in `config.json` saves.
+fn layout_of(dir: &Path) -> Option<ExpertLayout> {
+    let config: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(dir.join("config.json")).ok()?).ok()?;
+    let major: u32 = config["transformers_version"].as_str()?.split('.').next()?.parse().ok()?;
+    Some(if major < 5 { ExpertLayout::Hub } else { ExpertLayout::Transformers5 })
 }
 
 fn read_index(path: &Path) -> Result<Index> {
@@ -70,7 +79,8 @@ fn read_shard(path: &Path, shard: usize) -> Result<(Shard, BTreeMap<String, Entr
     if len == 0 {
         return Err(broken(path, "it is empty").hint(AGAIN));
     }
-    let map = mmap::map(path)?;
+    let file = File::open(path).at("read", path)?;
+    let map = mmap::map(&file, path)?;
     let read = SafeTensors::read_metadata(&map);
     let (header, metadata) = read.map_err(|e| not_weights(path, &map, &e))?;
     let start = 8 + header;
@@ -82,7 +92,7 @@ fn read_shard(path: &Path, shard: usize) -> Result<(Shard, BTreeMap<String, Entr
             (name, Entry { shard, dtype: info.dtype, shape: info.shape.clone(), bytes })
         })
         .collect();
-    Ok((Shard { path: path.into(), map }, entries))
+    Ok((Shard { path: path.into(), file, map }, entries))
 }
 
 /// What stands at `path` instead of weights.

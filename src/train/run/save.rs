@@ -1,55 +1,78 @@
-//! Checkpoints while training, and what is saved when a run ends early.
+//! Checkpoints while training; a full disk costs a checkpoint, not the run.
 
 use super::{Trainer, log};
-use crate::error::{Error, Kind, Result};
-use crate::job::{Event, Level};
+use crate::error::Result;
+use crate::job::{Event, Level, Phase};
 use crate::train::checkpoint;
-use serde_json::Value;
+use crate::train::clock::Part;
 use std::path::PathBuf;
 
+/// When a checkpoint that could not be saved is tried again: after 1, 2, 4, ... updates.
+#[derive(Default)]
+pub(super) struct Retry {
+    at: Option<usize>,
+    wait: usize,
+}
+
+impl Retry {
+    /// Updates between two attempts at most.
+    const MOST: usize = 64;
+
+    pub(super) fn is_due(&self, step: usize) -> bool {
+        self.at.is_some_and(|at| step >= at)
+    }
+
+    fn failed(&mut self, step: usize) -> usize {
+        self.wait = (2 * self.wait).clamp(1, Self::MOST);
+        self.at = Some(step + self.wait);
+        step + self.wait
+    }
+}
+
 impl Trainer<'_> {
-    /// Saves a checkpoint; a failure (a full disk) is told and the run goes on.
+    /// Saves a checkpoint; a failure (a full disk) is told, tried again later, and the run goes on.
     pub(super) fn save_or_warn(&mut self) {
         if let Err(e) = self.save() {
+            let again = self.retry.failed(self.position.step);
             let hint = e.hint.map(|h| format!(" ({h})")).unwrap_or_default();
-            log(
-                self.emit,
-                Level::Error,
-                format!("checkpoint not saved, training goes on: {}{hint}", e.message),
-            );
+            let what = format!("checkpoint not saved, training goes on: {}{hint}", e.message);
+            log(self.emit, Level::Error, format!("{what}; tried again at step {again}"));
         }
     }
 
     pub(super) fn save(&mut self) -> Result<PathBuf> {
+        let step = self.position.step;
+        (self.emit)(Event::Progress { phase: Phase::Saving, done: 0, total: 1 });
+        let epoch = self.epoch();
+        self.output.stands(&self.position, epoch);
+        self.clock.start(Part::Saving);
+        let dir = &self.config.output_dir;
         let state = |dir: &std::path::Path| self.output.fill(dir);
-        let what = (&self.adapter, &*self.model, self.config);
-        let path = checkpoint::save(&self.config.output_dir, what, &self.optimizer, &self.position, &state)?;
-        checkpoint::rotate(&self.config.output_dir, self.config.save_total_limit)?;
-        (self.emit)(Event::Saved { step: self.position.step, path: path.clone() });
+        let what = (&self.adapter, &*self.model, &self.config);
+        let saved = checkpoint::save(dir, what, &self.optimizer, &self.position, &state);
+        self.clock.stop();
+        let path = saved?;
+        self.retry = Retry::default();
+        checkpoint::rotate(dir, self.config.save_total_limit, self.position.best.map(|b| b.step))?;
+        (self.emit)(Event::Saved { step, path: path.clone() });
         Ok(path)
     }
+}
 
-    pub(super) fn not_finite(&mut self, what: &str, value: f64, places: &[usize]) -> Error {
-        let saved = match self.save() {
-            Ok(path) => format!("the state before this batch is in {}", path.display()),
-            Err(e) => format!("saving the state before this batch failed: {}", e.message),
-        };
-        let names = self.data.train.names(places);
-        let step = self.position.step + 1;
-        Error::new(Kind::Training, format!("{what} became {value} at step {step}; {saved}. Samples: {names}"))
-            .hint("look at these samples with `show`, or lower the learning rate")
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-    pub(super) fn stopped(&mut self, save: bool) -> Result<Value> {
-        if save {
-            self.save()?;
+    #[test]
+    fn attempts_become_rarer() {
+        let mut retry = Retry::default();
+        assert!(!retry.is_due(5));
+        let mut at = vec![5];
+        while at.len() < 10 {
+            let next = retry.failed(at[at.len() - 1]);
+            assert!(!retry.is_due(next - 1) && retry.is_due(next));
+            at.push(next);
         }
-        let step = self.position.step;
-        let hint = match checkpoint::list(&self.config.output_dir).last() {
-            Some((at, dir)) => format!("start it again to go on from {} (step {at})", dir.display()),
-            None => "nothing was saved".into(),
-        };
-        Err(Error::new(Kind::Stopped, format!("training stopped at step {step} of {}", self.plan.total))
-            .hint(hint))
+        assert_eq!(at, [5, 6, 8, 12, 20, 36, 68, 132, 196, 260]);
     }
 }

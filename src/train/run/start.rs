@@ -1,35 +1,147 @@
 //! Where a run starts: from nothing, from an adapter, or from a checkpoint.
 
-use super::log;
+use super::save::Retry;
+use super::{Setup, Trainer, finish, log};
 use crate::config::TrainConfig;
+use crate::config::steps::steps;
+use crate::data::encode::Encoder;
 use crate::error::{Error, Result};
 use crate::eval::samples::Samples;
-use crate::job::{Emit, Level};
+use crate::job::{Command, Emit, Event, Level};
 use crate::model::qwen3_vl::Qwen3Vl;
-use crate::train::checkpoint::{self, Position};
-use crate::train::init;
+use crate::train::clock::Clock;
+use crate::train::commands::Inbox;
 use crate::train::optimizer::AdamW;
-use std::path::PathBuf;
+use crate::train::output::{self, Output};
+use crate::train::position::Position;
+use crate::train::sampler::Items;
+use crate::train::split::{self, Split};
+use crate::train::{changes, checkpoint, init, report};
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
 
-/// Where a run starts: from nothing, from an adapter, or from a checkpoint.
-pub(super) fn begin(
+/// A run that can begin, or one that has nothing left to do.
+pub(super) enum Ready<'a> {
+    Train(Box<Trainer<'a>>),
+    Done(Value),
+}
+
+/// Loads the data, and the state that the run starts from.
+pub(super) fn prepare<'a>(
+    setup: Setup<'a>,
+    inbox: &'a Receiver<Command>,
+    emit: Emit<'a>,
+) -> Result<Ready<'a>> {
+    let Setup { model, encoder, config, device } = setup;
+    let (data, waiting) = load_data(config, encoder, inbox, emit)?;
+    super::evaluate::check_metric(config, &data)?;
+    let lengths: Vec<usize> = data.train.all.iter().map(|s| s.encoded.input_ids.len()).collect();
+    let items = Items::new(config, &lengths);
+    if config.dataloader_drop_last && items.len() < config.per_device_train_batch_size {
+        return Err(Error::usage(format!("{} samples are less than one micro-batch", items.len())).hint(
+            "dataloader_drop_last leaves nothing: set it to false, or lower per_device_train_batch_size",
+        ));
+    }
+    let resume = output::resume_folder(config)?;
+    let mut start = begin(model, config, (&data.train, items.len()), resume.as_ref(), emit)?;
+    model.attach(&start.adapter)?;
+    let plan = steps(config, items.len(), 1);
+    if let Some(why) = nothing_left(config, &start.position, plan.total) {
+        log(emit, Level::Info, why);
+        let results = crate::runs::results::read(&config.output_dir);
+        return Ok(Ready::Done(finish::summary(config, &start.position, results)));
+    }
+    let output = Output::open(config, &plan, &start.position)?;
+    emit(Event::Started {
+        run_dir: config.output_dir.clone(),
+        device,
+        total_steps: plan.total,
+        trainable: start.adapter.parameters(),
+        parameters: model.parameters + start.adapter.parameters(),
+        targets: report::targets(&model.config, &report::of_adapter(&start.adapter), config),
+    });
+    let to_come = changes_to_come(config, resume.as_deref(), &mut start.position);
+    Ok(Ready::Train(Box::new(Trainer {
+        model,
+        encoder,
+        config: config.clone(),
+        emit,
+        inbox: Inbox::new(inbox, waiting),
+        plan,
+        items,
+        data,
+        output,
+        adapter: start.adapter,
+        optimizer: start.optimizer,
+        first_step: start.position.step,
+        position: start.position,
+        to_come,
+        clock: Clock::default(),
+        since: Instant::now(),
+        began: Instant::now(),
+        last: (0.0, 0.0),
+        retry: Retry::default(),
+        unreadable: BTreeSet::new(),
+        log_is_broken: false,
+    })))
+}
+
+/// Reads and encodes the samples on another thread, so that a stop is heard meanwhile. Other commands are handed
+/// back: they are served when training has begun.
+fn load_data(
+    config: &TrainConfig,
+    encoder: &Encoder,
+    inbox: &Receiver<Command>,
+    emit: Emit,
+) -> Result<(Split, Vec<Command>)> {
+    let stop = AtomicBool::new(false);
+    let mut waiting = Vec::new();
+    let data = std::thread::scope(|scope| {
+        let loading = scope.spawn(|| split::load(config, encoder, emit, &stop));
+        while !loading.is_finished() {
+            match inbox.recv_timeout(Duration::from_millis(20)) {
+                Ok(Command::Stop { .. }) => stop.store(true, Ordering::Relaxed),
+                Ok(command) => waiting.push(command),
+                Err(RecvTimeoutError::Timeout) => {}
+                // Nobody is left who could say something.
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        loading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })?;
+    if stop.load(Ordering::Relaxed) {
+        return Err(Error::new(crate::error::Kind::Stopped, "stopped after encoding the samples"));
+    }
+    Ok((data, waiting))
+}
+
+/// Why there is nothing to train, if so.
+fn nothing_left(config: &TrainConfig, position: &Position, total: usize) -> Option<String> {
+    if position.step >= total {
+        return Some(format!("all {total} steps are done; raise num_train_epochs to go on"));
+    }
+    let limit = config.early_stopping_steps?;
+    (position.no_better >= limit).then(|| {
+        format!("training ended early at step {}; raise early_stopping_steps to go on", position.step)
+    })
+}
+
+/// The state of a checkpoint, of an adapter, or a new one. `items` are the samples or packs of an epoch.
+fn begin(
     model: &mut Qwen3Vl,
     config: &TrainConfig,
-    train: &Samples,
+    (train, items): (&Samples, usize),
     resume: Option<&PathBuf>,
     emit: Emit,
 ) -> Result<checkpoint::Loaded> {
     if let Some(dir) = resume {
         let loaded = checkpoint::load(dir, model, config)?;
-        let p = &loaded.position;
-        if p.samples != train.all.len() || p.seed != config.seed {
-            return Err(Error::usage(format!(
-                "cannot resume from {}: it was trained on {} samples with seed {}, now there are {} with seed {}",
-                dir.display(), p.samples, p.seed, train.all.len(), config.seed
-            ))
-            .hint("use the same data and seed, or set overwrite_output_dir: true to start anew"));
-        }
-        log(emit, Level::Info, format!("resumed from {} at step {}", dir.display(), p.step));
+        same_data(dir, config, &loaded.position, (train.all.len(), items))?;
+        log(emit, Level::Info, format!("resumed from {} at step {}", dir.display(), loaded.position.step));
         return Ok(loaded);
     }
     let adapter = match &config.adapter_name_or_path {
@@ -43,7 +155,40 @@ pub(super) fn begin(
         None => init::fresh(model, config)?,
     };
     let optimizer = AdamW::new(config, &adapter);
-    let (seed, samples) = (config.seed, train.all.len());
-    let position = Position { step: 0, micro_steps: 0, padded_tokens: 0, loss_sum: 0.0, seed, samples };
+    let position = Position { seed: config.seed, samples: train.all.len(), items, ..Position::default() };
     Ok(checkpoint::Loaded { adapter, optimizer, position })
+}
+
+/// A checkpoint stands at a place of a data order, which must be the same again.
+fn same_data(dir: &Path, config: &TrainConfig, p: &Position, now: (usize, usize)) -> Result<()> {
+    // A checkpoint of an earlier version has no number of items.
+    let items = if p.items == 0 { p.samples } else { p.items };
+    if (p.samples, items, p.seed) == (now.0, now.1, config.seed) {
+        return Ok(());
+    }
+    let of = |samples: usize, items: usize, seed: u64| match samples == items {
+        true => format!("{samples} samples with seed {seed}"),
+        false => format!("{samples} samples in {items} packs with seed {seed}"),
+    };
+    Err(Error::usage(format!(
+        "cannot resume from {}: it was trained on {}, now there are {}",
+        dir.display(),
+        of(p.samples, items, p.seed),
+        of(now.0, now.1, config.seed)
+    ))
+    .hint("use the same data, packing and seed, or set overwrite_output_dir: true to start anew"))
+}
+
+/// The changes that were made to this run: those of its folder, else those that the checkpoint knows.
+fn changes_to_come(
+    config: &TrainConfig,
+    resume: Option<&Path>,
+    position: &mut Position,
+) -> Vec<changes::Change> {
+    let known = std::mem::take(&mut position.changes);
+    let here = resume.is_some_and(|dir| dir.parent() == Some(&config.output_dir));
+    match changes::read(&config.output_dir) {
+        Some(all) if here && all.starts_with(&known) => all,
+        _ => known,
+    }
 }

@@ -1,58 +1,140 @@
 //! One optimizer update: micro-batches, accumulation, clipping, AdamW.
 
-use super::Trainer;
+use super::bad_batch::Bad;
+use super::{Trainer, Update, batch};
+use crate::config::LrScheduler;
 use crate::error::Result;
 use crate::model::lora::{Grads, Pass};
 use crate::model::ops::dropout::mix;
 use crate::train::clock::Part;
 use crate::train::commands::Control;
+use crate::train::position::Counts;
+use crate::train::sampler::MicroBatch;
 use crate::train::step::{self, Keep};
-use crate::train::{optimizer, schedule};
+use crate::train::{memory, optimizer, out_of_memory, schedule};
+
+/// How a micro-batch ended.
+enum Micro {
+    /// Its mean loss is added, and this was counted.
+    Done(Counts),
+    /// None of its samples could be read.
+    Empty,
+    /// The loss is no number.
+    Bad(f64),
+    Stop {
+        save: bool,
+    },
+}
 
 impl Trainer<'_> {
-    /// One optimizer update. `Some(save)` when a stop was asked for instead.
-    pub(super) fn update(&mut self, micro_batches: &[Vec<usize>]) -> Result<Option<bool>> {
+    /// One optimizer update, or none where the batch is bad and may be skipped.
+    pub(super) fn update(&mut self, micro_batches: &[MicroBatch]) -> Result<Update> {
         let mut grads = Grads::new(self.adapter.pairs.len());
+        let mut counts = Counts::default();
         let share = 1.0 / micro_batches.len() as f32;
-        let mut loss = 0.0;
-        let micro_steps = self.position.micro_steps;
-        for (i, places) in micro_batches.iter().enumerate() {
-            if let Control::Stop { save } = self.serve()? {
-                return Ok(Some(save));
+        for (i, micro) in micro_batches.iter().enumerate() {
+            let key = mix(self.config.seed, self.position.micro_steps + i as u64);
+            match self.guarded(micro, (share, key), &mut grads)? {
+                Micro::Done(more) => counts.add(&more),
+                Micro::Empty => {}
+                Micro::Stop { save } => return Ok(Update::Stop { save }),
+                Micro::Bad(loss) => {
+                    self.bad_batch(&Bad { what: "the loss", value: loss, places: &micro.places })?;
+                    return Ok(self.skip(micro_batches));
+                }
             }
-            let (train, model, encoder) = (&mut self.data.train, &*self.model, self.encoder);
-            let (pack, targets) = self.clock.time(Part::Vision, || train.pack(model, encoder, places))?;
-            let key = mix(self.config.seed, micro_steps + i as u64);
-            let pass = Pass { adapter: Some(&self.adapter), dropout_key: Some(key) };
-            let mean = self.clock.time(Part::Backward, || {
-                let batch = (&pack, &targets);
-                let mean = step::forward_backward(model, &pass, batch, (share, Keep::All), &mut grads);
-                f64::from(mean.into_data().try_to_vec::<f32>().expect("the loss is f32")[0])
-            });
-            if !mean.is_finite() {
-                return Err(self.not_finite("the loss", mean, places));
-            }
-            loss += mean * f64::from(share);
-            self.window.samples += places.len();
-            self.window.tokens += pack.ids.len();
-            self.window.label_tokens += targets.len();
         }
-        let norm = optimizer::global_norm(&grads);
+        if counts.samples == 0 {
+            self.nothing_to_learn(micro_batches)?;
+            return Ok(self.skip(micro_batches));
+        }
+        let norm = self.clock.time(Part::Optimizer, || optimizer::global_norm(&grads));
         if !norm.is_finite() {
-            return Err(self.not_finite("the gradient norm", norm, &micro_batches.concat()));
+            let places: Vec<usize> = micro_batches.iter().flat_map(|m| m.places.iter().copied()).collect();
+            self.bad_batch(&Bad { what: "the gradient norm", value: norm, places: &places })?;
+            return Ok(self.skip(micro_batches));
         }
-        let lr = schedule::lr(self.config, self.plan.total, self.position.step);
+        self.learn(grads, norm);
+        self.position.skipped.in_a_row = 0;
+        self.position.loss_sum += counts.loss;
+        self.position.since_log.add(&Counts { updates: 1, ..counts });
+        self.advance(micro_batches);
+        Ok(Update::Done)
+    }
+
+    /// A micro-batch; a device that runs out of memory is an error that says what to do.
+    fn guarded(&mut self, micro: &MicroBatch, how: (f32, u64), grads: &mut Grads) -> Result<Micro> {
+        self.clock.stop();
+        out_of_memory::catch(|| self.micro_step(micro, how, grads)).unwrap_or_else(|panic| {
+            let tokens = micro.places.iter().map(|&p| self.data.train.all[p].encoded.input_ids.len()).sum();
+            let batch = (self.clock.now(), micro.places.len(), tokens);
+            Err(out_of_memory::error(&panic, &self.config, batch, memory::in_use(&self.model.device)))
+        })
+    }
+
+    fn micro_step(
+        &mut self,
+        micro: &MicroBatch,
+        (share, key): (f32, u64),
+        grads: &mut Grads,
+    ) -> Result<Micro> {
+        if let Control::Stop { save } = self.serve() {
+            return Ok(Micro::Stop { save });
+        }
+        let model = &*self.model;
+        let with = (model, self.encoder);
+        let train = &mut self.data.train;
+        let read = self.clock.time(Part::Vision, || batch::read(train, with, &micro.places))?;
+        self.note_lost(&read.lost);
+        let Some((pack, targets)) = read.pack else { return Ok(Micro::Empty) };
+        // Pictures may have taken a while.
+        if let Control::Stop { save } = self.serve() {
+            return Ok(Micro::Stop { save });
+        }
+        let pass = Pass { adapter: Some(&self.adapter), dropout_key: Some(key) };
+        let keep = Keep::of(&self.config);
+        let model = &*self.model;
+        let sums = (grads, &mut self.clock);
+        let mean = step::timed(model, &pass, (&pack, &targets), (share, keep), sums);
+        let mean = f64::from(mean.into_data().try_to_vec::<f32>().expect("the loss is f32")[0]);
+        self.clock.stop();
+        if !mean.is_finite() {
+            return Ok(Micro::Bad(mean));
+        }
+        Ok(Micro::Done(Counts {
+            loss: mean * f64::from(share),
+            updates: 0,
+            samples: read.samples,
+            tokens: pack.ids.len(),
+            label_tokens: targets.len(),
+        }))
+    }
+
+    fn learn(&mut self, grads: Grads, norm: f64) {
+        let lr = match self.config.lr_scheduler_type {
+            LrScheduler::ReduceLrOnPlateau => self.position.plateau.lr(&self.config),
+            _ => schedule::lr(&self.config, self.plan.total, self.position.step),
+        };
         let clip = optimizer::clip_factor(norm, self.config.max_grad_norm);
         let (optimizer, adapter) = (&mut self.optimizer, &mut self.adapter);
         self.clock.time(Part::Optimizer, || optimizer.step(adapter, grads, lr, clip));
-        self.position.micro_steps += micro_batches.len() as u64;
-        self.position.padded_tokens +=
-            micro_batches.iter().map(|places| self.data.train.padded_tokens(places)).sum::<u64>();
-        self.position.step += 1;
-        self.position.loss_sum += loss;
-        self.window.loss += loss;
-        self.window.updates += 1;
         self.last = (lr, norm);
-        Ok(None)
+    }
+
+    fn skip(&mut self, micro_batches: &[MicroBatch]) -> Update {
+        self.position.skipped.updates += 1;
+        self.position.skipped.in_a_row += 1;
+        self.advance(micro_batches);
+        Update::Skipped
+    }
+
+    fn advance(&mut self, micro_batches: &[MicroBatch]) {
+        let padded = |micro: &MicroBatch| match self.config.packs() {
+            true => (micro.items * self.config.cutoff_len.next_multiple_of(8)) as u64,
+            false => self.data.train.padded_tokens(&micro.places),
+        };
+        self.position.padded_tokens += micro_batches.iter().map(padded).sum::<u64>();
+        self.position.micro_steps += micro_batches.len() as u64;
+        self.position.step += 1;
     }
 }

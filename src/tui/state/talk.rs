@@ -111,10 +111,9 @@ impl State {
         let picture = self.data.picture().cloned();
         let images = match &picture {
             Some(ImageRef::Path(path)) => vec![path.clone()],
+            Some(ImageRef::Embedded(picture)) => vec![picture.name().into()],
             Some(ImageRef::Bytes(_)) => {
-                self.fail(
-                    &Error::input("this picture is inside a parquet file").hint("convert the file first"),
-                );
+                self.fail(&Error::input("this picture is in no file").hint("convert the data first"));
                 return Vec::new();
             }
             None => Vec::new(),

@@ -1,148 +1,9 @@
-//! The only vocabulary between threads: a `Job` is asked for, an engine answers with `Event`s and takes `Command`s.
-//!
-//! The command line builds a `Job` from arguments and prints its events; the workbench builds the same `Job`
-//! from its panes and draws them; a run directory keeps them, one JSON line each.
+//! What is said to a running job, and what it says.
 
-use crate::config::TrainConfig;
+use super::request::Turn;
 use crate::error::Error;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
-
-/// Something to do, with everything it needs to know. Plain data.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(tag = "job", rename_all = "snake_case")]
-pub enum Job {
-    /// parquet files → pictures + ShareGPT JSON + registration.
-    Convert(ConvertJob),
-    /// Look a registered data set over.
-    Check(CheckJob),
-    /// LoRA SFT as the configuration says.
-    Train(Box<TrainConfig>),
-    /// Generate answers for `eval_dataset` and score them.
-    Evaluate(Box<TrainConfig>),
-    /// One question to a model that is not being trained.
-    Ask(AskJob),
-}
-
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct ConvertJob {
-    /// Parquet files, folders or globs.
-    pub inputs: Vec<PathBuf>,
-    /// The data folder: `mllm_data/`, `mllm_train_data.json`, `mllm_val_data.json`, `dataset_info.json`.
-    pub out: PathBuf,
-    /// Share of rows held out, 0..1.
-    pub val_ratio: f64,
-    pub seed: u64,
-    /// The user's turn after `<image>`.
-    pub question: String,
-    /// A bad row is an error instead of being skipped.
-    pub strict: bool,
-    /// Names in `dataset_info.json`: train, validation.
-    pub names: [String; 2],
-    pub image_column: String,
-    pub id_column: String,
-    pub caption_column: String,
-}
-
-/// The tutorial's question ("what is the diagnosis in the picture?").
-pub const DEFAULT_QUESTION: &str = "图片中的诊断结果是怎样?";
-
-impl ConvertJob {
-    pub fn new(inputs: Vec<PathBuf>, out: PathBuf) -> Self {
-        Self {
-            inputs,
-            out,
-            val_ratio: 0.2,
-            seed: 42,
-            question: DEFAULT_QUESTION.into(),
-            strict: false,
-            names: ["mllm_train_data".into(), "mllm_val_data".into()],
-            image_column: "image".into(),
-            id_column: "id".into(),
-            caption_column: "caption".into(),
-        }
-    }
-}
-
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct CheckJob {
-    pub dataset: String,
-    pub dataset_dir: PathBuf,
-    /// With a model folder the check also counts tokens against `cutoff_len`.
-    pub model: Option<PathBuf>,
-    pub config: Box<TrainConfig>,
-    /// The validation set that must share nothing with this one. `None`: the configuration's `eval_dataset`, else a
-    /// registered sibling (`x_val_data` of `x_train_data`).
-    #[serde(default)]
-    pub against: Option<String>,
-    /// Decode every picture fully instead of reading its header and its end.
-    #[serde(default)]
-    pub deep: bool,
-    /// Write a cleaned copy under this name.
-    #[serde(default)]
-    pub fix: Option<String>,
-}
-
-impl CheckJob {
-    /// A check without a model, with default settings.
-    pub fn new(dataset: impl Into<String>, dataset_dir: impl Into<PathBuf>) -> Self {
-        Self {
-            dataset: dataset.into(),
-            dataset_dir: dataset_dir.into(),
-            model: None,
-            config: Box::default(),
-            against: None,
-            deep: false,
-            fix: None,
-        }
-    }
-}
-
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct AskJob {
-    pub model: PathBuf,
-    pub adapter: Option<PathBuf>,
-    pub turn: Turn,
-    pub config: Box<TrainConfig>,
-}
-
-/// One question about pictures, with the talk before it.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Turn {
-    pub system: Option<String>,
-    /// Earlier (question, answer) pairs.
-    pub history: Vec<(String, String)>,
-    /// Pictures of the whole talk, in the order of their `<image>` marks; a question without a mark gets them in front.
-    pub images: Vec<PathBuf>,
-    pub question: String,
-    /// Answer with the adapter switched off.
-    pub use_base: bool,
-    pub sampling: Sampling,
-}
-
-/// How the next token is chosen. `temperature` 0 is greedy.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Sampling {
-    pub temperature: f32,
-    pub top_p: f32,
-    pub top_k: usize,
-    pub repetition_penalty: f32,
-    pub max_new_tokens: usize,
-    pub seed: u64,
-}
-
-impl Default for Sampling {
-    fn default() -> Self {
-        Self {
-            temperature: 0.0,
-            top_p: 1.0,
-            top_k: 0,
-            repetition_penalty: 1.0,
-            max_new_tokens: 256,
-            seed: 42,
-        }
-    }
-}
 
 /// What can be said to a running job. Served between two micro-steps.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -151,6 +12,11 @@ pub enum Command {
     Pause,
     Resume,
     SaveNow,
+    /// Another value of a setting from the next update on: a value, or a factor of the present one (`x0.5`).
+    Set {
+        key: String,
+        value: String,
+    },
     /// `save: true` writes a checkpoint first.
     Stop {
         save: bool,
@@ -179,6 +45,8 @@ pub enum Phase {
     Training,
     Evaluating,
     Saving,
+    Merging,
+    Comparing,
 }
 
 impl Phase {
@@ -194,6 +62,8 @@ impl Phase {
             Phase::Training => "training",
             Phase::Evaluating => "evaluating",
             Phase::Saving => "saving",
+            Phase::Merging => "merging (MB)",
+            Phase::Comparing => "comparing",
         }
     }
 }
@@ -215,6 +85,11 @@ pub enum Event {
         phase: Phase,
         done: usize,
         total: usize,
+    },
+    /// How the rows of a conversion went so far.
+    Rows {
+        kept: usize,
+        skipped: usize,
     },
     Step(StepRow),
     /// A metric. `step` is the optimizer step it belongs to; `None` for a finished evaluation.
@@ -240,6 +115,13 @@ pub enum Event {
     Saved {
         step: usize,
         path: PathBuf,
+    },
+    /// A setting has another value from the update on that follows `step` updates.
+    Changed {
+        step: usize,
+        key: String,
+        value: String,
+        was: String,
     },
     Paused(#[serde(with = "paused")] bool),
     Log {

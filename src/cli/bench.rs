@@ -1,0 +1,157 @@
+//! `lorascope bench`: how fast and in how much memory a run goes, and how far that is from what the processor can do.
+
+use super::output::Out;
+use super::{config_file, job};
+use crate::config::TrainConfig;
+use crate::engine::Engine;
+use crate::error::Result;
+use crate::job::{Event, Job, StepRow};
+use crate::model::ModelConfig;
+use crate::model::ops::limits;
+use crate::plan::{self, Lengths, Plan};
+use crate::train::memory;
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+use std::path::PathBuf;
+
+/// Measure a training or prediction run: samples a second, peak memory, where the time goes
+///
+/// Runs CONFIG.yaml as `train` or `eval` would and sets its speed against what this processor reaches in one large
+/// product and in reading memory. tests/bench/peer.py compares with LLaMA-Factory on the same files.
+#[derive(Args, Debug)]
+pub struct BenchArgs {
+    #[arg(value_enum)]
+    pub what: What,
+    /// The configuration
+    #[arg(value_name = "CONFIG.yaml")]
+    pub config: PathBuf,
+    /// Settings that come after the file, such as num_train_epochs=2
+    #[arg(value_name = "key=value")]
+    pub overrides: Vec<String>,
+}
+
+/// The run to measure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum What {
+    Train,
+    Predict,
+}
+
+/// What was measured.
+#[derive(Debug, Default, Serialize)]
+struct Measured {
+    samples_per_second: f64,
+    /// Of each epoch; from the second one on, frozen picture features are there already.
+    epochs: Vec<f64>,
+    tokens_per_second: f64,
+    peak_bytes: u64,
+    /// Operations a second of the run, of one large product, and bytes a second read from memory.
+    run_flops: Option<f64>,
+    product_flops: f64,
+    read_bytes: f64,
+    /// Share of the time by part.
+    split: Vec<(String, f64)>,
+}
+
+pub fn run(args: &BenchArgs, out: &Out) -> Result<()> {
+    let (file, settings) = (&args.config, &args.overrides);
+    let mut measured = match args.what {
+        What::Train => train(config_file::load(file, settings, out)?, out)?,
+        What::Predict => predict(config_file::load_to_evaluate(file, settings, out)?, out)?,
+    };
+    measured.peak_bytes = memory::peak();
+    measured.product_flops = limits::products();
+    measured.read_bytes = limits::reading();
+    print(&measured, out);
+    out.object(&measured);
+    Ok(())
+}
+
+fn train(config: TrainConfig, out: &Out) -> Result<Measured> {
+    let flops = flops_of_a_sample(&config);
+    let mut rows: Vec<StepRow> = Vec::new();
+    let summary = job::run(&Engine::start(), Job::Train(Box::new(config)), out, &mut |event| {
+        if let Event::Step(row) = event {
+            rows.push(row.clone());
+        }
+    })?;
+    let total = |of: fn(&StepRow) -> usize| rows.iter().map(of).sum::<usize>() as f64;
+    let seconds: f64 = rows.iter().map(|r| r.seconds).sum();
+    let speed = summary["results"]["train_samples_per_second"].as_f64().unwrap_or_default();
+    Ok(Measured {
+        samples_per_second: speed,
+        epochs: by_epoch(&rows),
+        tokens_per_second: total(|r| r.tokens) / seconds.max(1e-9),
+        run_flops: flops.map(|f| f * total(|r| r.samples) / seconds.max(1e-9)),
+        split: split(&rows, seconds),
+        ..Measured::default()
+    })
+}
+
+fn predict(config: TrainConfig, out: &Out) -> Result<Measured> {
+    let summary = job::run(&Engine::start(), Job::Evaluate(Box::new(config)), out, &mut |_| {})?;
+    let speed = summary["results"]["predict_samples_per_second"].as_f64().unwrap_or_default();
+    Ok(Measured { samples_per_second: speed, ..Measured::default() })
+}
+
+/// Operations of a mean sample in the first epoch; `None` where they cannot be counted beforehand.
+fn flops_of_a_sample(config: &TrainConfig) -> Option<f64> {
+    let dir = &config.model_name_or_path;
+    let model = ModelConfig::load(dir).ok()?;
+    let lengths = Lengths::read(config, dir).ok()?;
+    let plan = Plan::of(config, &model, &lengths, &plan::Device::of_memory(1024.0)).ok()?;
+    Some(plan.step_flops / (config.per_device_train_batch_size * config.gradient_accumulation_steps) as f64)
+}
+
+/// Samples a second of each epoch.
+fn by_epoch(rows: &[StepRow]) -> Vec<f64> {
+    let epoch = |row: &StepRow| (row.epoch - 1e-9).floor();
+    rows.chunk_by(|a, b| epoch(a) == epoch(b))
+        .map(|rows| {
+            let seconds: f64 = rows.iter().map(|r| r.seconds).sum();
+            rows.iter().map(|r| r.samples).sum::<usize>() as f64 / seconds.max(1e-9)
+        })
+        .collect()
+}
+
+/// Share of `seconds` by part of the work, largest first.
+fn split(rows: &[StepRow], seconds: f64) -> Vec<(String, f64)> {
+    let mut parts: Vec<(String, f64)> = Vec::new();
+    for row in rows {
+        let split = serde_json::to_value(row.split).unwrap_or_default();
+        for (i, (name, spent)) in split.as_object().into_iter().flatten().enumerate() {
+            if i == parts.len() {
+                parts.push((name.clone(), 0.0));
+            }
+            parts[i].1 += spent.as_f64().unwrap_or_default() / seconds.max(1e-9);
+        }
+    }
+    parts.retain(|(_, share)| *share >= 0.001);
+    parts.sort_by(|a, b| b.1.total_cmp(&a.1));
+    parts
+}
+
+fn print(m: &Measured, out: &Out) {
+    out.line(format!("samples/s      {:.3}", m.samples_per_second));
+    if m.epochs.len() > 1 {
+        let all: Vec<String> = m.epochs.iter().map(|e| format!("{e:.3}")).collect();
+        out.line(format!("  by epoch     {}", all.join("  ")));
+    }
+    if m.tokens_per_second > 0.0 {
+        out.line(format!("tokens/s       {:.0}", m.tokens_per_second));
+    }
+    out.line(format!("peak memory    {}", plan::size(m.peak_bytes)));
+    if let Some(flops) = m.run_flops {
+        let share = 100.0 * flops / m.product_flops;
+        out.line(format!("GFLOP/s        {:.0}, {share:.0} % of a large product", flops / 1e9));
+    }
+    let parts: Vec<String> = m.split.iter().map(|(n, s)| format!("{n} {:.1} %", 100.0 * s)).collect();
+    if !parts.is_empty() {
+        out.line(format!("time           {}", parts.join("  ")));
+    }
+    let limits = (m.product_flops / 1e9, m.read_bytes / 1e9);
+    out.line(format!(
+        "this processor {:.0} GFLOP/s in a large product, reads {:.1} GB/s",
+        limits.0, limits.1
+    ));
+}

@@ -1,0 +1,247 @@
+//! The inner loop of every matrix product on the CPU: a tile of the result in registers, operands in packed panels.
+//!
+//! As in "Anatomy of High-Performance Matrix Multiplication" (Goto and van de Geijn, 2008): both operands are copied
+//! into panels that the inner loop reads from front to back, so that it waits for no cache line. Every element of a
+//! result is summed in the order of its depth, however rows and columns are divided among cores.
+
+use super::gemm::Mat;
+use super::lanes::with_simd;
+use pulp::{Arch, Simd, WithSimd};
+
+/// Rows of a tile.
+pub const ROWS: usize = 6;
+/// Depth of the panels that stay in the first-level cache.
+const DEPTH: usize = 512;
+/// Widest tile: two of the widest vectors.
+pub const WIDEST: usize = 32;
+
+/// Columns of a tile: two vectors of this processor.
+pub fn columns() -> usize {
+    struct Width;
+    impl WithSimd for Width {
+        type Output = usize;
+        fn with_simd<S: Simd>(self, _: S) -> usize {
+            2 * size_of::<S::f32s>() / size_of::<f32>()
+        }
+    }
+    Arch::new().dispatch(Width)
+}
+
+/// A matrix in panels of `width` lines (rows of a left operand, columns of a right one). Within a panel the
+/// `width` numbers of one depth lie together; lines that do not exist are zeros.
+#[derive(Default)]
+pub struct Packed {
+    data: Vec<f32>,
+    lines: usize,
+    depth: usize,
+    width: usize,
+}
+
+impl Packed {
+    /// `a` as a left operand.
+    pub fn left(a: Mat) -> Self {
+        let mut packed = Self::default();
+        packed.fill_left(a);
+        packed
+    }
+
+    /// `b` as a right operand.
+    pub fn right(b: Mat) -> Self {
+        let mut packed = Self::default();
+        packed.fill_right(b);
+        packed
+    }
+
+    /// Becomes `a` as a left operand, in the memory that is there.
+    pub fn fill_left(&mut self, a: Mat) {
+        self.fill(a, ROWS);
+    }
+
+    /// Becomes `b` as a right operand, in the memory that is there.
+    pub fn fill_right(&mut self, b: Mat) {
+        self.fill(b.t(), columns());
+    }
+
+    /// The rows of `m` become lines.
+    fn fill(&mut self, m: Mat, width: usize) {
+        (self.lines, self.depth, self.width) = (m.rows, m.cols, width);
+        let panel = width * m.cols;
+        self.data.resize(m.rows.div_ceil(width) * panel, 0.0);
+        let data = &mut self.data;
+        with_simd(
+            #[inline(always)]
+            || match width {
+                ROWS => pack::<ROWS>(data, m),
+                8 => pack::<8>(data, m),
+                16 => pack::<16>(data, m),
+                _ => pack::<WIDEST>(data, m),
+            },
+        );
+    }
+
+    /// One panel of a right operand to be computed: [depth, columns()].
+    pub fn column(depth: usize) -> Self {
+        let width = columns();
+        Self { data: vec![0.0; depth * width], lines: width, depth, width }
+    }
+
+    pub fn lines(&self) -> usize {
+        self.lines
+    }
+
+    pub fn depth(&self) -> usize {
+        self.depth
+    }
+
+    /// The numbers of a [`Packed::column`], row-major.
+    pub fn values(&mut self) -> &mut [f32] {
+        &mut self.data
+    }
+
+    /// The panels, at most `lines` lines of them.
+    fn panels(&self, lines: usize) -> impl Iterator<Item = (usize, &[f32])> {
+        let panels = self.data.chunks_exact((self.width * self.depth).max(1));
+        panels.enumerate().map(|(i, p)| (i * self.width, p)).take(lines.div_ceil(self.width))
+    }
+}
+
+/// Copies the rows of `m` into panels of W lines.
+#[inline(always)]
+fn pack<const W: usize>(panels: &mut [f32], m: Mat) {
+    for (i, out) in panels.chunks_exact_mut((W * m.cols).max(1)).enumerate() {
+        let lines = W.min(m.rows - i * W);
+        let data = &m.data[i * W * m.row_stride..];
+        let out = out.as_chunks_mut::<W>().0;
+        if m.row_stride == 1 && lines == W {
+            for (d, out) in out.iter_mut().enumerate() {
+                out.copy_from_slice(&data[d * m.col_stride..][..W]);
+            }
+            continue;
+        }
+        if lines < W {
+            out.fill([0.0; W]);
+        }
+        // A block of depths at a time, so that what is written with a stride stays in the cache.
+        for (block, out) in out.chunks_mut(16).enumerate() {
+            for line in 0..lines {
+                let source = data[line * m.row_stride + block * 16 * m.col_stride..].iter();
+                if m.col_stride == 1 {
+                    out.iter_mut().zip(source).for_each(|(out, x)| out[line] = *x);
+                } else {
+                    out.iter_mut().zip(source.step_by(m.col_stride)).for_each(|(out, x)| out[line] = *x);
+                }
+            }
+        }
+    }
+}
+
+/// Where a product goes: a row-major matrix with rows `stride` apart.
+pub struct Out<'a> {
+    pub data: &'a mut [f32],
+    pub stride: usize,
+    /// Added to what is there, else written over it.
+    pub add: bool,
+    /// The product is multiplied by it.
+    pub scale: f32,
+}
+
+impl<'a> Out<'a> {
+    /// Written over, without a factor.
+    pub fn new(data: &'a mut [f32], stride: usize) -> Self {
+        Self { data, stride, add: false, scale: 1.0 }
+    }
+}
+
+/// Sizes of the part of two packed operands that is multiplied: rows, columns, depth.
+pub type Part = [usize; 3];
+
+/// `out (+)= scale · left · right` on the calling thread.
+pub fn multiply(out: Out, left: &Packed, right: &Packed) {
+    multiply_part(out, left, right, [left.lines, right.lines, left.depth.min(right.depth)]);
+}
+
+/// [`multiply`] of the first rows, columns and depths only.
+pub fn multiply_part(out: Out, left: &Packed, right: &Packed, part: Part) {
+    let [rows, cols, depth] = part;
+    assert!(rows <= left.lines && cols <= right.lines && depth <= left.depth.min(right.depth));
+    assert_eq!((left.width, right.width), (ROWS, columns()), "a left and a right operand");
+    Arch::new().dispatch(Product { out, left, right, part });
+}
+
+struct Product<'a> {
+    out: Out<'a>,
+    left: &'a Packed,
+    right: &'a Packed,
+    part: Part,
+}
+
+impl WithSimd for Product<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { out, left, right, part: [rows, cols, depth] } = self;
+        if depth == 0 && !out.add {
+            out.data.chunks_mut(out.stride).take(rows).for_each(|row| row[..cols].fill(0.0));
+        }
+        let step = depth.div_ceil(depth.div_ceil(DEPTH).max(1)).max(1);
+        for from in (0..depth).step_by(step) {
+            let to = (from + step).min(depth);
+            let rule = Rule { stride: out.stride, add: out.add || from > 0, scale: out.scale };
+            for (j, b) in right.panels(cols) {
+                let b = &b[from * right.width..to * right.width];
+                for (i, a) in left.panels(rows) {
+                    let sum = tile(simd, &a[from * ROWS..to * ROWS], b);
+                    let size = (ROWS.min(rows - i), right.width.min(cols - j));
+                    store(simd, sum, &mut out.data[i * out.stride + j..], size, rule);
+                }
+            }
+        }
+    }
+}
+
+type Tile<S> = [[<S as Simd>::f32s; 2]; ROWS];
+
+/// One panel times one panel.
+#[inline(always)]
+fn tile<S: Simd>(simd: S, a: &[f32], b: &[f32]) -> Tile<S> {
+    let mut sum = [[simd.splat_f32s(0.0); 2]; ROWS];
+    let b = S::as_simd_f32s(b).0.as_chunks::<2>().0;
+    for (a, b) in a.as_chunks::<ROWS>().0.iter().zip(b) {
+        for (sum, a) in sum.iter_mut().zip(a) {
+            let a = simd.splat_f32s(*a);
+            sum[0] = simd.mul_add_f32s(a, b[0], sum[0]);
+            sum[1] = simd.mul_add_f32s(a, b[1], sum[1]);
+        }
+    }
+    sum
+}
+
+#[derive(Clone, Copy)]
+struct Rule {
+    stride: usize,
+    add: bool,
+    scale: f32,
+}
+
+/// Writes the first (rows, columns) of a tile.
+#[inline(always)]
+fn store<S: Simd>(simd: S, sum: Tile<S>, out: &mut [f32], (rows, cols): (usize, usize), rule: Rule) {
+    let scale = simd.splat_f32s(rule.scale);
+    for (i, sum) in sum.iter().enumerate().take(rows) {
+        let row = &mut out[i * rule.stride..][..cols];
+        let mut edge = [0f32; WIDEST];
+        if let ([a, b], []) = S::as_mut_simd_f32s(row) {
+            (*a, *b) = if rule.add {
+                (simd.mul_add_f32s(sum[0], scale, *a), simd.mul_add_f32s(sum[1], scale, *b))
+            } else {
+                (simd.mul_f32s(sum[0], scale), simd.mul_f32s(sum[1], scale))
+            };
+            continue;
+        }
+        S::as_mut_simd_f32s(&mut edge).0[..2].copy_from_slice(sum);
+        for (out, x) in row.iter_mut().zip(&edge) {
+            *out = if rule.add { x.mul_add(rule.scale, *out) } else { x * rule.scale };
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! What is computed on: a GPU of `configs/gpus.toml`, a GPU of a given memory, or this machine's CPU.
+
+use super::memory::Kept;
+use crate::error::{Error, Result};
+use crate::model::ops::gemm::{Cores, Mat, gemm};
+use std::time::Instant;
+
+const GPUS: &str = include_str!("../../configs/gpus.toml");
+
+/// Share of a GPU's dense peak that training reaches: LoRA on packs of a few thousand tokens reaches 30 to 45 % of
+/// it in tuned frameworks; kernels here are not tuned to a card.
+const GPU_SHARE: f64 = 0.3;
+
+/// Share of the bandwidth that reading weights reaches.
+const BANDWIDTH_SHARE: f64 = 0.8;
+
+/// Share of the speed of one large product that a whole step reaches on the CPU.
+const CPU_SHARE: f64 = 0.75;
+
+/// CUDA's context, kernels and libraries on the device.
+const CUDA_PROCESS: u64 = 700 << 20;
+
+/// The program and its threads, without tokenizer.
+const CPU_PROCESS: u64 = 24 << 20;
+
+/// Bytes in memory for each byte of `tokenizer.json`.
+const TOKENIZER: u64 = 8;
+
+/// Which formula counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    Cpu,
+    Cuda,
+}
+
+/// A device as far as a plan depends on it.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct Device {
+    pub name: String,
+    pub kind: Kind,
+    /// Bytes that a run may take.
+    pub memory: u64,
+    /// Floating point operations a second of a large product, and bytes a second, where they are known.
+    pub flops: Option<f64>,
+    pub bandwidth: Option<f64>,
+    pub bf16: bool,
+    pub source: String,
+}
+
+#[derive(serde::Deserialize)]
+struct Table {
+    gpu: Vec<Row>,
+}
+
+#[derive(serde::Deserialize)]
+struct Row {
+    name: String,
+    /// GiB
+    memory: f64,
+    tflops: f64,
+    /// GB/s
+    bandwidth: f64,
+    #[serde(default = "yes")]
+    bf16: bool,
+    source: String,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// Every GPU of the table.
+pub fn gpus() -> Vec<Device> {
+    let table: Table = toml::from_str(GPUS).expect("the table in the program is well formed");
+    let gpu = |r: Row| Device {
+        name: r.name,
+        kind: Kind::Cuda,
+        memory: (r.memory * (1u64 << 30) as f64) as u64,
+        flops: Some(r.tflops * 1e12),
+        bandwidth: Some(r.bandwidth * 1e9),
+        bf16: r.bf16,
+        source: r.source,
+    };
+    table.gpu.into_iter().map(gpu).collect()
+}
+
+impl Device {
+    /// The GPU that `name` means: case, blanks and hyphens do not count, and a beginning or a part of the name does.
+    ///
+    /// Errors: none or several of the table.
+    pub fn gpu(name: &str) -> Result<Self> {
+        let plain = |s: &str| s.to_lowercase().replace([' ', '-', '_'], "");
+        let (all, wanted) = (gpus(), plain(name));
+        if let Some(exact) = all.iter().find(|g| plain(&g.name) == wanted) {
+            return Ok(exact.clone());
+        }
+        let near: Vec<&Device> = all.iter().filter(|g| plain(&g.name).contains(&wanted)).collect();
+        match near.as_slice() {
+            [gpu] => Ok((*gpu).clone()),
+            some => {
+                let names =
+                    |gpus: &[&Device]| gpus.iter().map(|g| g.name.as_str()).collect::<Vec<_>>().join(", ");
+                let hint = if some.is_empty() { names(&all.iter().collect::<Vec<_>>()) } else { names(some) };
+                let message = format!("no single GPU in the table is called {name:?}");
+                Err(Error::usage(message).hint(format!("there are {hint}; or give --memory in GB")))
+            }
+        }
+    }
+
+    /// A GPU of which only the memory is known, in GB of the vendor (2³⁰ bytes).
+    pub fn of_memory(gib: f64) -> Self {
+        Self {
+            name: format!("a GPU with {gib} GB"),
+            kind: Kind::Cuda,
+            memory: (gib * (1u64 << 30) as f64) as u64,
+            flops: None,
+            bandwidth: None,
+            bf16: true,
+            source: "given".into(),
+        }
+    }
+
+    /// This machine: the memory that is free now, and the speed of a product measured for a tenth of a second.
+    pub fn cpu() -> Self {
+        Self {
+            name: format!("this CPU, {} threads", rayon::current_num_threads()),
+            kind: Kind::Cpu,
+            memory: available(),
+            flops: Some(measure()),
+            bandwidth: None,
+            bf16: false,
+            source: "measured".into(),
+        }
+    }
+
+    /// Bytes of a value of the frozen decoder and of activations.
+    pub(super) fn float_bytes(&self, bf16: bool) -> u64 {
+        if self.kind == Kind::Cuda && bf16 { 2 } else { 4 }
+    }
+
+    /// What is there without a model. `tokenizer` is the size of `tokenizer.json`.
+    pub(super) fn process_bytes(&self, tokenizer: u64) -> u64 {
+        match self.kind {
+            Kind::Cpu => CPU_PROCESS + TOKENIZER * tokenizer,
+            Kind::Cuda => CUDA_PROCESS,
+        }
+    }
+
+    /// What the allocator holds beyond what is asked of it.
+    pub(super) fn overhead(&self, kept: &Kept) -> u64 {
+        match self.kind {
+            // freed memory that is not given back at once
+            Kind::Cpu => kept.phase / 20,
+            // pages of the pools are rarely full
+            Kind::Cuda => kept.phase / 10 + kept.resident / 50,
+        }
+    }
+
+    pub(super) fn overhead_note(&self) -> String {
+        match self.kind {
+            Kind::Cpu => "5 % of the largest phase".into(),
+            Kind::Cuda => "10 % of the largest phase, 2 % of the rest".into(),
+        }
+    }
+
+    /// Seconds for `flops` operations and `traffic` bytes of weights.
+    pub(super) fn seconds(&self, flops: f64, traffic: f64) -> Option<f64> {
+        let share = if self.kind == Kind::Cpu { CPU_SHARE } else { GPU_SHARE };
+        let computing = flops / (self.flops? * share);
+        Some(self.bandwidth.map_or(computing, |b| computing.max(traffic / (b * BANDWIDTH_SHARE))))
+    }
+
+    /// What the time rests on.
+    pub(super) fn assumption(&self) -> Option<String> {
+        let flops = self.flops?;
+        let units = if self.kind == Kind::Cuda && !self.bf16 {
+            "; it has no bf16 units and will be slower"
+        } else {
+            ""
+        };
+        Some(match self.kind {
+            Kind::Cpu => format!(
+                "time: {:.0} % of the {:.0} GFLOP/s that one product reached just now",
+                100.0 * CPU_SHARE,
+                flops / 1e9
+            ),
+            Kind::Cuda => format!(
+                "time: {:.0} % of {:.0} TFLOPS ({}){units}; the first measured updates say better",
+                100.0 * GPU_SHARE,
+                flops / 1e12,
+                self.source
+            ),
+        })
+    }
+}
+
+/// Free memory in bytes, within the limit of the control group; 0 where the system does not tell.
+fn available() -> u64 {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let info = read("/proc/meminfo");
+    let line = info.lines().find(|l| l.starts_with("MemAvailable:"));
+    let kib: u64 = line.and_then(|l| l.split_whitespace().nth(1)?.parse().ok()).unwrap_or(0);
+    let group: Option<u64> = read("/sys/fs/cgroup/memory.max").trim().parse().ok();
+    group.map_or(kib * 1024, |most| most.min(kib * 1024))
+}
+
+/// Operations a second of a product of two matrices: the best of a few.
+fn measure() -> f64 {
+    const N: usize = 768;
+    let a = vec![1f32; N * N];
+    let mut out = vec![0f32; N * N];
+    let m = Mat::new(&a, N, N, N);
+    let mut best = f64::INFINITY;
+    for _ in 0..4 {
+        let start = Instant::now();
+        gemm(&mut out, N, 0.0, 1.0, m, m.t(), Cores::All);
+        best = best.min(start.elapsed().as_secs_f64());
+    }
+    2.0 * (N as f64).powi(3) / best
+}
