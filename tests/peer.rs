@@ -1,5 +1,5 @@
 //! The real transformers and peft read what we write. Skipped, and said so, where they are not installed.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stderr, clippy::type_complexity)]
 
 use crate::adapters::{config, fill, load};
 use crate::golden::{self, Golden};

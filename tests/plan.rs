@@ -1,5 +1,5 @@
 //! The plan against the real program's memory, and what it says about models without weights.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 use crate::golden;
 use lorascope::config::TrainConfig;

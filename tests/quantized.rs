@@ -1,5 +1,5 @@
 //! A quantised base: how far its loss is from the full one, its gradients, resume, merging.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 use crate::golden::{self, values};
 use burn::tensor::{DType, Device, Tensor};

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use crate::golden::{self, Golden, assert_close, values};
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 use lorascope::model::lora::Pass;
 use lorascope::model::rope::{Positions, mrope_cos_sin, positions};
 use lorascope::model::vision::{Vision, VisionOutput};
@@ -25,7 +25,7 @@ fn pixels(golden: &Golden, case: &str, device: &Device) -> Tensor<2> {
 fn tower(model: &str, device: &Device) -> Vision {
     let dir = golden::path("models").join(model);
     let config = ModelConfig::load(&dir).unwrap();
-    Vision::load(&Weights::open(&dir).unwrap(), &config.vision, device).unwrap()
+    Vision::load(&Weights::open(&dir).unwrap(), &config.vision, device, DType::F32).unwrap()
 }
 
 #[test]

@@ -162,6 +162,9 @@ pub(super) fn tell_note(note: Option<&String>, emit: Emit) {
     }
 }
 
+/// Characters of a panic's message that are shown.
+const PANIC_SHOWN: usize = 2000;
+
 /// A panic as an error that a user can report.
 fn panic_error(panic: &(dyn std::any::Any + Send)) -> Error {
     let text = panic
@@ -169,6 +172,9 @@ fn panic_error(panic: &(dyn std::any::Any + Send)) -> Error {
         .map(|s| (*s).to_string())
         .or_else(|| panic.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "no message".into());
+    // A kernel that does not compile is told with its whole source.
+    let text = text.split("[Source]").next().unwrap_or_default();
+    let text: String = text.chars().take(PANIC_SHOWN).collect();
     Error::internal(format!("bug: the job stopped with a panic: {text}"))
         .hint("the last checkpoint is intact; please report this with the log file")
 }

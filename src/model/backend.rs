@@ -38,23 +38,16 @@ fn gpu(_bf16: bool, wanted: bool) -> Result<Backend, Option<String>> {
     Err(wanted.then(|| note.into()))
 }
 
-/// Asks NVML, never burn: enumerating devices through burn panics where there is no driver.
 #[cfg(feature = "cuda")]
 fn gpu(bf16: bool, wanted: bool) -> Result<Backend, Option<String>> {
     let no = |why: String| Some(format!("no GPU is used: {why}; computing on the CPU"));
     let dtype = if bf16 { DType::BF16 } else { DType::F32 };
-    let name = match gpu_name() {
-        Ok(name) => name,
+    let name = match super::cuda::first_gpu() {
+        Ok(gpu) => gpu.name,
         Err(_) if wanted => "CUDA device 0".into(),
         Err(why) => return Err(no(why)),
     };
+    super::cuda::preflight().map_err(no)?;
+    super::cuda::configure();
     Ok(Backend { device: Device::cuda(0usize), dtype, name, note: None })
-}
-
-/// The name of the first GPU, or why there is none.
-#[cfg(feature = "cuda")]
-fn gpu_name() -> Result<String, String> {
-    let nvml = nvml_wrapper::Nvml::init().map_err(|e| format!("the NVIDIA driver does not answer ({e})"))?;
-    let gpu = nvml.device_by_index(0).map_err(|e| format!("the driver knows no GPU ({e})"))?;
-    Ok(gpu.name().unwrap_or_else(|_| "GPU 0".into()))
 }

@@ -47,7 +47,7 @@ impl Qwen3Vl {
         let config = ModelConfig::load(dir)?;
         let weights = Weights::open(dir)?;
         let total = config.text.num_hidden_layers + 2;
-        let vision = Vision::load(&weights, &config.vision, device)?;
+        let vision = Vision::load(&weights, &config.vision, device, dtype)?;
         progress(1, total);
         let quantize = quantization.map(|how| Target { how, device, dtype });
         let load = Loader { weights: &weights, device, dtype, quantize };

@@ -17,6 +17,7 @@ const ROPE_THETA: f64 = 10_000.0;
 pub struct Vision {
     config: VisionConfig,
     device: Device,
+    dtype: DType,
     /// The 3-D convolution as a matrix `[hidden, patch_len]`: its stride is its kernel.
     patch_embed: Linear,
     /// `[num_position_embeddings, hidden]`, a square grid.
@@ -48,10 +49,10 @@ impl VisionOutput {
 }
 
 impl Vision {
-    /// Reads the tower from `weights` onto `device`.
-    pub fn load(weights: &Weights, config: &VisionConfig, device: &Device) -> Result<Self> {
+    /// Reads the tower from `weights` onto `device` as `dtype`.
+    pub fn load(weights: &Weights, config: &VisionConfig, device: &Device, dtype: DType) -> Result<Self> {
         let c = config;
-        let root = Scope { weights, device, prefix: "model.visual.".into() };
+        let root = Scope { weights, device, dtype, prefix: "model.visual.".into() };
         let [t, p] = [c.temporal_patch_size, c.patch_size];
         let patch = root.tensor("patch_embed.proj.weight", [c.hidden_size, c.in_channels, t, p, p])?;
         let blocks = (0..c.depth).map(|i| Block::load(&root.enter(&format!("blocks.{i}")), c));
@@ -68,6 +69,7 @@ impl Vision {
             deepstack_mergers: mergers.collect::<Result<_>>()?,
             config: config.clone(),
             device: device.clone(),
+            dtype,
         })
     }
 
@@ -108,7 +110,7 @@ impl Vision {
         let patches: usize = grids.iter().map(|[t, h, w]| t * h * w).sum();
         assert_eq!(pixels.dims(), [patches, self.config.patch_len()], "patches fill the grids {grids:?}");
         // 1. Embed each patch, and its place in the picture: (patches, hidden)
-        let mut x = self.patch_embed.forward(&pixels, pass) + self.position_embedding(grids);
+        let mut x = self.patch_embed.forward(&pixels.cast(self.dtype), pass) + self.position_embedding(grids);
         // 2. Blocks; after some of them, features for the text decoder: (tokens, out_hidden)
         let places = Places { rope: self.rope_tables(grids), frames: frames(grids) };
         let (mut deepstack, mut mergers) = (Vec::new(), Vec::new());
@@ -200,10 +202,10 @@ impl Vision {
             let indices: Tensor<1, Int> = Tensor::from_data(TensorData::new(indices, [n]), &self.device);
             let weights = TensorData::new(weights, [n, 1]);
             let weights: Tensor<2> = Tensor::from_data(weights, (&self.device, DType::F32));
-            self.pos_embed.clone().select(0, indices) * weights
+            self.pos_embed.clone().select(0, indices).cast(DType::F32) * weights
         };
         let [a, b, c, d] = corners.map(part);
-        a + b + c + d
+        (a + b + c + d).cast(self.dtype)
     }
 
     /// cos and sin `[patches, head_dim]` of the 2-D rotary embedding: a quarter of the head turns with the row,
@@ -293,6 +295,7 @@ pub struct Saved {
 pub(super) struct Scope<'a> {
     weights: &'a Weights,
     device: &'a Device,
+    dtype: DType,
     prefix: String,
 }
 
@@ -302,7 +305,7 @@ impl<'a> Scope<'a> {
     }
 
     fn tensor<const D: usize>(&self, name: &str, shape: [usize; D]) -> Result<Tensor<D>> {
-        self.weights.tensor(&format!("{}{name}", self.prefix), shape, self.device, DType::F32)
+        self.weights.tensor(&format!("{}{name}", self.prefix), shape, self.device, self.dtype)
     }
 
     pub fn linear(&self, name: &str, input: usize, output: usize) -> Result<Linear> {

@@ -104,7 +104,7 @@ fn weights(c: &TrainConfig, s: &Shapes, on: On) -> Vec<Part> {
             on.float * (s.embeddings + s.small),
             format!("{:.2}e9 values", (s.embeddings + s.small) as f64 / 1e9),
         ),
-        part("vision tower", 4 * s.vision, format!("{:.2}e9 values in f32", s.vision as f64 / 1e9)),
+        part("vision tower", on.float * s.vision, format!("{:.2}e9 values", s.vision as f64 / 1e9)),
     ]
 }
 
@@ -139,7 +139,7 @@ fn pictures(v: &VisionConfig, worst: &Batch, on: On) -> Part {
         Kind::Cpu => worst.pictures.min(rayon::current_num_threads()).max(1),
         Kind::Cuda => 1,
     };
-    let bytes = (4 * wide * worst.largest as u64 + scores) * at_once as u64 + pixels;
+    let bytes = (on.float * wide * worst.largest as u64 + scores) * at_once as u64 + pixels;
     part(
         "pictures",
         bytes,
@@ -202,7 +202,7 @@ fn step(c: &TrainConfig, model: &ModelConfig, s: &Shapes, worst: &Batch, on: On)
         * if worst.pictures > 1 { t.hidden_size } else { 0 };
     let ends =
         tokens * (2 * on.float * t.hidden_size as u64 + 8 * t.head_dim as u64) + on.float * features as u64;
-    let tower = if s.trained_vision > 0 { tower(&model.vision, worst, recompute) } else { 0 };
+    let tower = if s.trained_vision > 0 { on.float * tower(&model.vision, worst, recompute) } else { 0 };
     let bytes = on.float * all as u64 * tokens + layer.max(logits) + ends + tower;
     let how = if recompute { "inputs of layers" } else { "all activations" };
     part("training step", bytes, format!("{how} of {tokens} tokens, one layer's backward pass, logits"))
@@ -217,10 +217,10 @@ fn scratch(c: &TrainConfig, s: &Shapes, on: On) -> u64 {
     }
 }
 
-/// Activations of a tower that is trained, in f32: kept ones of all blocks, or inputs and one block.
+/// Values of the activations of a tower that is trained: kept ones of all blocks, or inputs and one block.
 fn tower(v: &VisionConfig, worst: &Batch, recompute: bool) -> u64 {
     let block = 9 * v.hidden_size + 2 * v.intermediate_size;
     let work = 8 * v.hidden_size + 2 * v.intermediate_size;
     let kept = if recompute { v.depth * v.hidden_size + block } else { v.depth * block };
-    4 * ((kept + work) * worst.patches) as u64
+    ((kept + work) * worst.patches) as u64
 }

@@ -104,12 +104,12 @@ fn a_search_can_be_stopped() {
 #[test]
 fn malformed_files_are_told_with_line_and_column() {
     let cases: [(&[u8], &str); 6] = [
-        (b"[{\"a\": 1},\n {\"b\": }]", "malformed JSON at line 2, column 7: expected value"),
+        (b"[{\"a\": 1},\n {\"b\": }]", "malformed JSON at line 2, column 8: expected value"),
         (b"[{\"a\": 1},\n", "malformed JSON at line 2, column 0: EOF while parsing a value"),
         (b"{\"a\": 1}\n{\"a\"\n", "malformed JSON at line 3, column 0: EOF while parsing an object"),
         (b"[{}] x", "malformed JSON at line 1, column 6: trailing characters"),
         (b"[{\"a\": 1}\n{\"b\": 2}]", "malformed JSON at line 2, column 1: expected `,` or `]`"),
-        (b"[\n{\"a\": \"\xFF\"}]", "not UTF-8 text at line 2, column 1"),
+        (b"[\n{\"a\": \"\xFF\"}]", "not UTF-8 text at line 2, column 8"),
     ];
     for (content, message) in cases {
         let temp = folder(content);

@@ -177,7 +177,8 @@ fn join(words: &[String]) -> String {
     let mut text = String::new();
     for word in words {
         let dense = |c: Option<char>| c.is_some_and(|c| is_dense(of(c)));
-        if !text.is_empty() && !(dense(text.chars().last()) && dense(word.chars().next())) {
+        let joined = dense(text.chars().last()) && dense(word.chars().next());
+        if !text.is_empty() && !joined {
             text.push(' ');
         }
         text += word;

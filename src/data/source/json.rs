@@ -4,10 +4,12 @@ use super::index::{Index, Spans, Stamp};
 use super::scan::{Fault, Scanner};
 use super::text;
 use crate::error::{At, Error, Result};
-use serde::de::IgnoredAny;
+use serde::Deserializer;
+use serde::de::{SeqAccess, Visitor};
 use serde_json::Value;
+use std::fmt;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Cursor, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -77,7 +79,8 @@ impl JsonFile {
 fn find_rows(path: &Path, file: &File, tell: &dyn Fn(u64) -> Result<()>) -> Result<Spans> {
     let fail = |fault: Fault| match fault {
         Fault::Io(e) => Error::io("read", path, &e),
-        Fault::Malformed(offset) => explain(path, offset).unwrap_or_else(|e| e),
+        Fault::NotUtf8(offset) => not_utf8(path, file, offset).unwrap_or_else(|e| e),
+        Fault::Malformed(offset) => explain(path, file, offset).unwrap_or_else(|e| e),
     };
     let mut scanner = Scanner::new(At0 { file, at: 0 }, WINDOW).map_err(fail)?;
     let (mut spans, mut told) = (Spans::default(), 0);
@@ -108,39 +111,59 @@ impl Read for At0<'_> {
     }
 }
 
+fn not_utf8(path: &Path, file: &File, offset: u64) -> Result<Error> {
+    let (line, column) = position(file, path, offset)?;
+    Ok(malformed(path, "not UTF-8 text", line, column, "the bytes there are no character"))
+}
+
 /// What is wrong with a file that the scan refused near `offset`: the parser reads it again and says it better.
-fn explain(path: &Path, offset: u64) -> Result<Error> {
-    let file = File::open(path).at("read", path)?;
-    let mut from = BufReader::new(At0 { file: &file, at: 0 });
+fn explain(path: &Path, file: &File, offset: u64) -> Result<Error> {
+    let mut from = BufReader::new(At0 { file, at: 0 });
     if from.fill_buf().at("read", path)?.starts_with(b"\xEF\xBB\xBF") {
         from.consume(3);
     }
-    let (line, column) = position(&file, path, offset)?;
-    let refused = match parse_all(from) {
-        Err(e) if e.line() as u64 <= line || e.is_eof() => e,
-        _ => return Ok(malformed(path, "not UTF-8 text", line, column, "the row is not UTF-8")),
-    };
-    Ok(malformed(
-        path,
-        "malformed JSON",
-        refused.line() as u64,
-        refused.column() as u64,
-        &refused.to_string(),
-    ))
+    let what = "malformed JSON";
+    match parse_all(from) {
+        Err(e) => Ok(malformed(path, what, e.line() as u64, e.column() as u64, &e.to_string())),
+        Ok(()) => {
+            let (line, column) = position(file, path, offset)?;
+            Ok(malformed(path, what, line, column, "the row does not end"))
+        }
+    }
 }
 
-/// Parses a list or a stream of values for the error in it.
+/// Parses a list or a stream of values for the error in it, keeping none.
 fn parse_all(mut from: impl BufRead) -> serde_json::Result<()> {
+    let mut blanks = Vec::new();
     let list = loop {
         match from.fill_buf().map_err(serde_json::Error::io)?.first() {
-            Some(b) if b.is_ascii_whitespace() => from.consume(1),
+            Some(blank @ (b' ' | b'\t' | b'\r' | b'\n')) => blanks.push(*blank),
             first => break first == Some(&b'['),
         }
+        from.consume(1);
     };
-    if list {
-        return serde_json::from_reader::<_, IgnoredAny>(from).map(|_| ());
+    // The blanks are given back, so that lines and columns are counted from the start.
+    let mut from = serde_json::Deserializer::from_reader(Cursor::new(blanks).chain(from));
+    match list {
+        true => from.deserialize_seq(Each).and_then(|()| from.end()),
+        false => from.into_iter::<Value>().try_for_each(|v| v.map(|_| ())),
     }
-    serde_json::Deserializer::from_reader(from).into_iter::<IgnoredAny>().try_for_each(|v| v.map(|_| ()))
+}
+
+/// Takes the elements of a list one by one.
+struct Each;
+
+impl<'de> Visitor<'de> for Each {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("a list")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        while list.next_element::<Value>()?.is_some() {}
+        Ok(())
+    }
 }
 
 /// Line and column, from 1, of a byte of a file.

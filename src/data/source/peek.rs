@@ -37,10 +37,12 @@ pub fn peek(path: &Path, rows: usize) -> Result<Peek> {
 fn json(path: &Path, rows: usize) -> Result<Peek> {
     let fail = |fault: Fault| match fault {
         Fault::Io(e) => Error::io("read", path, &e),
-        Fault::Malformed(_) => match Rows::open(Path::new(""), "", &Entry::sharegpt(path), unwatched()) {
-            Err(error) => error,
-            Ok(_) => Error::input(format!("{}: malformed JSON", path.display())),
-        },
+        Fault::Malformed(_) | Fault::NotUtf8(_) => {
+            match Rows::open(Path::new(""), "", &Entry::sharegpt(path), unwatched()) {
+                Err(error) => error,
+                Ok(_) => Error::input(format!("{}: malformed JSON", path.display())),
+            }
+        }
     };
     let mut scanner = Scanner::new(File::open(path).at("read", path)?, 1 << 16).map_err(fail)?;
     let mut found = Peek::default();

@@ -9,6 +9,8 @@ pub(super) enum Fault {
     Io(io::Error),
     /// The file is not JSON; around this byte.
     Malformed(u64),
+    /// From this byte on a row is not UTF-8.
+    NotUtf8(u64),
 }
 
 impl From<io::Error> for Fault {
@@ -70,10 +72,9 @@ impl<R: Read> Scanner<R> {
         };
         let (from, offset) = (self.at, self.position());
         let row = &self.buffer[from..from + length];
-        let sound =
-            std::str::from_utf8(row).is_ok_and(|text| serde_json::from_str::<IgnoredAny>(text).is_ok());
-        if !sound {
-            return Err(self.malformed());
+        let text = std::str::from_utf8(row).map_err(|e| Fault::NotUtf8(offset + e.valid_up_to() as u64))?;
+        if serde_json::from_str::<IgnoredAny>(text).is_err() {
+            return Err(Fault::Malformed(offset));
         }
         self.at += length;
         Ok(Some((offset, &self.buffer[from..from + length])))

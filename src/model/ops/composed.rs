@@ -1,7 +1,7 @@
 //! The operations composed of burn's own, for every device and dtype. Norms, softmax and loss compute in f32.
 
 use super::Segment;
-use burn::tensor::{DType, Int, Tensor, TensorData, activation};
+use burn::tensor::{DType, Device, Int, Tensor, TensorData, activation};
 
 fn f32_of<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     if x.dtype() == DType::F32 { x } else { x.cast(DType::F32) }
@@ -14,6 +14,12 @@ fn back<const D: usize>(x: Tensor<D>, dtype: DType) -> Tensor<D> {
 /// A vector as a tensor of rank D that broadcasts over all but the last dimension.
 fn last<const D: usize>(w: &Tensor<1>) -> Tensor<D> {
     f32_of(w.clone()).unsqueeze::<D>()
+}
+
+/// Of two types the narrower one is multiplied in: an f32 adapter beside a bf16 model, as autocast does it.
+pub fn matmul(a: &Tensor<2>, b: &Tensor<2>) -> Tensor<2> {
+    let narrow = if a.dtype() == DType::F32 { b.dtype() } else { a.dtype() };
+    a.clone().cast(narrow).matmul(b.clone().cast(narrow))
 }
 
 pub fn rms_norm<const D: usize>(x: Tensor<D>, w: &Tensor<1>, eps: f32) -> Tensor<D> {
@@ -98,22 +104,24 @@ impl Folded {
 
     /// Softmax of the scaled, masked scores [kv, group·nq, nk] in f32.
     fn probabilities(&self, s: &Segment, causal: bool) -> Tensor<3> {
-        let [_, rows, d] = self.q.dims();
+        let [kv, rows, d] = self.q.dims();
+        let (nq, nk) = (s.q.len(), s.k.len());
         let scores = f32_of(self.q.clone().matmul(self.k.clone().swap_dims(1, 2)));
         let scores = scores.mul_scalar(1.0 / (d as f32).sqrt());
-        let scores = if causal { scores + causal_bias(rows, s, &self.q) } else { scores };
-        activation::softmax(scores, 2)
+        // A single query sees every key
+        if !causal || nq == 1 {
+            return activation::softmax(scores, 2);
+        }
+        let scores = scores.reshape([kv * rows / nq, nq, nk]) + causal_bias(nq, nk, &self.q.device());
+        activation::softmax(scores, 2).reshape([kv, rows, nk])
     }
 }
 
-/// 0 where a query sees a key, −1e30 where it does not: [1, group·nq, nk].
-fn causal_bias(rows: usize, s: &Segment, like: &Tensor<3>) -> Tensor<3> {
-    let (nq, nk) = (s.q.len(), s.k.len());
-    let mut bias = vec![0f32; rows * nk];
-    for (r, row) in bias.chunks_exact_mut(nk).enumerate() {
-        row[(nk - nq + r % nq + 1).min(nk)..].fill(-1e30);
-    }
-    Tensor::from_data(TensorData::new(bias, [1, rows, nk]), (&like.device(), DType::F32))
+/// 0 where a query sees a key, −1e30 where it does not: [1, nq, nk]. Made on the device.
+fn causal_bias(nq: usize, nk: usize, device: &Device) -> Tensor<3> {
+    let last_seen = Tensor::<1, Int>::arange((nk - nq) as i64..nk as i64, device).reshape([1, nq, 1]);
+    let key = Tensor::<1, Int>::arange(0..nk as i64, device).reshape([1, 1, nk]);
+    f32_of(key.greater(last_seen).float()).mul_scalar(-1e30)
 }
 
 pub fn attention(

@@ -1,8 +1,8 @@
 //! Dropout whose mask is a pure function of a seed: nothing to keep for the backward pass or for a resumed run.
 
 use super::cpu::rows_mut;
-use super::memory::{is_cpu, tensor, with_owned};
-use burn::tensor::Tensor;
+use super::memory::{is_cpu, with_owned};
+use burn::tensor::{Device, Int, IntDType, Tensor};
 
 /// Mixes two numbers into a seed (the finaliser of SplitMix64).
 pub fn mix(a: u64, b: u64) -> u64 {
@@ -12,16 +12,34 @@ pub fn mix(a: u64, b: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// 0 with probability p, else 1/(1−p), for element `i`.
+/// Multipliers of a 32-bit finaliser with low bias (C. Wellons, hash-prospector); both fit into 31 bits, so that
+/// their products fit into the 64 bits some devices compute integers in.
+const M: [u32; 2] = [0x21F0_AAAD, 0x735A_2D97];
+
+/// The finaliser: x ^= x ≫ 16, x ·= M₀, x ^= x ≫ 15, x ·= M₁, x ^= x ≫ 15.
 #[inline(always)]
-fn factor(seed: u64, i: usize, p: f32) -> f32 {
-    let u = (mix(seed, i as u64) >> 40) as f32 / (1u64 << 24) as f32;
-    if u < p { 0.0 } else { 1.0 / (1.0 - p) }
+fn finalise(mut x: u32) -> u32 {
+    x = (x ^ (x >> 16)).wrapping_mul(M[0]);
+    x = (x ^ (x >> 15)).wrapping_mul(M[1]);
+    x ^ (x >> 15)
+}
+
+/// Elements whose 24-bit number is below this are dropped.
+fn threshold(p: f32) -> u32 {
+    (f64::from(p) * f64::from(1u32 << 24)).round() as u32
+}
+
+/// Whether element `i` is kept.
+#[inline(always)]
+fn kept(seed: u64, i: usize, below: u32) -> bool {
+    let x = finalise(i as u32 ^ seed as u32) ^ (seed >> 32) as u32;
+    finalise(x) >> 8 >= below
 }
 
 /// x with every element dropped with probability `p`, the others divided by 1−p.
 pub fn apply(x: Tensor<2>, p: f32, seed: u64) -> Tensor<2> {
-    let [t, n] = x.dims();
+    let [_, n] = x.dims();
+    let (below, factor) = (threshold(p), 1.0 / (1.0 - p));
     if is_cpu(&x) {
         return with_owned(x, |x| {
             rows_mut(
@@ -30,16 +48,28 @@ pub fn apply(x: Tensor<2>, p: f32, seed: u64) -> Tensor<2> {
                 #[inline(always)]
                 |first, part| {
                     for (i, x) in part.iter_mut().enumerate() {
-                        *x *= factor(seed, first * n + i, p);
+                        *x = if kept(seed, first * n + i, below) { *x * factor } else { 0.0 };
                     }
                 },
             );
         });
     }
-    let mask = (0..t * n).map(|i| factor(seed, i, p)).collect();
-    let mask = tensor(mask, [t, n], &x.device());
     let dtype = x.dtype();
-    x * mask.cast(dtype)
+    let mask = mask(x.dims(), below, seed, &x.device());
+    x * mask.mul_scalar(factor).cast(dtype)
+}
+
+/// [`kept`] for every element, computed on the device in unsigned 32-bit integers.
+fn mask([t, n]: [usize; 2], below: u32, seed: u64, device: &Device) -> Tensor<2> {
+    let shifted = |x: Tensor<1, Int>, bits: i64| x.clone().bitwise_xor(x.bitwise_right_shift_scalar(bits));
+    let finalise = |x: Tensor<1, Int>| {
+        let x = shifted(x, 16).mul_scalar(i64::from(M[0]));
+        shifted(shifted(x, 15).mul_scalar(i64::from(M[1])), 15)
+    };
+    let i = Tensor::<1, Int>::arange(0..(t * n) as i64, device).cast(IntDType::U32);
+    let x = finalise(i.bitwise_xor_scalar(i64::from(seed as u32)));
+    let x = finalise(x.bitwise_xor_scalar(i64::from((seed >> 32) as u32)));
+    x.bitwise_right_shift_scalar(8i64).greater_equal_elem(i64::from(below)).float().reshape([t, n])
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ pub mod cpu_attention_backward;
 pub mod cpu_head;
 pub mod dropout;
 pub mod gemm;
+mod grouped;
 pub mod lanes;
 pub mod limits;
 mod memory;
@@ -82,7 +83,7 @@ pub fn matmul(a: &Tensor<2>, b: &Tensor<2>) -> Tensor<2> {
             gemm::gemm(&mut out, n, 0.0, 1.0, ca.mat(), cb.mat(), Cores::All);
             tensor(out, [m, n], &a.device())
         }
-        _ => a.clone().matmul(b.clone()),
+        _ => composed::matmul(a, b),
     }
 }
 
@@ -93,7 +94,10 @@ pub fn add_matmul(acc: Tensor<2>, a: &Tensor<2>, b: &Tensor<2>, scale: f32) -> T
         (Some(a), Some(b)) if is_cpu(&acc) => {
             with_owned(acc, |out| gemm::gemm(out, n, 1.0, scale, a.mat(), b.mat(), Cores::All))
         }
-        _ => acc + a.clone().matmul(b.clone()).mul_scalar(scale),
+        _ => {
+            let dtype = acc.dtype();
+            acc + composed::matmul(a, b).mul_scalar(scale).cast(dtype)
+        }
     }
 }
 

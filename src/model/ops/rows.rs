@@ -1,6 +1,7 @@
 //! Whole rows moved, written and multiplied in groups: embeddings, the key/value cache, experts.
 
 use super::gemm::{Cores, Mat, gemm};
+use super::grouped;
 use super::lanes::{dot, with_simd};
 use super::memory::{cpu, is_cpu, tensor, with_owned};
 use burn::tensor::{Int, Tensor, TensorData};
@@ -44,7 +45,7 @@ pub fn write(dst: Tensor<2>, rows: &[usize], src: &Tensor<2>) -> Tensor<2> {
             }
         }),
         _ => runs(rows).fold(dst, |dst, (from, to)| {
-            let part = src.clone().slice([from]);
+            let part = src.clone().slice([from]).cast(dst.dtype());
             dst.slice_assign([to, 0..n], part)
         }),
     }
@@ -62,7 +63,7 @@ pub fn add(dst: Tensor<2>, rows: &[usize], src: &Tensor<2>) -> Tensor<2> {
             }
         }),
         _ => runs(rows).fold(dst, |dst, (from, to)| {
-            let sum = dst.clone().slice([to.clone()]) + src.clone().slice([from]);
+            let sum = dst.clone().slice([to.clone()]) + src.clone().slice([from]).cast(dst.dtype());
             dst.slice_assign([to, 0..n], sum)
         }),
     }
@@ -88,7 +89,7 @@ pub fn grouped_linear(x: &Tensor<2>, w: &Tensor<3>, groups: &[Range<usize>], tra
     let width = if transposed { inp } else { out };
     let [n, depth] = x.dims();
     let (Some(cx), Some(cw)) = (cpu(x), cpu(w)) else {
-        return grouped_composed(x, w, groups, transposed);
+        return grouped::grouped_linear(x, w, groups, transposed);
     };
     let (x_all, w_all) = (cx.slice(), cw.slice());
     let mut y = vec![0f32; n * width];
@@ -105,15 +106,6 @@ pub fn grouped_linear(x: &Tensor<2>, w: &Tensor<3>, groups: &[Range<usize>], tra
         gemm(part, width, 0.0, 1.0, a, if transposed { m } else { m.t() }, Cores::One);
     });
     tensor(y, [n, width], &x.device())
-}
-
-fn grouped_composed(x: &Tensor<2>, w: &Tensor<3>, groups: &[Range<usize>], transposed: bool) -> Tensor<2> {
-    let parts = groups.iter().enumerate().filter(|(_, g)| !g.is_empty()).map(|(e, g)| {
-        let m: Tensor<2> = w.clone().slice([e..e + 1]).squeeze_dim(0);
-        let m = if transposed { m } else { m.transpose() };
-        x.clone().slice([g.clone()]).matmul(m)
-    });
-    Tensor::cat(parts.collect(), 0)
 }
 
 /// y[t] = Σ_j weights[t·k + j] · x[place[t·k + j]]: brings the experts' results home. x [T·k, n] → [T, n].

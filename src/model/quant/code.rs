@@ -92,19 +92,14 @@ impl Book {
     }
 }
 
-/// Seven decades, each with twice the steps of the one below, both signs, and 0 and 1.
+/// Seven decades, each in twice as many equal steps as the one below; the middles of the steps, both signs, 0 and 1.
 fn dynamic_map() -> Vec<f32> {
     let mut values = vec![0.0, 1.0];
     for decade in 0..7 {
-        let n = 1usize << decade;
-        let step = (1.0f32 - 0.1) / n as f32;
-        // as torch.linspace, from both ends to the middle
-        let at =
-            |i: usize| if i < n.div_ceil(2) { 0.1 + step * i as f32 } else { 1.0 - step * (n - i) as f32 };
-        let power = 10f64.powi(decade - 6) as f32;
+        let n = 1 << decade;
         for i in 0..n {
-            let mean = power * ((at(i) + at(i + 1)) / 2.0);
-            values.extend([mean, -mean]);
+            let middle = 10f64.powi(decade - 6) * (0.1 + 0.9 * (f64::from(i) + 0.5) / f64::from(n));
+            values.extend([middle as f32, -middle as f32]);
         }
     }
     values.sort_by(f32::total_cmp);

@@ -1,0 +1,123 @@
+//! What a GPU needs before the first tensor: driver, run-time compiler, headers, and a place for compiled kernels.
+//!
+//! burn compiles its kernels with NVRTC while the program runs. What is missing there shows as a panic deep in
+//! another thread; this module looks first, so that the user reads what to install instead.
+
+use cubecl::config::cache::CacheConfig;
+use cubecl::config::{CubeClRuntimeConfig, RuntimeConfig};
+use std::env;
+use std::path::{Path, PathBuf};
+
+/// A GPU as the driver describes it.
+#[derive(Clone, Debug)]
+pub struct Gpu {
+    pub name: String,
+    /// Bytes of device memory: all, and in use by any process.
+    pub memory: Option<(u64, u64)>,
+}
+
+/// Asks NVML, never burn: enumerating devices through burn panics where there is no driver.
+///
+/// # Errors
+/// Why there is no GPU, for people.
+pub fn first_gpu() -> Result<Gpu, String> {
+    let nvml = nvml_wrapper::Nvml::init().map_err(|e| format!("the NVIDIA driver does not answer ({e})"))?;
+    let gpu = nvml.device_by_index(0).map_err(|e| format!("the driver knows no GPU ({e})"))?;
+    let memory = gpu.memory_info().ok().map(|m| (m.total, m.used));
+    Ok(Gpu { name: gpu.name().unwrap_or_else(|_| "GPU 0".into()), memory })
+}
+
+/// Percent of the last moments in which kernels ran on the first GPU, and its memory in use.
+pub fn usage() -> Option<(u32, u64)> {
+    let nvml = nvml_wrapper::Nvml::init().ok()?;
+    let gpu = nvml.device_by_index(0).ok()?;
+    Some((gpu.utilization_rates().ok()?.gpu, gpu.memory_info().ok()?.used))
+}
+
+/// Looks for the run-time compiler and its headers.
+///
+/// # Errors
+/// What is missing and how to get it.
+pub fn preflight() -> Result<(), String> {
+    let Some(toolkit) = cubecl::cuda::install::cuda_path() else {
+        return Err(
+            "the CUDA toolkit is not found: install it (headers and NVRTC of CUDA 12), or set CUDA_PATH \
+                    to its folder"
+                .into(),
+        );
+    };
+    // What the kernels include: half precision types and tensor cores
+    for header in ["cuda_runtime.h", "cuda_fp16.h", "cuda_bf16.h", "mma.h", "crt/mma.h"] {
+        let path = toolkit.join("include").join(header);
+        if !path.is_file() {
+            return Err(format!(
+                "{} is missing: install the CUDA development headers, or set CUDA_PATH to a toolkit that has them",
+                path.display()
+            ));
+        }
+    }
+    if library_folders(&toolkit).iter().any(|dir| has_nvrtc(dir)) {
+        return Ok(());
+    }
+    Err("libnvrtc.so (CUDA's run-time compiler) is not found: install the NVRTC package of your CUDA version, \
+         or add its folder to LD_LIBRARY_PATH"
+        .into())
+}
+
+/// Where the dynamic linker would look, nearest first.
+fn library_folders(toolkit: &Path) -> Vec<PathBuf> {
+    let mut dirs: Vec<PathBuf> =
+        env::var_os("LD_LIBRARY_PATH").map(|v| env::split_paths(&v).collect()).unwrap_or_default();
+    dirs.extend(["lib64", "lib", "targets/x86_64-linux/lib"].map(|d| toolkit.join(d)));
+    dirs.extend(
+        ["/usr/lib/x86_64-linux-gnu", "/usr/lib64", "/usr/lib", "/usr/lib/aarch64-linux-gnu"]
+            .map(PathBuf::from),
+    );
+    for conf in std::fs::read_dir("/etc/ld.so.conf.d").into_iter().flatten().flatten() {
+        let text = std::fs::read_to_string(conf.path()).unwrap_or_default();
+        dirs.extend(text.lines().map(str::trim).filter(|l| l.starts_with('/')).map(PathBuf::from));
+    }
+    dirs
+}
+
+fn has_nvrtc(dir: &Path) -> bool {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    entries.map(|e| e.file_name()).any(|n| n.to_string_lossy().starts_with("libnvrtc.so"))
+}
+
+/// Where compiled kernels are kept between starts: below the user's cache folder.
+pub fn kernel_folder() -> Option<PathBuf> {
+    let own = |var: &str| env::var_os(var).map(PathBuf::from).filter(|p| p.is_absolute());
+    Some(
+        own("XDG_CACHE_HOME")
+            .or_else(|| Some(own("HOME")?.join(".cache")))?
+            .join("lorascope")
+            .join("kernels"),
+    )
+}
+
+/// Settings of the kernel compiler: kernels are kept between starts. Once per process, before the first tensor.
+/// What the user has set by CubeCL's own environment variables stays in force.
+pub fn configure() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        let mut config = CubeClRuntimeConfig::default();
+        if let Some(folder) = kernel_folder() {
+            config.compilation.cache = true;
+            config.environment.path = CacheConfig::Directory(folder);
+        }
+        // Somebody else may have read the configuration before; then its defaults hold, which is harmless.
+        let _ = CubeClRuntimeConfig::try_set(config.override_from_env());
+    });
+}
+
+/// While it lives, kernels are compiled and kept but not run: a pass over the shapes of a job pays for the
+/// compilation only. Nothing that is read back meanwhile has a meaning.
+pub struct CompileOnly(#[allow(dead_code)] cubecl::dry_run::DryRun);
+
+impl CompileOnly {
+    #[allow(clippy::new_without_default)] // a guard is not a value
+    pub fn new() -> Self {
+        Self(cubecl::dry_run::DryRun::new())
+    }
+}
