@@ -3,21 +3,34 @@
 //! Decoders fill what is missing or damaged with grey and say nothing, and they spend most of their time on pixels that
 //! nobody needs here. Section and figure numbers are those of ITU-T T.81.
 
+use image::metadata::Orientation;
+
 /// What a JPEG is found to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Scan {
     /// Every block of every component is there.
-    Whole,
+    Whole(Frame),
     /// Where and how it is damaged.
     Damaged(String),
     /// Not sequential Huffman coding of 8-bit samples, or a header that a decoder should judge.
     Unknown,
 }
 
+/// What the headers of a whole JPEG say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Frame {
+    pub width: u32,
+    pub height: u32,
+    /// 1 grey, 3 colour, 4 CMYK.
+    pub components: usize,
+    /// EXIF has the picture turned or mirrored.
+    pub oriented: bool,
+}
+
 /// Reads all coded data of a JPEG.
 pub(super) fn scan(bytes: &[u8]) -> Scan {
     match Reader::default().run(bytes) {
-        Ok(()) => Scan::Whole,
+        Ok(frame) => Scan::Whole(frame),
         Err(Stop::Damaged(why)) => Scan::Damaged(why),
         Err(Stop::Unknown) => Scan::Unknown,
     }
@@ -44,12 +57,13 @@ struct Reader {
     height: usize,
     components: Vec<Component>,
     restart: usize,
+    oriented: bool,
     dc: [Option<Box<Table>>; 4],
     ac: [Option<Box<Table>>; 4],
 }
 
 impl Reader {
-    fn run(&mut self, bytes: &[u8]) -> Result<(), Stop> {
+    fn run(&mut self, bytes: &[u8]) -> Result<Frame, Stop> {
         let mut at = 2;
         loop {
             // Anything may stand before a marker, any number of 0xFF belongs to it (B.1.1.2).
@@ -66,7 +80,11 @@ impl Reader {
             }
             if marker == 0xD9 {
                 let all = !self.components.is_empty() && self.components.iter().all(|c| c.seen);
-                return if all { Ok(()) } else { Err(Stop::Damaged("not all components are there".into())) };
+                return if all {
+                    Ok(self.facts())
+                } else {
+                    Err(Stop::Damaged("not all components are there".into()))
+                };
             }
             let length = bytes.get(at..at + 2).ok_or(Stop::Unknown)?;
             let length = usize::from(u16::from_be_bytes([length[0], length[1]]));
@@ -81,10 +99,16 @@ impl Reader {
                     self.restart =
                         usize::from(u16::from_be_bytes(*segment.first_chunk().ok_or(Stop::Unknown)?))
                 }
+                0xE1 => self.oriented |= is_oriented(segment),
                 0xDA => at += self.coded(segment, &bytes[at..])?,
                 _ => {}
             }
         }
+    }
+
+    fn facts(&self) -> Frame {
+        let (width, height) = (self.width as u32, self.height as u32);
+        Frame { width, height, components: self.components.len(), oriented: self.oriented }
     }
 
     /// The frame header (B.2.2).
@@ -188,6 +212,12 @@ impl Reader {
     }
 }
 
+/// Whether an application segment is EXIF with an orientation other than the plain one.
+fn is_oriented(segment: &[u8]) -> bool {
+    let exif = segment.strip_prefix(b"Exif\0\0");
+    exif.and_then(Orientation::from_exif_chunk).is_some_and(|found| found != Orientation::NoTransforms)
+}
+
 /// Codes of up to this many bits are found by one look.
 const LOOK: usize = 11;
 
@@ -273,6 +303,7 @@ struct Bits<'a> {
 
 impl Bits<'_> {
     /// Makes at least 32 bits available, enough for any code with its value.
+    #[inline]
     fn fill(&mut self) {
         if let Some(eight) = self.data.get(self.at..self.at + 8).and_then(|d| d.first_chunk()) {
             let word = u64::from_be_bytes(*eight);
@@ -287,6 +318,11 @@ impl Bits<'_> {
                 return;
             }
         }
+        self.fill_by_byte();
+    }
+
+    #[inline(never)]
+    fn fill_by_byte(&mut self) {
         while self.count <= 56 {
             let byte = match (self.data.get(self.at), self.data.get(self.at + 1)) {
                 (Some(0xFF), Some(0)) => {
@@ -310,6 +346,7 @@ impl Bits<'_> {
     }
 
     /// The step of the next code.
+    #[inline(always)]
     fn step(&mut self, table: &Table) -> Option<Step> {
         if self.count < 32 {
             self.fill();

@@ -14,7 +14,7 @@
 //! Refused: no known format, cut off, not decodable, more pixels by the header than allowed.
 
 use super::super::picture_header::{JpegFacts, PngFacts, format_of, jpeg_facts, other_format, png_facts};
-use super::jpeg_scan::{Scan, scan};
+use super::jpeg_scan::{Frame, Scan, scan};
 use super::pixels;
 use super::row_notes::{Notice, Reason};
 use crate::job::DEFAULT_MAX_PIXELS;
@@ -96,6 +96,11 @@ fn judge(bytes: &[u8], max_pixels: u64) -> Result<Judged, Refusal> {
 
 fn judge_unguarded(bytes: &[u8], max_pixels: u64) -> Result<Judged, Refusal> {
     let format = format_of(bytes).ok_or_else(|| unknown(bytes))?;
+    if format == ImageFormat::Jpeg
+        && let Some(sound) = sound_jpeg(bytes, max_pixels)?
+    {
+        return Ok(sound);
+    }
     let facts = Facts::of(format, bytes)?;
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     reader.limits(limits());
@@ -113,13 +118,6 @@ fn judge_unguarded(bytes: &[u8], max_pixels: u64) -> Result<Judged, Refusal> {
     let huge_profile = format == ImageFormat::Png
         && decoder.icc_profile().ok().flatten().is_some_and(|profile| profile.len() > 1 << 20);
     let keep_as = facts.keep_as(format).filter(|_| upright && !huge_profile);
-    let read = if format == ImageFormat::Jpeg { scan(bytes) } else { Scan::Unknown };
-    match (read, keep_as) {
-        (Scan::Damaged(why), _) => return Err((Reason::BrokenPicture, why)),
-        // All is there: no pixel need be computed.
-        (Scan::Whole, Some(extension)) => return Ok(Judged::Sound { extension, width, height }),
-        _ => {}
-    }
     let cmyk = facts.jpeg.components == 4 || is_cmyk(&decoder);
     let pixels = DynamicImage::from_decoder(decoder).map_err(refusal)?;
     if let Some(extension) = keep_as {
@@ -132,6 +130,19 @@ fn judge_unguarded(bytes: &[u8], max_pixels: u64) -> Result<Judged, Refusal> {
     notices.extend(cmyk.then_some(Notice::Cmyk));
     notices.extend((huge_profile || facts.png.long_text).then_some(Notice::Metadata));
     Ok(Judged::Remade(Decoded { pixels, notices }))
+}
+
+/// The usual case: a JPEG that is written as it is, found without computing a pixel.
+fn sound_jpeg(bytes: &[u8], max_pixels: u64) -> Result<Option<Judged>, Refusal> {
+    match scan(bytes) {
+        Scan::Whole(Frame { width, height, components: 1 | 3, oriented: false }) => {
+            check_size(width, height, max_pixels)?;
+            Ok(Some(Judged::Sound { extension: "jpg", width, height }))
+        }
+        // Without an end marker it is cut off, which is told below.
+        Scan::Damaged(why) if jpeg_facts(bytes).complete => Err((Reason::BrokenPicture, why)),
+        _ => Ok(None),
+    }
 }
 
 /// What the bytes say about themselves, for the two formats that can be kept.
