@@ -246,7 +246,7 @@ fn the_cleaned_copy_is_clean_and_the_original_untouched() {
     let job = CheckJob { fix: Some("clean_train".into()), ..CheckJob::new("my_train", dir) };
     let fix = &report(&job)["fix"];
     let dropped = json!({
-        "bad_role": [5], "duplicate_row": [2], "empty_answer": [4], "leaked_picture": [3], "truncated_picture": [1]
+        "bad_role": [5], "duplicate_row": [2], "empty_answer": [4], "leaked_picture": [3], "broken_picture": [1]
     });
     assert_eq!((&fix["rows"], &fix["dropped"]), (&json!(2), &dropped));
     assert_eq!(fix["changed"], json!({ "bidi_character": [6], "special_token": [0] }));
