@@ -168,7 +168,7 @@ fn tokens_are_those_of_the_training() {
     let temp = sharegpt(&rows);
     let big = image::GrayImage::from_pixel(256, 320, image::Luma([9]));
     big.save(temp.path().join("big.png")).unwrap();
-    let config = TrainConfig { cutoff_len: 60, ..TrainConfig::default() };
+    let config = TrainConfig { cutoff_len: 84, ..TrainConfig::default() };
     let report = report(&with_model(temp.path(), config.clone()));
     assert_eq!(rows_of(&report, "over_cutoff"), json!([2]));
     assert_eq!(rows_of(&report, "picture_cut"), json!([3]));
