@@ -11,6 +11,7 @@ mod file_names;
 mod finish;
 pub mod inputs;
 mod journal;
+mod jpeg_code;
 mod jpeg_scan;
 mod neighbours;
 pub mod parquet;
