@@ -120,6 +120,7 @@ fn written(kind: &str, change: fn(&mut TrainConfig), dir: &Path) -> (TrainConfig
 
 /// Logits within 1e-4 of the typical one: both sides compute in f32.
 #[test]
+#[ignore = "takes minutes and wants the real peft: cargo test --locked -- --ignored peer"]
 fn peft_loads_our_adapters_and_answers_the_same() {
     if no_peer() {
         return;
@@ -130,8 +131,10 @@ fn peft_loads_our_adapters_and_answers_the_same() {
         let folder = dir.path().join(name);
         let (config, logits) = written(kind, change, &folder);
         let base = Case::of(kind).logits(&load(&config), None);
-        let moved = base.iter().zip(&logits).any(|(a, b)| (a - b).abs() > 2e-3);
-        assert!(moved, "{name}: the adapter moves the logits by more than is allowed below");
+        assert!(
+            base.iter().zip(&logits).any(|(a, b)| (a - b).abs() > 2e-3),
+            "{name}: the adapter does something"
+        );
         let paths = [Some(config.model_name_or_path.as_path()), Some(folder.as_path())];
         jobs.push(Case::of(kind).job(dir.path(), name, paths, &logits));
     }
@@ -140,7 +143,6 @@ fn peft_loads_our_adapters_and_answers_the_same() {
     let answers = python(&["logits", job.to_str().unwrap()]).unwrap();
     for ((name, ..), answer) in kinds().iter().zip(answers.as_array().unwrap()) {
         assert!(answer["off"].as_f64().unwrap() < 1e-4, "{name}: {answer}");
-        eprintln!("{name}: {answer}");
         assert_eq!(answer["warnings"], json!([]), "{name}");
         let stacked = answer["layers"].as_array().unwrap().contains(&json!("ParamWrapper"));
         assert_eq!(stacked, name.contains("experts") || *name == "one_stack", "{name}: {answer}");
@@ -173,6 +175,7 @@ fn summary(outcome: Outcome) -> Value {
 
 /// The merged model, read by ourselves and by transformers, answers as model and adapter did.
 #[test]
+#[ignore = "takes minutes and wants the real peft: cargo test --locked -- --ignored peer"]
 fn merged_models_answer_as_model_and_adapter() {
     let dir = tempfile::tempdir().unwrap();
     let mut jobs = Vec::new();
@@ -225,6 +228,7 @@ fn in_bf16(kind: &str, dir: &Path) {
 /// In bfloat16 every value is peft's, but for a few that lie between two and fall to the other side (their sums run in
 /// another order): those are one rounding step away.
 #[test]
+#[ignore = "takes minutes and wants the real peft: cargo test --locked -- --ignored peer"]
 fn merged_weights_are_rounded_as_peft_rounds_them() {
     let dir = tempfile::tempdir().unwrap();
     let mut jobs = Vec::new();
@@ -248,7 +252,6 @@ fn merged_weights_are_rounded_as_peft_rounds_them() {
     for ((name, ..), answer) in kinds().iter().zip(answers.as_array().unwrap()) {
         let number = |key: &str| answer[key].as_f64().unwrap();
         assert_eq!(answer["dtype"], "torch.bfloat16");
-        eprintln!("{name}: {answer}");
         assert!(number("different") / number("values") < 1e-3 && number("worst") < 0.01, "{name}: {answer}");
     }
 }

@@ -1,15 +1,17 @@
 //! Changes to a data set, kept in `NAME.overlay.jsonl` beside it: edited turns, rows left out. The source stays as it is.
 
-use super::groups::{Group, Place, count_rows};
+mod tally;
+
 use super::sample::{Role, Sample};
 use super::special;
 use crate::error::{At, Error, Result};
 use crate::files;
-use crate::job::{Finding, Level};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+
+pub(super) use tally::Tally;
 
 /// One change: a line of the file. A later line about the same turn, or about leaving out, wins.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -215,63 +217,6 @@ pub fn caption_turn(sample: &Sample) -> Option<usize> {
 /// The turn that holds the question: the user's first.
 pub fn question_turn(sample: &Sample) -> Option<usize> {
     sample.messages.iter().position(|m| m.role == Role::User)
-}
-
-/// What an overlay did to the rows of a data set, for its findings.
-#[derive(Default)]
-pub(super) struct Tally {
-    edited: Group,
-    excluded: Group,
-    stale: Group,
-}
-
-impl Tally {
-    /// Applies the changes to a sample; `false`: it is left out.
-    pub fn keeps(&mut self, overlay: &Overlay, sample: &mut Sample) -> bool {
-        let applied = overlay.apply(sample);
-        let place = Place { file: "", row: sample.row, id: Some(&sample.id) };
-        for (happened, group) in [
-            (applied.edited && !applied.excluded, &mut self.edited),
-            (applied.excluded, &mut self.excluded),
-            (applied.stale, &mut self.stale),
-        ] {
-            if happened {
-                group.add(&place, 1, None);
-            }
-        }
-        !applied.excluded
-    }
-
-    pub fn findings(&self) -> Vec<Finding> {
-        let all = [
-            (
-                &self.edited,
-                Level::Info,
-                "edited",
-                "changed by your edits",
-                "`lorascope show NAME --changes` lists them",
-            ),
-            (
-                &self.excluded,
-                Level::Info,
-                "excluded",
-                "left out as you marked",
-                "`lorascope show NAME ROW --include` takes a row in again",
-            ),
-            (
-                &self.stale,
-                Level::Warning,
-                "stale_change",
-                "changed by you before the source changed: your changes are not applied",
-                "look at the row and make the change again, or take its line out of the overlay file",
-            ),
-        ];
-        let some = all.into_iter().filter(|(group, ..)| group.count > 0);
-        some.map(|(group, level, code, what, fix)| {
-            group.finding(level, code, &format!("{} {what}", count_rows(group.count)), fix)
-        })
-        .collect()
-    }
 }
 
 /// 16 hexadecimal digits that change with the id, the turns or the pictures' file names of a row. Folders do not
