@@ -23,8 +23,6 @@ pub(super) struct Source<'a> {
     pub reader: &'a Reader,
     pub ledger: &'a Ledger,
     pub cache: &'a PictureCache,
-    /// How many rows were looked at, from the first.
-    pub rows: usize,
 }
 
 /// Refuses a name that is taken or is no plain file name.
@@ -52,7 +50,7 @@ pub(super) fn write(job: &CheckJob, name: &str, source: &Source) -> Result<Value
     let mut failed = None;
     let written = files::write_with(&path, |w| {
         let mut separator = "[\n  ";
-        for row in 0..source.rows {
+        for row in 0..source.reader.len() {
             let value = match copy.row(row) {
                 Ok(Some(value)) => value,
                 Ok(None) => continue,
@@ -70,7 +68,7 @@ pub(super) fn write(job: &CheckJob, name: &str, source: &Source) -> Result<Value
     });
     written.map_err(|error| failed.unwrap_or(error))?;
     let entry = &source.reader.entry;
-    let entry = Entry { source: At::File(file_name(name).into()), num_samples: None, ..entry.clone() };
+    let entry = Entry { source: At::File(file_name(name).into()), ..entry.clone() };
     registry::register(&job.dataset_dir, name, &entry)?;
     Ok(json!({
         "name": name, "file": path, "rows": copy.kept, "dropped": copy.dropped, "changed": copy.changed

@@ -32,7 +32,6 @@ use row::{Encoders, Looker, Seen};
 use rule::Rule;
 use scan::{Meter, scan};
 use serde_json::{Value, json};
-use std::ops::ControlFlow;
 use std::sync::atomic::AtomicBool;
 
 /// Checks, sends the findings, and gives the report.
@@ -70,7 +69,6 @@ pub fn report(job: &CheckJob, stop: &AtomicBool, emit: Emit) -> Result<Value> {
         let looker = Looker { reader: other, depth: Depth::Header, encoders: None, ..looker };
         scan(&looker, &meter, stop, &mut |seen| {
             found.others.take(&seen);
-            ControlFlow::Continue(())
         })
     });
     let finished = compared && scan(&looker, &meter, stop, &mut |seen| found.take(&seen));
@@ -82,8 +80,7 @@ pub fn report(job: &CheckJob, stop: &AtomicBool, emit: Emit) -> Result<Value> {
     let mut report = found.report(job, finished, emit);
     report["against"] = others.iter().map(|o| o.name.as_str()).collect();
     if let (Some(name), true) = (&job.fix, finished) {
-        let source =
-            fix::Source { reader: &reader, ledger: &found.ledger, cache: &cache, rows: found.looked };
+        let source = fix::Source { reader: &reader, ledger: &found.ledger, cache: &cache };
         report["fix"] = fix::write(job, name, &source)?;
     }
     Ok(report)
@@ -119,8 +116,6 @@ struct Found<'a> {
     others: Others,
     /// Rows looked at.
     looked: usize,
-    /// `num_samples` rows were found, and there are more.
-    limited: bool,
 }
 
 impl<'a> Found<'a> {
@@ -132,11 +127,10 @@ impl<'a> Found<'a> {
             repeats: Repeats::default(),
             others: Others::default(),
             looked: 0,
-            limited: false,
         }
     }
 
-    fn take(&mut self, seen: &Seen) -> ControlFlow<()> {
+    fn take(&mut self, seen: &Seen) {
         self.looked += 1;
         for note in &seen.notes {
             self.ledger.add(note.rule, (seen.row, seen.id.as_deref()), note.detail.as_deref());
@@ -144,10 +138,6 @@ impl<'a> Found<'a> {
         self.others.compare(seen, &mut self.ledger);
         self.repeats.take(seen, &mut self.ledger);
         self.profile.take(seen);
-        let wanted = self.reader.entry.num_samples;
-        self.limited =
-            wanted.is_some_and(|n| self.profile.readable() >= n) && self.looked < self.reader.len();
-        if self.limited { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
     /// What can be told only when all rows are known.
@@ -169,7 +159,6 @@ impl<'a> Found<'a> {
         if finished && self.profile.readable() == 0 {
             findings.insert(0, no_rows(&self.reader.name, rows));
         }
-        findings.extend(self.limited.then(|| limited(self.profile.readable())));
         findings.iter().for_each(|f| emit(Event::Finding(f.clone())));
         if finished && let Err(error) = saved::write(&job.dataset_dir, &job.dataset, rows, all) {
             emit(Event::Log { level: Level::Warning, line: format!("not kept: {}", error.message) });
@@ -231,16 +220,5 @@ fn no_rows(name: &str, rows: usize) -> Finding {
         count: 1,
         rows: Vec::new(),
         fix: "mend the rows, or convert the data again".into(),
-    }
-}
-
-fn limited(wanted: usize) -> Finding {
-    Finding {
-        level: Level::Info,
-        code: "num_samples".into(),
-        message: format!("`num_samples` of the registry: only the first {} are taken", count_rows(wanted)),
-        count: wanted,
-        rows: Vec::new(),
-        fix: "take num_samples out of dataset_info.json to use all rows".into(),
     }
 }

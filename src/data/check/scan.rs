@@ -3,7 +3,6 @@
 use super::row::{Looker, Seen};
 use crate::job::{Emit, Event, Phase};
 use rayon::prelude::*;
-use std::ops::ControlFlow;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -43,13 +42,8 @@ impl<'a> Meter<'a> {
     }
 }
 
-/// Looks at all rows; `take` gets them in order and may end it. `false`: `stop` was set, and rows are missing.
-pub(super) fn scan(
-    looker: &Looker,
-    meter: &Meter,
-    stop: &AtomicBool,
-    take: &mut dyn FnMut(Seen) -> ControlFlow<()>,
-) -> bool {
+/// Looks at all rows; `take` gets them in order. `false`: `stop` was set, and rows are missing.
+pub(super) fn scan(looker: &Looker, meter: &Meter, stop: &AtomicBool, take: &mut dyn FnMut(Seen)) -> bool {
     let rows = looker.reader.len();
     for start in (0..rows).step_by(CHUNK) {
         let look = |row| {
@@ -63,9 +57,7 @@ pub(super) fn scan(
         let chunk: Vec<Option<Seen>> = (start..rows.min(start + CHUNK)).into_par_iter().map(look).collect();
         for seen in chunk {
             let Some(seen) = seen else { return false };
-            if take(seen).is_break() {
-                return true;
-            }
+            take(seen);
         }
     }
     true

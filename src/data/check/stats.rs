@@ -10,7 +10,6 @@ use crate::data::picture_look::Depth;
 use crate::error::Result;
 use crate::job::{CheckJob, Emit, Event, Level};
 use serde_json::{Value, json};
-use std::ops::ControlFlow;
 use std::sync::atomic::AtomicBool;
 
 /// Counts. Of the job, the data set, the model and the settings matter. Once `stop` is set the numbers are those of
@@ -37,8 +36,6 @@ pub fn stats(job: &CheckJob, stop: &AtomicBool, emit: Emit) -> Result<Value> {
         if let Some(answer) = seen.facts.as_mut().and_then(|f| f.words.take()) {
             words.take(answer);
         }
-        let enough = reader.entry.num_samples.is_some_and(|n| profile.readable() >= n);
-        if enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
     meter.finish();
     if let Err(error) = cache.save() {
