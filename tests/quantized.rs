@@ -147,7 +147,8 @@ fn gradients_through_a_quantised_base_are_right() {
             assert!(norm(&off) < 1e-4 * norm(&want), "{kind} {keep:?}: {}", norm(&off) / norm(&want));
         }
         // central difference along the gradient: (L(p + e·g) − L(p − e·g)) / 2e = |g|²
-        let step = 2e-2 / norm(&want);
+        // small, as a token that changes its expert makes the loss jump
+        let step = 1e-3 / norm(&want);
         let moved = |sign: f64| {
             let mut moved = adapter.clone();
             let n = moved.pairs.len();
@@ -159,9 +160,7 @@ fn gradients_through_a_quantised_base_are_right() {
         };
         let slope = (moved(1.0) - moved(-1.0)) / (2.0 * step);
         let wanted = norm(&want).powi(2);
-        // A step moves the routers too: a token that changes its expert makes the loss jump.
-        let tolerance = if kind == "moe" { 0.06 } else { 0.02 };
-        assert!((slope / wanted - 1.0).abs() < tolerance, "{kind}: slope {slope} against {wanted}");
+        assert!((slope / wanted - 1.0).abs() < 0.02, "{kind}: slope {slope} against {wanted}");
     }
 }
 
