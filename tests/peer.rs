@@ -120,6 +120,7 @@ fn written(kind: &str, change: fn(&mut TrainConfig), dir: &Path) -> (TrainConfig
 
 /// Logits within 1e-4 of the typical one: both sides compute in f32.
 #[test]
+#[ignore = "takes minutes and wants the real peft: cargo test --locked -- --ignored peer"]
 fn peft_loads_our_adapters_and_answers_the_same() {
     if no_peer() {
         return;
@@ -174,6 +175,7 @@ fn summary(outcome: Outcome) -> Value {
 
 /// The merged model, read by ourselves and by transformers, answers as model and adapter did.
 #[test]
+#[ignore = "takes minutes and wants the real peft: cargo test --locked -- --ignored peer"]
 fn merged_models_answer_as_model_and_adapter() {
     let dir = tempfile::tempdir().unwrap();
     let mut jobs = Vec::new();
@@ -226,6 +228,7 @@ fn in_bf16(kind: &str, dir: &Path) {
 /// In bfloat16 every value is peft's, but for a few that lie between two and fall to the other side (their sums run in
 /// another order): those are one rounding step away.
 #[test]
+#[ignore = "takes minutes and wants the real peft: cargo test --locked -- --ignored peer"]
 fn merged_weights_are_rounded_as_peft_rounds_them() {
     let dir = tempfile::tempdir().unwrap();
     let mut jobs = Vec::new();
@@ -255,6 +258,7 @@ fn merged_weights_are_rounded_as_peft_rounds_them() {
 
 /// In shards, from shards, and from the hub's layout of experts.
 #[test]
+#[ignore = "takes minutes and wants the real peft: cargo test --locked -- --ignored peer"]
 fn shards_have_an_index_and_experts_keep_their_layout() {
     let dir = tempfile::tempdir().unwrap();
     let folder = dir.path().join("adapter");
@@ -288,6 +292,7 @@ fn shards_have_an_index_and_experts_keep_their_layout() {
 }
 
 #[test]
+#[ignore = "takes minutes and wants the real peft: cargo test --locked -- --ignored peer"]
 fn an_export_never_overwrites_and_leaves_nothing_half_done() {
     let dir = tempfile::tempdir().unwrap();
     let (folder, out) = (dir.path().join("adapter"), dir.path().join("out"));
