@@ -152,7 +152,7 @@ impl Device {
         match self.kind {
             // freed memory that is not given back at once; micro-batches differ in length, and memory of one layer
             // does not fit the next one's (measured: a layer's worth)
-            Kind::Cpu => asked.phase / 20 + asked.again,
+            Kind::Cpu => freed() + asked.phase / 20 + asked.again,
             // pages of the pools are rarely full
             Kind::Cuda => asked.phase / 10 + asked.resident / 50,
         }
@@ -160,7 +160,9 @@ impl Device {
 
     pub(super) fn overhead_note(&self) -> String {
         match self.kind {
-            Kind::Cpu => "5 % of the largest phase; a layer, if computed again".into(),
+            Kind::Cpu => {
+                format!("{}, 5 % of the largest phase; a layer, if computed again", super::size(freed()))
+            }
             Kind::Cuda => "10 % of the largest phase, 2 % of the rest".into(),
         }
     }
@@ -194,6 +196,11 @@ impl Device {
             ),
         })
     }
+}
+
+/// Freed memory that waits to be given back, whatever the model: measured with one and two threads.
+fn freed() -> u64 {
+    (32 + 8 * rayon::current_num_threads() as u64) << 20
 }
 
 /// Free memory in bytes, within the limit of the control group; 0 where the system does not tell.
