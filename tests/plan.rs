@@ -58,7 +58,7 @@ fn grown(dir: &Path, layers: usize, wide: usize) {
 }
 
 /// The peak that the program reaches, as the system counts it, is within 15 % of the plan: all activations kept,
-/// in full and with a quantised base. Layers that are computed again are not checked: there the formula is too low. The model is chosen so that the peak is some hundred megabytes: the
+/// computed again, and with a quantised base. The model is chosen so that the peak is some hundred megabytes: the
 /// process itself, of which little is known, is then less than the tolerance.
 #[test]
 fn the_measured_peak_is_the_planned_one() {
@@ -88,7 +88,7 @@ fn the_measured_peak_is_the_planned_one() {
         let args: Vec<String> = [verb.to_string()].into_iter().chain(settings(more)).collect();
         json_of(&lorascope(&args))
     };
-    for more in [vec![], vec!["quantization_bit=4"]] {
+    for more in [vec![], vec!["disable_gradient_checkpointing=false"], vec!["quantization_bit=4"]] {
         let plan = with("plan", &more);
         let planned = plan["plan"]["memory"]["peak"].as_f64().unwrap();
         let measured = with("train", &more)["peak_memory"].as_f64().unwrap();

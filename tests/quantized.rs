@@ -76,13 +76,13 @@ fn in_full(model: &mut Qwen3Vl) {
 }
 
 /// Random weights are as sensitive to rounding as can be: there is nothing learned that averages it out. Bounds are
-/// about three times what was measured, relative to the loss in full: int8 1e-4, NF4 4e-3, FP4 5e-3.
+/// a few times what was measured, relative to the loss in full: int8 2e-4, NF4 3e-3, FP4 5e-3.
 #[test]
 fn tiny_models_lose_little_by_quantisation() {
     for kind in ["dense", "moe"] {
         let config = config(kind, Path::new("unused"));
         let full = loss_of(&config, &load(&config, None), None, 6);
-        for (how, bound) in [(INT8, 1e-3), (NF4, 2e-2), (FP4, 3e-2)] {
+        for (how, bound) in [(INT8, 1e-3), (NF4, 1e-2), (FP4, 2e-2)] {
             let found = loss_of(&config, &load(&config, Some(how)), None, 6);
             let off = (found - full).abs() / full;
             eprintln!("tiny-{kind} {how:?}: {found:.5} against {full:.5} ({off:.1e})");
@@ -93,7 +93,7 @@ fn tiny_models_lose_little_by_quantisation() {
 }
 
 /// The demo's model was trained. QLoRA's paper finds NF4 within half a percent of 16 bits for models of billions of
-/// parameters; one of 3 million has less to average over.
+/// parameters; one of 3 million has less to average over. Measured: int8 7e-4, NF4 5e-3, FP4 8e-3.
 #[test]
 fn the_demo_model_loses_little_by_quantisation() {
     let dir = tempfile::tempdir().unwrap();
@@ -104,7 +104,7 @@ fn the_demo_model_loses_little_by_quantisation() {
     let mut config = lorascope::config::layers::load(Some(&paths.config), &[]).unwrap();
     config.dataset = vec!["demo_heldout".into()];
     let full = loss_of(&config, &load(&config, None), None, 24);
-    for (how, bound) in [(INT8, 2e-3), (NF4, 5e-2), (FP4, 8e-2)] {
+    for (how, bound) in [(INT8, 2e-3), (NF4, 1.5e-2), (FP4, 2.5e-2)] {
         let found = loss_of(&config, &load(&config, Some(how)), None, 24);
         let off = (found - full).abs() / full;
         eprintln!("demo {how:?}: {found:.5} against {full:.5} ({off:.1e})");
@@ -146,8 +146,9 @@ fn gradients_through_a_quantised_base_are_right() {
             let off: Vec<Tensor<2>> = found.iter().zip(&want).map(|(f, w)| f.clone() - w.clone()).collect();
             assert!(norm(&off) < 1e-4 * norm(&want), "{kind} {keep:?}: {}", norm(&off) / norm(&want));
         }
-        // central difference along the gradient: (L(p + e·g) − L(p − e·g)) / 2e = |g|²
-        let step = 2e-2 / norm(&want);
+        // Central difference along the gradient: (L(p + e·g) − L(p − e·g)) / 2e = |g|². A token that changes its
+        // expert makes the loss jump, here from a step of length 3e-4 on; below that the difference is smooth.
+        let step = 1e-4 / norm(&want);
         let moved = |sign: f64| {
             let mut moved = adapter.clone();
             let n = moved.pairs.len();
@@ -159,9 +160,7 @@ fn gradients_through_a_quantised_base_are_right() {
         };
         let slope = (moved(1.0) - moved(-1.0)) / (2.0 * step);
         let wanted = norm(&want).powi(2);
-        // A step moves the routers too: a token that changes its expert makes the loss jump.
-        let tolerance = if kind == "moe" { 0.06 } else { 0.02 };
-        assert!((slope / wanted - 1.0).abs() < tolerance, "{kind}: slope {slope} against {wanted}");
+        assert!((slope / wanted - 1.0).abs() < 0.01, "{kind}: slope {slope} against {wanted}");
     }
 }
 

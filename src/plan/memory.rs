@@ -7,6 +7,7 @@ use super::device::{Device, Kind};
 use super::lengths::{Batch, Sized};
 use super::shapes::Shapes;
 use crate::config::TrainConfig;
+use crate::config::steps::steps;
 use crate::error::Result;
 use crate::model::{ModelConfig, TextConfig, VisionConfig};
 
@@ -51,7 +52,7 @@ pub(super) fn of(c: &TrainConfig, model: &ModelConfig, lengths: &Sized, device: 
     resident.push(part("adapter", trained, format!("{} values in f32", shapes.trained)));
     resident.push(part("gradients", trained, "as the adapter".into()));
     resident.push(part("optimizer", 2 * trained, "two moments".into()));
-    let (features, features_fit) = features(model, &shapes, lengths, on);
+    let (features, features_fit) = features(c, model, &shapes, lengths, on);
     resident.push(part("picture features", features, "kept from the first epoch on".into()));
     resident.push(part(
         "process",
@@ -65,16 +66,18 @@ pub(super) fn of(c: &TrainConfig, model: &ModelConfig, lengths: &Sized, device: 
     ];
     let largest = phases.iter().map(|p| p.bytes).max().unwrap_or(0);
     let held: u64 = resident.iter().map(|p| p.bytes).sum();
-    let asked = Kept { resident: held, phase: largest };
+    let asked = Asked { resident: held, phase: largest, again: recomputed(c, &model.text, &worst, on) };
     let overhead = part("allocator", device.overhead(&asked), device.overhead_note());
     let peak = held + largest + overhead.bytes;
     Ok(Memory { resident, phases, overhead, peak, worst_tokens: worst.tokens, features_fit })
 }
 
 /// What is asked of the allocator.
-pub(super) struct Kept {
+pub(super) struct Asked {
     pub resident: u64,
     pub phase: u64,
+    /// What is allocated and freed again for each layer, where layers are computed again.
+    pub again: u64,
 }
 
 /// Where it is computed, and the bytes of a value of the frozen model and of activations.
@@ -108,12 +111,14 @@ fn weights(c: &TrainConfig, s: &Shapes, on: On) -> Vec<Part> {
     ]
 }
 
-/// Merged and deepstack features of all pictures, if the tower is frozen.
-fn features(model: &ModelConfig, s: &Shapes, lengths: &Sized, on: On) -> (u64, bool) {
+/// Merged and deepstack features of all pictures that the run looks at, if the tower is frozen.
+fn features(c: &TrainConfig, model: &ModelConfig, s: &Shapes, lengths: &Sized, on: On) -> (u64, bool) {
     if s.trained_vision > 0 {
         return (0, false);
     }
-    let tokens = lengths.mean(|l| l.patches as f64) / model.vision.merge_unit() as f64 * lengths.rows as f64;
+    let seen = steps(c, lengths.items(c), 1);
+    let rows = lengths.rows.min(seen.total * seen.effective_batch * lengths.rows.div_ceil(lengths.items(c)));
+    let tokens = lengths.mean(|l| l.patches as f64) / model.vision.merge_unit() as f64 * rows as f64;
     let wide = model.vision.out_hidden_size * (1 + model.vision.deepstack_visual_indexes.len());
     let all = (tokens * wide as f64) as u64 * on.float;
     (all.min(FEATURES), all <= FEATURES)
@@ -184,8 +189,7 @@ fn step(c: &TrainConfig, model: &ModelConfig, s: &Shapes, worst: &Batch, on: On)
     let all: usize =
         layers.clone().map(|i| if recompute { t.hidden_size } else { kept(t, t.is_sparse(i)) }).sum();
     let largest = |of: fn(&TextConfig, bool) -> usize| layers.clone().map(|i| of(t, t.is_sparse(i))).max();
-    let again = if recompute { largest(kept).unwrap_or(0) } else { 0 };
-    let mut layer = (again + largest(work).unwrap_or(0)) as u64 * on.float * tokens;
+    let mut layer = largest(work).unwrap_or(0) as u64 * on.float * tokens + recomputed(c, t, worst, on);
     if on.device == Kind::Cuda {
         // SwiGLU and norms are composed in f32; scores of the longest sample are whole
         layer += 4 * tokens * (4 * t.intermediate_size + 2 * t.hidden_size) as u64;
@@ -206,6 +210,15 @@ fn step(c: &TrainConfig, model: &ModelConfig, s: &Shapes, worst: &Batch, on: On)
     let bytes = on.float * all as u64 * tokens + layer.max(logits) + ends + tower;
     let how = if recompute { "inputs of layers" } else { "all activations" };
     part("training step", bytes, format!("{how} of {tokens} tokens, one layer's backward pass, logits"))
+}
+
+/// What one layer keeps while it is computed again.
+fn recomputed(c: &TrainConfig, t: &TextConfig, worst: &Batch, on: On) -> u64 {
+    if c.disable_gradient_checkpointing {
+        return 0;
+    }
+    let most = (0..t.num_hidden_layers).map(|i| kept(t, t.is_sparse(i))).max().unwrap_or(0);
+    (most * worst.tokens) as u64 * on.float
 }
 
 /// A matrix made to floats: a slab of rows on the CPU, whole where it is composed.

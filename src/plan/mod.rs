@@ -99,13 +99,13 @@ pub fn refine(plan: &Plan, measured: &[f64]) -> Plan {
     refined
 }
 
-/// Bytes for people.
+/// Bytes for people, in the powers of two that a card's "24 GB" means.
 pub fn size(bytes: u64) -> String {
     let b = bytes as f64;
     match bytes {
-        0..1_000_000 => format!("{:.0} kB", b / 1e3),
-        1_000_000..1_000_000_000 => format!("{:.0} MB", b / 1e6),
-        _ => format!("{:.1} GB", b / 1e9),
+        0..0x10_0000 => format!("{:.0} KiB", b / 1024.0),
+        0x10_0000..0x4000_0000 => format!("{:.0} MiB", b / f64::from(1 << 20)),
+        _ => format!("{:.1} GiB", b / f64::from(1 << 30)),
     }
 }
 

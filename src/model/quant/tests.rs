@@ -14,7 +14,9 @@ const DOUBLE: Quantization = Quantization { code: Code::Nf4, double: true };
 const FP4: Quantization = Quantization { code: Code::Fp4, double: false };
 const INT8: Quantization = Quantization { code: Code::Int8, double: false };
 
-/// What bitsandbytes 0.50.2 makes of a matrix [280, 128] with a block of zeros, an outlier and a row of small values.
+/// What bitsandbytes 0.50.2 makes of a matrix [280, 128] with a block of zeros, an outlier and a row of small values, by
+/// its reference backend, which takes the nearest code as the CUDA kernels do. Its native CPU kernel looks scales up in
+/// a table that is coarse near zero: 7 of these 560 get another code there.
 struct Golden(Vec<u8>);
 
 impl Golden {
@@ -65,17 +67,12 @@ fn four_bit_blocks_are_those_of_bitsandbytes() {
 }
 
 #[test]
-#[ignore = "open: 7 of 560 codes of scales lie half-way and go the other way"]
 fn double_quantised_scales_are_those_of_bitsandbytes() {
     let golden = Golden::open();
     let blocks = Blocks::quantize(&golden.matrix(), DOUBLE).unwrap();
     assert!(blocks.bytes == golden.bytes("nf4_codes"), "the scales' code must not change the values'");
     let Scales::Double { codes, absmax, offset } = &blocks.scales else { panic!("double scales asked for") };
-    // A mean summed in another order moves what lies half-way between two codes to the neighbour, near zero mostly.
-    let (book, theirs) = (&Book::dynamic().bytes, golden.bytes("double_codes"));
-    let moved: Vec<_> = codes.iter().zip(&theirs).filter(|(a, b)| a != b).collect();
-    assert!(moved.len() * 50 <= codes.len(), "{} of {} codes of scales differ", moved.len(), codes.len());
-    assert!(moved.iter().all(|(a, b)| (book[**a as usize] - book[**b as usize]).abs() < 1e-3), "{moved:?}");
+    assert!(*codes == golden.bytes("double_codes"), "codes of scales differ");
     // torch makes the dynamic code in f32, in vectors of the processor's width, and sums the mean in another order
     let close = |a: f32, b: f32| (a - b).abs() <= 1e-6 * b.abs();
     let map = golden.floats("dynamic_map");
