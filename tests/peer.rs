@@ -131,7 +131,7 @@ fn peft_loads_our_adapters_and_answers_the_same() {
         let (config, logits) = written(kind, change, &folder);
         let base = Case::of(kind).logits(&load(&config), None);
         assert!(
-            base.iter().zip(&logits).any(|(a, b)| (a - b).abs() > 0.05),
+            base.iter().zip(&logits).any(|(a, b)| (a - b).abs() > 2e-3),
             "{name}: the adapter does something"
         );
         let paths = [Some(config.model_name_or_path.as_path()), Some(folder.as_path())];

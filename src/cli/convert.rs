@@ -16,7 +16,8 @@ use std::path::PathBuf;
 ///
 /// Rows are read row group by row group, so memory does not grow with the input. Sound JPEG and PNG pictures are written
 /// byte for byte; 16-bit, palette, transparent, CMYK, rotated (EXIF) and other pictures become 8-bit PNG by fixed rules.
-/// Bad rows (no picture, cut off, empty caption, ...) are skipped, counted, and listed in convert_report.json.
+/// Bad rows (no picture, cut off, empty caption, ...) are skipped, counted, and listed in convert_report.json
+/// (NAME_convert_report.json with --name NAME).
 ///
 /// Ctrl-C, a crash or a full disk lose nothing: until it is complete, everything is in a hidden folder of the output
 /// folder, the data sets that were there stay as they are, and the same command goes on where it stopped. The result is

@@ -63,7 +63,8 @@ fn finish(outcome: Outcome) -> Result<Value> {
         Outcome::Failed { error } => Err(error),
         Outcome::Stopped { summary } => {
             let text = |key: &str| summary[key].as_str().unwrap_or_default().to_string();
-            Err(Error::new(Kind::Stopped, text("message")).hint(text("hint")))
+            let error = Error::new(Kind::Stopped, text("message"));
+            Err(if summary["hint"].is_string() { error.hint(text("hint")) } else { error })
         }
     }
 }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 pub(super) const OTHER_SOURCES: [&str; 5] =
     ["hf_hub_url", "ms_hub_url", "om_hub_url", "script_url", "cloud_file_name"];
 
-/// Keys that [`Entry::fields`] writes; registering again keeps all others.
+/// Keys that say where rows are and how they are laid out; registering again keeps all others.
 pub(super) const DESCRIBED: [&str; 5] = ["file_name", "formatting", "columns", "tags", "lorascope"];
 
 /// How the rows of a data set are laid out.
@@ -271,7 +271,7 @@ impl Entry {
         })
     }
 
-    /// The fields as LLaMA-Factory's file has them, in the tutorial's order; without what says which rows are taken.
+    /// The fields as LLaMA-Factory's file has them, in the tutorial's order.
     pub fn fields(&self) -> Map<String, Value> {
         let mut fields = Map::new();
         match &self.source {
@@ -289,6 +289,15 @@ impl Entry {
         }
         if let Some(captions) = &self.captions {
             fields.insert("lorascope".into(), captions.fields());
+        }
+        if self.ranking {
+            fields.insert("ranking".into(), json!(true));
+        }
+        if self.split != "train" {
+            fields.insert("split".into(), json!(self.split));
+        }
+        if let Some(n) = self.num_samples {
+            fields.insert("num_samples".into(), json!(n));
         }
         fields
     }

@@ -97,21 +97,24 @@ pub struct PngFacts {
     /// A chunk makes one colour, or palette entries, transparent.
     pub transparent: bool,
     pub animated: bool,
-    /// There is text that Pillow may refuse, and the whole picture with it: unpacked it may exceed 1 MiB
-    /// (`PngImagePlugin.MAX_TEXT_CHUNK`), which 1,016 bytes can at DEFLATE's highest ratio of 1,032.
-    pub long_text: bool,
+    /// Something that Pillow may refuse, and the whole picture with it: a chunk with an odd name or a wrong checksum, or
+    /// text that unpacked may exceed 1 MiB (`PngImagePlugin.MAX_TEXT_CHUNK`), as 1,016 bytes can at DEFLATE's highest
+    /// ratio of 1,032.
+    pub irregular: bool,
+    /// There is a colour profile.
+    pub profile: bool,
     /// The end chunk is there.
     pub complete: bool,
 }
 
 impl PngFacts {
-    /// 8-bit grey or RGB, one frame, nothing transparent, no text that Pillow may refuse.
+    /// 8-bit grey or RGB, one frame, nothing transparent, nothing that Pillow may refuse.
     pub fn is_plain(&self) -> bool {
         self.bit_depth == 8
             && matches!(self.color_type, 0 | 2)
             && !self.transparent
             && !self.animated
-            && !self.long_text
+            && !self.irregular
     }
 }
 
@@ -121,6 +124,7 @@ pub fn png_facts(bytes: &[u8]) -> PngFacts {
     let mut at = 8;
     while let Some(head) = bytes.get(at..at + 8) {
         let length = u32::from_be_bytes([head[0], head[1], head[2], head[3]]) as usize;
+        facts.irregular |= !is_regular(&bytes[at + 4..], length);
         match &head[4..] {
             b"IHDR" => {
                 facts.bit_depth = bytes.get(at + 16).copied().unwrap_or(0);
@@ -128,8 +132,8 @@ pub fn png_facts(bytes: &[u8]) -> PngFacts {
             }
             b"tRNS" => facts.transparent = true,
             b"acTL" => facts.animated = true,
-            b"zTXt" | b"iTXt" => facts.long_text |= length > 1016,
-            b"tEXt" => facts.long_text |= length > 1 << 20,
+            b"iCCP" => facts.profile = true,
+            b"zTXt" | b"iTXt" => facts.irregular |= length > 1016,
             b"IEND" => {
                 facts.complete = bytes.len() >= at + 12;
                 break;
@@ -139,6 +143,25 @@ pub fn png_facts(bytes: &[u8]) -> PngFacts {
         at = at.saturating_add(12).saturating_add(length);
     }
     facts
+}
+
+/// Whether a chunk, from its name on, has a name of letters and the right checksum. That of pixel data is left to the
+/// decoder; other data of more than 1 MiB counts as irregular.
+fn is_regular(chunk: &[u8], length: usize) -> bool {
+    let name = chunk.get(..4).is_some_and(|name| name.iter().all(u8::is_ascii_alphabetic));
+    let pixels = chunk.starts_with(b"IDAT");
+    let checked = || {
+        let (data, crc) = chunk.split_at_checked(length + 4)?;
+        Some(u32::from_be_bytes(*crc.first_chunk()?) == crc32(data))
+    };
+    name && (pixels || (length <= 1 << 20 && checked() == Some(true)))
+}
+
+/// CRC-32 as PNG has it (ISO 3309), bit by bit: the chunks are small.
+fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(!0, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| (crc >> 1) ^ (0xEDB8_8320 & (crc & 1).wrapping_neg()))
+    })
 }
 
 #[cfg(test)]

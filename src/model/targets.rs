@@ -123,10 +123,11 @@ fn leaves(all: &[Module]) -> Vec<&str> {
 fn unknown(name: &str, all: &[Module]) -> Error {
     let leaves = leaves(all);
     let limit = (name.chars().count() / 3).clamp(1, 4);
+    let nearest = leaves.iter().map(|l| strsim::levenshtein(l, name)).min().unwrap_or(usize::MAX).min(limit);
     let near: Vec<&str> = leaves
         .iter()
         .copied()
-        .filter(|l| strsim::levenshtein(l, name) <= limit || l.contains(name))
+        .filter(|l| strsim::levenshtein(l, name) <= nearest || l.contains(name))
         .collect();
     let near = if near.is_empty() { String::new() } else { format!("did you mean {}? ", near.join(" or ")) };
     let message = if ["lm_head", "embed_tokens", "pos_embed", "patch_embed"].iter().any(|n| name.contains(n))

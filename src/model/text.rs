@@ -40,6 +40,7 @@ pub struct Block {
 }
 
 /// The feed-forward half of a layer.
+#[allow(clippy::large_enum_variant)] // one per layer
 pub enum Mlp {
     Dense { gate_proj: Linear, up_proj: Linear, down_proj: Linear },
     Moe(Moe),
@@ -61,6 +62,7 @@ pub struct BlockSaved {
     mlp: MlpSaved,
 }
 
+#[allow(clippy::large_enum_variant)] // one per layer
 enum MlpSaved {
     Dense { gate: Tensor<2>, up: Tensor<2>, act: Tensor<2> },
     Moe(moe::Saved),

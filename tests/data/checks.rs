@@ -168,7 +168,7 @@ fn tokens_are_those_of_the_training() {
     let temp = sharegpt(&rows);
     let big = image::GrayImage::from_pixel(256, 320, image::Luma([9]));
     big.save(temp.path().join("big.png")).unwrap();
-    let config = TrainConfig { cutoff_len: 60, ..TrainConfig::default() };
+    let config = TrainConfig { cutoff_len: 84, ..TrainConfig::default() };
     let report = report(&with_model(temp.path(), config.clone()));
     assert_eq!(rows_of(&report, "over_cutoff"), json!([2]));
     assert_eq!(rows_of(&report, "picture_cut"), json!([3]));
@@ -246,7 +246,7 @@ fn the_cleaned_copy_is_clean_and_the_original_untouched() {
     let job = CheckJob { fix: Some("clean_train".into()), ..CheckJob::new("my_train", dir) };
     let fix = &report(&job)["fix"];
     let dropped = json!({
-        "bad_role": [5], "duplicate_row": [2], "empty_answer": [4], "leaked_picture": [3], "truncated_picture": [1]
+        "bad_role": [5], "duplicate_row": [2], "empty_answer": [4], "leaked_picture": [3], "broken_picture": [1]
     });
     assert_eq!((&fix["rows"], &fix["dropped"]), (&json!(2), &dropped));
     assert_eq!(fix["changed"], json!({ "bidi_character": [6], "special_token": [0] }));

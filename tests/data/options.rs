@@ -52,8 +52,7 @@ fn conversions_under_other_names_never_take_each_others_pictures() {
     let before = tree(&out);
     for (input, name) in [(&a, "a"), (&b, "b"), (&a, "a")] {
         convert_with(&named(input, &out, name)).result.unwrap();
-        let mut after = tree(&out);
-        after.insert("convert_report.json".into(), before[Path::new("convert_report.json")].clone());
+        let after = tree(&out);
         assert_eq!(after.keys().collect::<Vec<_>>(), before.keys().collect::<Vec<_>>());
         assert!(after == before, "{name}");
     }

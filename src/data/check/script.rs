@@ -131,7 +131,7 @@ mod tests {
             (w.script, w.words)
         };
         assert_eq!(writing("A T2-weighted MR of the patient's brain, 3 cm."), (Script::Latin, 9));
-        assert_eq!(writing("这是一张CT轴位图像。"), (Script::Chinese, 10));
+        assert_eq!(writing("这是一张CT轴位图像。"), (Script::Chinese, 9));
         assert_eq!(writing("これは肺のCT画像です"), (Script::Japanese, 10));
         assert_eq!(writing("Снимок КТ"), (Script::Cyrillic, 2));
         assert_eq!(writing("12.5 %"), (Script::None, 2));

@@ -205,7 +205,7 @@ mod tests {
         assert_eq!(cut("a t2-weighted mr - the patient's."), ["a", "t2-weighted", "mr", "the", "patient's"]);
         let words = cut("这是一张ct图像");
         assert!(words.contains(&"ct".to_string()) && words.contains(&"图像".to_string()), "{words:?}");
-        assert_eq!(join(&cut("这是ct图像")[..2]).chars().filter(|c| *c == ' ').count(), 1);
+        assert_eq!(join(&cut("这是ct图像")), "这是 ct 图像");
     }
 
     #[test]

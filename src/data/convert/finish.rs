@@ -1,7 +1,7 @@
 //! The end of a conversion: split, JSON files, report, everything moved into place, both sets registered.
 
-use super::REPORT;
 use super::conversion::Conversion;
+use super::report_name;
 use super::results::Results;
 use super::row_notes::Notice;
 use super::split::Sides;
@@ -38,8 +38,9 @@ impl<'a> Conversion<'a> {
     /// Splits, writes the JSON files and the report, moves all into place, registers.
     pub fn finish(&mut self, prompt: &str, emit: Emit) -> Result<Value> {
         let refusal = self.refuse_bad_outcome();
-        let fix = if refusal.is_ok() { "see convert_report.json for every row" } else { "" };
-        self.tally.emit(fix, emit);
+        let report = report_name(self.job);
+        let fix = if refusal.is_ok() { format!("see {report} for every row") } else { String::new() };
+        self.tally.emit(&fix, emit);
         if refusal.is_err() {
             self.staging.keep = false;
         }
@@ -55,8 +56,8 @@ impl<'a> Conversion<'a> {
             names.push(set.file.clone());
         }
         let mut summary = self.summary(&sets);
-        results.write_report(&self.staging.path(REPORT), &summary)?;
-        names.push(REPORT.into());
+        results.write_report(&self.staging.path(&report), &summary)?;
+        names.push(report);
         self.staging.commit(self.journal.kept()?, &names)?;
         for set in &sets {
             if set.rows > 0 {
@@ -103,7 +104,7 @@ impl<'a> Conversion<'a> {
             "val": set(1),
             "images": out.join(PICTURES),
             "dataset_info": out.join(super::registry::FILE_NAME),
-            "report": out.join(REPORT),
+            "report": out.join(report_name(self.job)),
         })
     }
 }

@@ -3,21 +3,38 @@
 //! Decoders fill what is missing or damaged with grey and say nothing, and they spend most of their time on pixels that
 //! nobody needs here. Section and figure numbers are those of ITU-T T.81.
 
+use super::jpeg_code::{Bits, Table};
+use image::metadata::Orientation;
+
 /// What a JPEG is found to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Scan {
-    /// Every block of every component is there.
-    Whole,
-    /// Where and how it is damaged.
+    /// The headers are as libjpeg wants them, and every block of every component is there.
+    Whole(Frame),
+    /// Progressive: the headers are as libjpeg wants them; the coded data was not read.
+    Headers(Frame),
+    /// Where and how the coded data is damaged.
     Damaged(String),
-    /// Not sequential Huffman coding of 8-bit samples, or a header that a decoder should judge.
+    /// Something that libjpeg may refuse, though other decoders may not.
     Unknown,
+}
+
+/// What the headers of a whole JPEG say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Frame {
+    pub width: u32,
+    pub height: u32,
+    /// 1 grey, 3 colour, 4 CMYK.
+    pub components: usize,
+    /// EXIF has the picture turned or mirrored.
+    pub oriented: bool,
 }
 
 /// Reads all coded data of a JPEG.
 pub(super) fn scan(bytes: &[u8]) -> Scan {
     match Reader::default().run(bytes) {
-        Ok(()) => Scan::Whole,
+        Ok((frame, true)) => Scan::Headers(frame),
+        Ok((frame, false)) => Scan::Whole(frame),
         Err(Stop::Damaged(why)) => Scan::Damaged(why),
         Err(Stop::Unknown) => Scan::Unknown,
     }
@@ -34,9 +51,14 @@ struct Component {
     /// Sampling factors, 1 to 4.
     h: usize,
     v: usize,
+    /// Its quantisation table.
+    quant: usize,
     /// It was coded in a scan.
     seen: bool,
 }
+
+/// A component in a scan: its number, its DC and its AC table.
+type Part = (usize, usize, usize);
 
 #[derive(Default)]
 struct Reader {
@@ -44,51 +66,55 @@ struct Reader {
     height: usize,
     components: Vec<Component>,
     restart: usize,
+    oriented: bool,
+    progressive: bool,
+    /// Which quantisation tables are there.
+    quant: [bool; 4],
     dc: [Option<Box<Table>>; 4],
     ac: [Option<Box<Table>>; 4],
 }
 
 impl Reader {
-    fn run(&mut self, bytes: &[u8]) -> Result<(), Stop> {
+    /// The facts, and whether it is progressive.
+    fn run(&mut self, bytes: &[u8]) -> Result<(Frame, bool), Stop> {
         let mut at = 2;
         loop {
-            // Anything may stand before a marker, any number of 0xFF belongs to it (B.1.1.2).
-            at +=
-                bytes.get(at..).and_then(|rest| rest.iter().position(|b| *b == 0xFF)).ok_or(Stop::Unknown)?;
-            let marker = *bytes.get(at + 1).ok_or(Stop::Unknown)?;
-            if marker == 0xFF {
-                at += 1;
-                continue;
-            }
-            at += 2;
-            if matches!(marker, 0x00 | 0x01 | 0xD0..=0xD8) {
-                continue;
-            }
+            let marker = marker(bytes, &mut at)?;
             if marker == 0xD9 {
                 let all = !self.components.is_empty() && self.components.iter().all(|c| c.seen);
-                return if all { Ok(()) } else { Err(Stop::Damaged("not all components are there".into())) };
+                let damaged = Stop::Damaged("not all components are there".into());
+                return if all { Ok((self.facts(), self.progressive)) } else { Err(damaged) };
             }
             let length = bytes.get(at..at + 2).ok_or(Stop::Unknown)?;
             let length = usize::from(u16::from_be_bytes([length[0], length[1]]));
-            let segment = bytes.get(at + 2..at + length.max(2)).ok_or(Stop::Unknown)?;
-            at += length.max(2);
+            let segment = bytes.get(at + 2..at + length).ok_or(Stop::Unknown)?;
+            at += length;
             match marker {
-                0xC0 | 0xC1 => self.frame(segment)?,
+                0xC0..=0xC2 => self.frame(segment, marker == 0xC2)?,
                 0xC4 => self.tables(segment)?,
-                // Other frames: progressive, lossless, arithmetic, hierarchical; a height that comes later.
-                0xC2..=0xCF | 0xDC | 0xDE | 0xDF => return Err(Stop::Unknown),
+                0xDB => self.quantisation(segment)?,
                 0xDD => {
                     self.restart =
-                        usize::from(u16::from_be_bytes(*segment.first_chunk().ok_or(Stop::Unknown)?))
+                        usize::from(u16::from_be_bytes(segment.try_into().map_err(|_| Stop::Unknown)?))
                 }
+                0xDA if self.progressive => at += self.skipped(segment, &bytes[at..])?,
                 0xDA => at += self.coded(segment, &bytes[at..])?,
-                _ => {}
+                0xE1 => self.oriented |= is_oriented(segment),
+                0xE0..=0xEF | 0xFE => {}
+                // Other frames: lossless, arithmetic, hierarchical; a height that comes later; reserved.
+                _ => return Err(Stop::Unknown),
             }
         }
     }
 
+    fn facts(&self) -> Frame {
+        let (width, height) = (self.width as u32, self.height as u32);
+        Frame { width, height, components: self.components.len(), oriented: self.oriented }
+    }
+
     /// The frame header (B.2.2).
-    fn frame(&mut self, segment: &[u8]) -> Result<(), Stop> {
+    fn frame(&mut self, segment: &[u8], progressive: bool) -> Result<(), Stop> {
+        self.progressive = progressive;
         let [precision, h1, h2, w1, w2, count, ref components @ ..] = *segment else {
             return Err(Stop::Unknown);
         };
@@ -100,10 +126,25 @@ impl Reader {
         }
         for c in components.chunks_exact(3) {
             let (h, v) = (usize::from(c[1] >> 4), usize::from(c[1] & 15));
-            if !(1..=4).contains(&h) || !(1..=4).contains(&v) {
+            let quant = usize::from(c[2]);
+            if !(1..=4).contains(&h) || !(1..=4).contains(&v) || quant > 3 {
                 return Err(Stop::Unknown);
             }
-            self.components.push(Component { id: c[0], h, v, seen: false });
+            self.components.push(Component { id: c[0], h, v, quant, seen: false });
+        }
+        Ok(())
+    }
+
+    /// Quantisation tables (B.2.4.1).
+    fn quantisation(&mut self, mut segment: &[u8]) -> Result<(), Stop> {
+        while let Some((head, rest)) = segment.split_first() {
+            let size = match head >> 4 {
+                0 => 64,
+                1 => 128,
+                _ => return Err(Stop::Unknown),
+            };
+            *self.quant.get_mut(usize::from(head & 15)).ok_or(Stop::Unknown)? = true;
+            segment = rest.get(size..).ok_or(Stop::Unknown)?;
         }
         Ok(())
     }
@@ -127,27 +168,62 @@ impl Reader {
         Ok(())
     }
 
-    /// One scan's header (B.2.3) and its coded data; returns the length of the data.
-    fn coded(&mut self, header: &[u8], data: &[u8]) -> Result<usize, Stop> {
+    /// The components of a scan (B.2.3) with their DC and AC tables, and the three bytes behind them.
+    fn scan_header(&mut self, header: &[u8]) -> Result<(Vec<Part>, [u8; 3]), Stop> {
         let (count, rest) = header.split_first().ok_or(Stop::Unknown)?;
         let count = usize::from(*count);
-        if count == 0 || count > self.components.len() || rest.len() != count * 2 + 3 {
+        let (parts, numbers) = rest.split_at_checked(count * 2).ok_or(Stop::Unknown)?;
+        if count == 0 || count > self.components.len() {
             return Err(Stop::Unknown);
         }
-        let mut parts = Vec::new();
-        for c in rest[..count * 2].chunks_exact(2) {
-            let found = self.components.iter().position(|known| known.id == c[0]).ok_or(Stop::Unknown)?;
-            self.components[found].seen = true;
-            parts.push((found, usize::from(c[1] >> 4), usize::from(c[1] & 15)));
+        let mut found = Vec::new();
+        for part in parts.chunks_exact(2) {
+            let i = self.components.iter().position(|known| known.id == part[0]).ok_or(Stop::Unknown)?;
+            let component = &mut self.components[i];
+            // Only progressive pictures come back to a component.
+            if !self.quant[component.quant] || (component.seen && !self.progressive) {
+                return Err(Stop::Unknown);
+            }
+            component.seen = true;
+            found.push((i, usize::from(part[1] >> 4), usize::from(part[1] & 15)));
         }
+        Ok((found, numbers.try_into().map_err(|_| Stop::Unknown)?))
+    }
+
+    /// A progressive scan, of which the header is checked (G.1.1.1.1); returns the length of its data.
+    fn skipped(&mut self, header: &[u8], data: &[u8]) -> Result<usize, Stop> {
+        let (parts, [first, last, approximation]) = self.scan_header(header)?;
+        let (high, low) = (approximation >> 4, approximation & 15);
+        let band = if first == 0 { last == 0 } else { parts.len() == 1 && (first..64).contains(&last) };
+        if !band || low > 13 || (high != 0 && high != low + 1) {
+            return Err(Stop::Unknown);
+        }
+        for (_, dc, ac) in parts {
+            let table = if first == 0 { self.dc.get(dc) } else { self.ac.get(ac) };
+            // A refining DC scan has no codes.
+            if table.is_none_or(Option::is_none) && !(first == 0 && high != 0) {
+                return Err(Stop::Unknown);
+            }
+        }
+        let is_end = |pair: &[u8]| pair[0] == 0xFF && !matches!(pair[1], 0x00 | 0xD0..=0xD7 | 0xFF);
+        data.windows(2).position(is_end).ok_or(Stop::Unknown)
+    }
+
+    /// A sequential scan; returns the length of its data.
+    fn coded(&mut self, header: &[u8], data: &[u8]) -> Result<usize, Stop> {
+        let (parts, _) = self.scan_header(header)?;
         let (mcus, blocks) = self.layout(&parts);
+        // libjpeg's limit, which is the standard's (B.2.3).
+        if blocks.iter().sum::<usize>() > 10 {
+            return Err(Stop::Unknown);
+        }
         let mut tables = Vec::new();
         for ((_, dc, ac), blocks) in parts.iter().zip(blocks) {
             let dc = self.dc.get(*dc).and_then(Option::as_deref).ok_or(Stop::Unknown)?;
             let ac = self.ac.get(*ac).and_then(Option::as_deref).ok_or(Stop::Unknown)?;
             tables.push((dc, ac, blocks));
         }
-        let mut bits = Bits { data, at: 0, buffer: 0, count: 0, padding: 0 };
+        let mut bits = Bits::new(data);
         for mcu in 0..mcus {
             if self.restart > 0 && mcu > 0 && mcu % self.restart == 0 {
                 let expected = 0xD0 + ((mcu / self.restart - 1) % 8) as u8;
@@ -170,11 +246,14 @@ impl Reader {
                 return Err(Stop::Damaged(format!("the coded data ends at block group {mcu} of {mcus}")));
             }
         }
-        Ok(bits.at)
+        // Bytes too many before the next marker do no harm.
+        let rest = data.get(bits.at()..).ok_or(Stop::Unknown)?;
+        let marker = rest.windows(2).position(|pair| pair[0] == 0xFF && pair[1] != 0);
+        Ok(bits.at() + marker.ok_or(Stop::Unknown)?)
     }
 
     /// How many minimum coded units a scan has, and how many blocks of each component are in one (A.2).
-    fn layout(&self, parts: &[(usize, usize, usize)]) -> (usize, Vec<usize>) {
+    fn layout(&self, parts: &[Part]) -> (usize, Vec<usize>) {
         let most = |f: fn(&Component) -> usize| self.components.iter().map(f).max().unwrap_or(1);
         let (h_most, v_most) = (most(|c| c.h), most(|c| c.v));
         if let [(only, ..)] = parts {
@@ -188,168 +267,20 @@ impl Reader {
     }
 }
 
-/// Codes of up to this many bits are found by one look.
-const LOOK: usize = 11;
-
-/// What a code does: how many bits it takes with the value behind it, and how many coefficients it goes on.
-#[derive(Clone, Copy, Default)]
-struct Step {
-    /// 0: no code, or one that is longer than `LOOK`.
-    bits: u8,
-    advance: u8,
+/// The marker that must be here, after any number of 0xFF (B.1.1.2); `at` moves behind it.
+fn marker(bytes: &[u8], at: &mut usize) -> Result<u8, Stop> {
+    if bytes.get(*at) != Some(&0xFF) {
+        return Err(Stop::Unknown);
+    }
+    while bytes.get(*at) == Some(&0xFF) {
+        *at += 1;
+    }
+    *at += 1;
+    bytes.get(*at - 1).copied().ok_or(Stop::Unknown)
 }
 
-/// An end-of-block code goes on by more than a block has.
-const END: u8 = 128;
-
-struct Table {
-    short: [Step; 1 << LOOK],
-    /// For each length: the first code, and the number of it among all (F.2.2.3).
-    first: [(u32, usize); 17],
-    counts: [u8; 16],
-    steps: Vec<Step>,
-}
-
-impl Table {
-    /// `None` when the counts make no prefix code or a symbol has no meaning.
-    fn new(counts: &[u8; 16], symbols: &[u8], dc: bool) -> Option<Self> {
-        let mut table = Self {
-            short: [Step::default(); 1 << LOOK],
-            first: [(0, 0); 17],
-            counts: *counts,
-            steps: Vec::new(),
-        };
-        let (mut code, mut number) = (0u32, 0);
-        for length in 1..=16usize {
-            table.first[length] = (code, number);
-            for _ in 0..counts[length - 1] {
-                let symbol = symbols[number];
-                let (run, size) = (symbol >> 4, symbol & 15);
-                let advance = match (dc, run, size) {
-                    (true, 0, 0..=11) => 1,
-                    (true, ..) => return None,
-                    (false, 15, 0) => 16,
-                    (false, 0, 0) => END,
-                    // Runs of blocks are for progressive coding.
-                    (false, _, 0) => return None,
-                    (false, run, _) => run + 1,
-                };
-                let step = Step { bits: length as u8 + size, advance };
-                table.steps.push(step);
-                if code >= 1 << length {
-                    return None;
-                }
-                if length <= LOOK {
-                    let start = (code << (LOOK - length)) as usize;
-                    table.short[start..start + (1 << (LOOK - length))].fill(step);
-                }
-                (code, number) = (code + 1, number + 1);
-            }
-            code <<= 1;
-        }
-        Some(table)
-    }
-
-    /// The step of a code longer than `LOOK` at the front of 16 bits.
-    fn long(&self, front: u32) -> Option<Step> {
-        (LOOK + 1..=16).find_map(|length| {
-            let (first, number) = self.first[length];
-            let offset = (front >> (16 - length)).checked_sub(first)?;
-            (offset < u32::from(self.counts[length - 1])).then(|| self.steps[number + offset as usize])
-        })
-    }
-}
-
-/// Coded data bit by bit. A zero byte after 0xFF is taken out (B.1.1.5); at a marker or the end zeros follow.
-struct Bits<'a> {
-    data: &'a [u8],
-    at: usize,
-    /// The next `count` bits, from the top.
-    buffer: u64,
-    count: u32,
-    /// How many bits at the end of the buffer are not data.
-    padding: u32,
-}
-
-impl Bits<'_> {
-    /// Makes at least 32 bits available, enough for any code with its value.
-    fn fill(&mut self) {
-        if let Some(eight) = self.data.get(self.at..self.at + 8).and_then(|d| d.first_chunk()) {
-            let word = u64::from_be_bytes(*eight);
-            // No byte is 0xFF: none of the inverted bytes is zero.
-            let zero_byte = (!word).wrapping_sub(0x0101_0101_0101_0101) & word & 0x8080_8080_8080_8080;
-            if zero_byte == 0 {
-                let bytes = (64 - self.count) / 8;
-                // Bits beyond the whole bytes are filled in again next time, with the same values.
-                self.buffer |= word >> self.count;
-                self.count += bytes * 8;
-                self.at += bytes as usize;
-                return;
-            }
-        }
-        while self.count <= 56 {
-            let byte = match (self.data.get(self.at), self.data.get(self.at + 1)) {
-                (Some(0xFF), Some(0)) => {
-                    self.at += 2;
-                    0xFF
-                }
-                (Some(0xFF), _) | (None, _) => {
-                    self.padding += 8;
-                    0
-                }
-                (Some(byte), _) => {
-                    self.at += 1;
-                    *byte
-                }
-            };
-            // What an eight-byte fill left here is this byte again, or data that is now known to end.
-            let shift = 56 - self.count;
-            self.buffer = (self.buffer & !(0xFFu64 << shift)) | (u64::from(byte) << shift);
-            self.count += 8;
-        }
-    }
-
-    /// The step of the next code.
-    fn step(&mut self, table: &Table) -> Option<Step> {
-        if self.count < 32 {
-            self.fill();
-        }
-        let step = table.short[(self.buffer >> (64 - LOOK)) as usize];
-        let step = if step.bits == 0 { table.long((self.buffer >> 48) as u32)? } else { step };
-        self.buffer <<= step.bits;
-        self.count -= u32::from(step.bits);
-        Some(step)
-    }
-
-    /// Reads a block of 64 coefficients (F.2.2); `false` if it has more, or a code is none.
-    fn block(&mut self, dc: &Table, ac: &Table) -> bool {
-        if self.step(dc).is_none() {
-            return false;
-        }
-        let mut k = 1u32;
-        while k < 64 {
-            let Some(step) = self.step(ac) else { return false };
-            k += u32::from(step.advance);
-        }
-        k == 64 || k >= u32::from(END)
-    }
-
-    /// More was read than there is.
-    fn is_beyond(&self) -> bool {
-        self.padding > self.count
-    }
-
-    /// Goes to the restart mark that must come next.
-    fn restart(&mut self, expected: u8) -> bool {
-        // Whole bytes that were read ahead are given back; between them and the mark nothing may stand.
-        if self.is_beyond() || self.count - self.padding >= 8 {
-            return false;
-        }
-        while self.data.get(self.at) == Some(&0xFF) && self.data.get(self.at + 1) == Some(&0xFF) {
-            self.at += 1;
-        }
-        let found = self.data.get(self.at..self.at + 2) == Some(&[0xFF, expected]);
-        (self.at, self.buffer, self.count, self.padding) = (self.at + 2, 0, 0, 0);
-        found
-    }
+/// Whether an application segment is EXIF with an orientation other than the plain one.
+fn is_oriented(segment: &[u8]) -> bool {
+    let exif = segment.strip_prefix(b"Exif\0\0");
+    exif.and_then(Orientation::from_exif_chunk).is_some_and(|found| found != Orientation::NoTransforms)
 }

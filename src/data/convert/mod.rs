@@ -11,6 +11,7 @@ mod file_names;
 mod finish;
 pub mod inputs;
 mod journal;
+mod jpeg_code;
 mod jpeg_scan;
 mod neighbours;
 pub mod parquet;
@@ -36,8 +37,13 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-/// The report's name in the output folder.
-pub const REPORT: &str = "convert_report.json";
+/// The report's name in the output folder: each pair of data sets has its own.
+fn report_name(job: &ConvertJob) -> String {
+    match job.names[0].as_str() {
+        "mllm_train_data" => "convert_report.json".into(),
+        name => format!("{name}_convert_report.json"),
+    }
+}
 
 const JOURNAL: &str = "journal.jsonl";
 

@@ -18,8 +18,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 /// Bytes that a batch of rows should hold at most, and rows likewise.
-const BATCH_BYTES: i64 = 8 << 20;
-const BATCH_ROWS: i64 = 256;
+const BATCH_BYTES: i64 = 1 << 20;
+const BATCH_ROWS: i64 = 128;
 
 /// What the columns are called, and how they are read.
 #[derive(Clone, Debug)]

@@ -8,13 +8,14 @@
 //! - float, signed or 32-bit TIFF: smallest..largest finite value to 0..255.
 //! - palette, 1, 2 and 4 bits: expanded. Alpha and transparent colours: composited on black.
 //! - EXIF or TIFF orientation: applied, so that left and right are what the camera saw.
-//! - PNG with long packed text or a huge colour profile, which Pillow refuses: written without them.
+//! - JPEG with headers that libjpeg refuses, PNG with chunks that Pillow refuses (wrong checksum, long packed text, a bad
+//!   colour profile): written without them.
 //! - several frames or pages: the first. CMYK: converted. Colour profiles and gamma are ignored, as Pillow does.
 //!
 //! Refused: no known format, cut off, not decodable, more pixels by the header than allowed.
 
 use super::super::picture_header::{JpegFacts, PngFacts, format_of, jpeg_facts, other_format, png_facts};
-use super::jpeg_scan::{Scan, scan};
+use super::jpeg_scan::{Frame, Scan, scan};
 use super::pixels;
 use super::row_notes::{Notice, Reason};
 use crate::job::DEFAULT_MAX_PIXELS;
@@ -96,7 +97,17 @@ fn judge(bytes: &[u8], max_pixels: u64) -> Result<Judged, Refusal> {
 
 fn judge_unguarded(bytes: &[u8], max_pixels: u64) -> Result<Judged, Refusal> {
     let format = format_of(bytes).ok_or_else(|| unknown(bytes))?;
-    let facts = Facts::of(format, bytes)?;
+    let scanned = if format == ImageFormat::Jpeg { Some(scan(bytes)) } else { None };
+    if let Some(Scan::Whole(Frame { width, height, components: 1 | 3, oriented: false })) = scanned {
+        check_size(width, height, max_pixels)?;
+        return Ok(Judged::Sound { extension: "jpg", width, height });
+    }
+    let mut facts = Facts::of(format, bytes)?;
+    match scanned {
+        Some(Scan::Damaged(why)) => return Err((Reason::BrokenPicture, why)),
+        Some(Scan::Unknown) => facts.jpeg_irregular = true,
+        _ => {}
+    }
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     reader.limits(limits());
     let mut decoder = match reader.into_decoder() {
@@ -109,17 +120,12 @@ fn judge_unguarded(bytes: &[u8], max_pixels: u64) -> Result<Judged, Refusal> {
     let _one_at_a_time = check_size(width, height, max_pixels)?;
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
     let upright = orientation == Orientation::NoTransforms;
-    // Pillow refuses a PNG with a profile of more than 1 MiB, as it does with text.
-    let huge_profile = format == ImageFormat::Png
-        && decoder.icc_profile().ok().flatten().is_some_and(|profile| profile.len() > 1 << 20);
-    let keep_as = facts.keep_as(format).filter(|_| upright && !huge_profile);
-    let read = if format == ImageFormat::Jpeg { scan(bytes) } else { Scan::Unknown };
-    match (read, keep_as) {
-        (Scan::Damaged(why), _) => return Err((Reason::BrokenPicture, why)),
-        // All is there: no pixel need be computed.
-        (Scan::Whole, Some(extension)) => return Ok(Judged::Sound { extension, width, height }),
-        _ => {}
-    }
+    // A profile that the decoder does not take, or of more than 1 MiB, makes Pillow refuse the picture.
+    let sound_profile = |found: &[u8]| found.len() <= 1 << 20;
+    let bad_profile =
+        facts.png.profile && !decoder.icc_profile().ok().flatten().is_some_and(|p| sound_profile(&p));
+    let irregular = bad_profile || facts.png.irregular || facts.jpeg_irregular;
+    let keep_as = facts.keep_as(format).filter(|_| upright && !irregular);
     let cmyk = facts.jpeg.components == 4 || is_cmyk(&decoder);
     let pixels = DynamicImage::from_decoder(decoder).map_err(refusal)?;
     if let Some(extension) = keep_as {
@@ -130,7 +136,7 @@ fn judge_unguarded(bytes: &[u8], max_pixels: u64) -> Result<Judged, Refusal> {
     notices.extend(facts.notices(format, bytes));
     notices.extend((!upright).then_some(Notice::Orientation));
     notices.extend(cmyk.then_some(Notice::Cmyk));
-    notices.extend((huge_profile || facts.png.long_text).then_some(Notice::Metadata));
+    notices.extend(irregular.then_some(Notice::Irregular));
     Ok(Judged::Remade(Decoded { pixels, notices }))
 }
 
@@ -138,6 +144,7 @@ fn judge_unguarded(bytes: &[u8], max_pixels: u64) -> Result<Judged, Refusal> {
 #[derive(Default)]
 struct Facts {
     jpeg: JpegFacts,
+    jpeg_irregular: bool,
     png: PngFacts,
 }
 

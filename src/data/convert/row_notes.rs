@@ -66,7 +66,7 @@ coded! {
         Orientation = "orientation", "the EXIF orientation was applied";
         FirstFrame = "first_frame", "only the first frame or page was taken";
         Cmyk = "cmyk", "CMYK colours were converted to RGB";
-        Metadata = "metadata", "long text or a colour profile of more than 1 MiB, with which Pillow refuses a picture, was left out";
+        Irregular = "irregular", "the file holds something that Pillow may refuse (odd headers, long packed text): written anew as PNG";
         MadeId = "made_id", "there was no id: one was made from file name and row";
         IdNotText = "id_not_text", "the id is not UTF-8 text: one was made from file name and row";
         RenamedId = "renamed_id", "the id cannot be a file name as it is: the picture's file is named differently";

@@ -97,7 +97,7 @@ pub fn guess(seen: &Peek, file_name: &str) -> Result<Entry> {
     }
     if has("instruction").is_some() && has("output").is_some() {
         let mut entry = Entry::alpaca(file_name);
-        entry.columns.query = has("input");
+        (entry.columns.messages, entry.columns.query) = (None, has("input"));
         (entry.columns.system, entry.columns.history) = (has("system"), has("history"));
         entry.columns.images = images;
         return Ok(entry);

@@ -55,7 +55,7 @@ impl Trainer<'_> {
             (self.emit)(Event::Finding(Finding {
                 level: Level::Warning,
                 code: "unreadable_picture".into(),
-                message: format!("left out while training, row {} ({}): {why}", sample.row, sample.id),
+                message: format!("left out while training: {why}"),
                 count: 1,
                 rows: vec![sample.row],
                 fix: "see whether the file is still there and whole".into(),

@@ -66,12 +66,14 @@ impl Trainer<'_> {
         let places: Vec<usize> = (0..n).collect();
         let (mut sum, mut read, mut done) = (0.0, 0, 0);
         for places in places.chunks(self.config.per_device_eval_batch_size) {
+            self.clock.start(Part::Evaluation);
+            let batch = batch::read(set, (self.model, self.encoder), places)?;
+            // Pictures may have taken a while.
             let control = self.serve_evaluating();
             if matches!(control, Control::Stop { .. }) {
                 return Ok(Err(control));
             }
             self.clock.start(Part::Evaluation);
-            let batch = batch::read(set, (self.model, self.encoder), places)?;
             for (_, why) in &batch.lost {
                 log(self.emit, Level::Warning, format!("left out of the evaluation: {why}"));
             }
@@ -83,6 +85,10 @@ impl Trainer<'_> {
             }
             done += places.len();
             (self.emit)(Event::Progress { phase: Phase::Evaluating, done, total: n });
+            let control = self.serve_evaluating();
+            if matches!(control, Control::Stop { .. }) {
+                return Ok(Err(control));
+            }
         }
         Ok(Ok(sum / read as f64))
     }

@@ -37,7 +37,8 @@ impl Trainer<'_> {
         }
         self.load_best()?;
         let (dir, step) = (self.config.output_dir.clone(), self.position.step);
-        checkpoint::save_adapter(&dir, &self.adapter, self.model, &self.config)?;
+        checkpoint::save_adapter(&dir, &self.adapter, self.model, &self.config)
+            .map_err(|e| self.not_saved(e))?;
         let epochs = step as f64 / self.plan.updates_per_epoch as f64;
         let learned = (step - self.position.skipped.updates).max(1);
         let totals = TrainTotals {
@@ -52,6 +53,15 @@ impl Trainer<'_> {
         self.output.stands(&self.position, epoch);
         let results = self.output.finish(&totals)?;
         Ok(summary(&self.config, &self.position, results))
+    }
+
+    /// The work is done but cannot be written.
+    fn not_saved(&self, error: Error) -> Error {
+        let from = match checkpoint::list(&self.config.output_dir).last() {
+            Some((step, _)) => format!("goes on from step {step}"),
+            None => "begins anew".into(),
+        };
+        error.hint(format!("free some space and start it again: it {from}"))
     }
 
     /// `load_best_model_at_end`: the adapter of the best checkpoint becomes the result.
