@@ -326,6 +326,8 @@ fn matches_and_findings_are_walked_through() {
     assert_eq!(row(&mut screen), 11);
     screen.keys("NN");
     assert_eq!(row(&mut screen), 19, "around the end");
-    screen.keys("/tokens:lots");
+    screen.keys("/");
+    screen.feed(Msg::Key(KeyEvent::new(KeyCode::Char('u'), KeyModifiers::CONTROL)));
+    screen.keys("tokens:lots");
     assert!(screen.text().contains("no number or range"), "{}", screen.text());
 }

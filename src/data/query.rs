@@ -89,6 +89,31 @@ impl Query {
         self.terms.iter().any(|t| matches!(t.wants, Wants::Tokens(_)))
     }
 
+    /// Whether a row may be one of those wanted, by what is known without building its sample: its number, the codes of
+    /// its findings, whether the overlay changes it, and `texts`, all strings of the row in its file.
+    pub fn may_match(
+        &self,
+        row: usize,
+        codes: &[&str],
+        changed: bool,
+        texts: impl FnOnce() -> Option<String>,
+    ) -> bool {
+        let known = |term: &Term| match &term.wants {
+            Wants::Row(span) => Some(span.has(row)),
+            Wants::Finding(part) => Some(codes.iter().any(|code| code.contains(part.as_str()))),
+            Wants::Excluded(wanted) | Wants::Edited(wanted) if !changed => Some(!wanted),
+            _ => None,
+        };
+        if self.terms.iter().any(|term| known(term).is_some_and(|holds| holds == term.negated)) {
+            return false;
+        }
+        let parts: Vec<&str> = self.terms.iter().filter_map(Term::in_file).collect();
+        if changed || parts.is_empty() {
+            return true;
+        }
+        texts().is_none_or(|texts| parts.iter().all(|part| contains(&texts, part)))
+    }
+
     /// Whether a row is one of those wanted. Cheap terms are looked at first.
     ///
     /// # Errors
@@ -120,6 +145,19 @@ impl Term {
             _ => Wants::Text(word.to_lowercase()),
         };
         Ok(Self { negated, wants })
+    }
+}
+
+impl Term {
+    /// A text that a row must have in its file to match. An id may be a number there, or be made of the row's.
+    fn in_file(&self) -> Option<&str> {
+        let made = |part: &str| part.chars().all(|c| "row 0123456789+-.e".contains(c));
+        match &self.wants {
+            _ if self.negated => None,
+            Wants::Text(part) | Wants::Id(part) if made(part) => None,
+            Wants::Text(part) | Wants::Id(part) | Wants::Caption(part) | Wants::Question(part) => Some(part),
+            _ => None,
+        }
     }
 }
 
@@ -327,6 +365,25 @@ mod tests {
         ] {
             assert!(!found(no), "{no}");
         }
+    }
+
+    #[test]
+    fn rows_are_passed_over_only_where_that_is_sure() {
+        let may = |query: &str, changed| {
+            let texts = || Some("Where is it?\nLeft LUNG".to_string());
+            Query::parse(query).unwrap().may_match(7, &["duplicate_row"], changed, texts)
+        };
+        for yes in
+            ["left lung", "12", "id:7", "-liver", "-lung", "finding:dup", "row:7", "excluded:no", "tokens:>8"]
+        {
+            assert!(may(yes, false), "{yes}");
+        }
+        for no in
+            ["liver", "caption:liver", "id:scan", "finding:broken", "row:8", "excluded:yes", "-finding:dup"]
+        {
+            assert!(!may(no, false), "{no}");
+        }
+        assert!(may("liver excluded:yes", true), "the change may say so");
     }
 
     #[test]

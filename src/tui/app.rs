@@ -5,7 +5,7 @@ use super::action::{Action, Keymap};
 use super::effects::{Effect, Load, Loaded};
 use super::panes::{self, Canvas, Hit, Pane};
 use super::picture_worker::Wanted;
-use super::pictures::PictureKey;
+use super::pictures::{PictureKey, Pictures};
 use super::screen;
 use super::state::{PaneId, State};
 use super::theme::Theme;
@@ -46,8 +46,7 @@ impl App {
 
     /// The terminal's way to show pictures.
     pub fn set_pictures(&mut self, protocol: Option<ProtocolType>, reason: String) {
-        self.state.pictures.protocol = protocol;
-        self.state.pictures.reason = reason;
+        self.state.pictures = Pictures::new(protocol, reason);
     }
 
     /// Takes one message in; gives what is to be done outside.

@@ -40,6 +40,7 @@ pub struct Terminals {
 /// Asks the terminal; `wish` as in `LORASCOPE_PICTURES`, which counts without one.
 pub fn ask(wish: Option<&str>) -> Terminals {
     let named = std::env::var("LORASCOPE_PICTURES").ok();
+    let by_flag = wish.is_some_and(|wish| wish != "auto");
     let wish = wish.map(str::to_string).or(named).filter(|w| w != "auto");
     let off = |reason: &str| Terminals {
         way: None,
@@ -61,6 +62,11 @@ pub fn ask(wish: Option<&str>) -> Terminals {
     if raw {
         let _ = disable_raw_mode();
     }
+    let reason = match (by_flag, raw || wish.is_some()) {
+        (true, _) => "set by --pictures".into(),
+        (false, true) => reason.replace("LORASCOPE_PICTURES overrides", "--pictures overrides"),
+        (false, false) => "the terminal cannot be asked; --pictures overrides".into(),
+    };
     let way = picker.as_ref().map(|p| match p.protocol_type() {
         ProtocolType::Halfblocks => Way::HalfBlocks,
         ProtocolType::Kitty => Way::Kitty,

@@ -74,6 +74,11 @@ const MOST_BYTES: usize = 64 << 20;
 const LEAST: usize = 6;
 
 impl Pictures {
+    /// None yet, for a terminal that shows them like this.
+    pub fn new(protocol: Option<ProtocolType>, reason: String) -> Self {
+        Self { protocol, reason, ..Self::default() }
+    }
+
     pub fn get(&self, key: &PictureKey) -> Option<&Slot> {
         self.slots.iter().find(|s| s.0 == *key).map(|s| &s.1)
     }

@@ -36,9 +36,12 @@ pub fn run(query: &str, reader: &Reader, config: &TrainConfig, out: &Out) -> Res
     }
     let mut found = Vec::new();
     for row in 0..reader.len() {
+        let codes: Vec<&str> = codes.get(&row).into_iter().flatten().map(String::as_str).collect();
+        if !query.may_match(row, &codes, reader.overlay.touches(row), || reader.text_of(row).ok()) {
+            continue;
+        }
         let mut sample = reader.original(row).ok();
         let applied = sample.as_mut().map_or(Applied::default(), |sample| reader.overlay.apply(sample));
-        let codes: Vec<&str> = codes.get(&row).into_iter().flatten().map(String::as_str).collect();
         let facts = Facts { row, sample: sample.as_ref(), applied, codes: &codes, tokens: &count };
         if query.matches(&facts)? {
             out.line(line(row, sample.as_ref()));

@@ -49,7 +49,7 @@ impl PictureArgs {
                 Way::Iterm2 => "iTerm2",
                 Way::Sixel => "sixel",
             };
-            out.note(format!("pictures by {name}: {} (--pictures HOW changes it)", terminal.reason));
+            out.note(format!("pictures by {name}: {}", terminal.reason));
         }
         Ok(terminal.way.map(|_| Drawing { terminal, window }))
     }

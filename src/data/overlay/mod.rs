@@ -84,6 +84,11 @@ impl Overlay {
         self.changes.is_empty()
     }
 
+    /// Whether there is a change to a row.
+    pub fn touches(&self, row: usize) -> bool {
+        self.rows.contains_key(&row)
+    }
+
     /// Rows with a change that still counts, in order.
     pub fn rows(&self) -> Vec<usize> {
         let counts = |c: &Changed| c.excluded || !c.turns.is_empty();

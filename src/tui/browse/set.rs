@@ -4,6 +4,7 @@ use super::{Changed, Edit, Opened, Part, Row};
 use crate::data::Sample;
 use crate::data::check::{self, RowFindings};
 use crate::data::overlay::{self, Applied, Change, Overlay};
+use crate::data::query::Query;
 use crate::data::reader::Reader;
 use crate::error::{Error, Result};
 use crate::job::Finding;
@@ -56,6 +57,12 @@ impl Set {
             }
             Err(error) => Row::new(row, Err(error), Applied::default()),
         }
+    }
+
+    /// Whether a row may match, without building its sample.
+    pub fn may_match(&self, row: usize, query: &Query) -> bool {
+        let changed = self.overlay.read().expect("no panic while it is held").touches(row);
+        query.may_match(row, &self.codes(row), changed, || self.reader.text_of(row).ok())
     }
 
     /// Codes of the findings about a row.

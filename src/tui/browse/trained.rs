@@ -71,6 +71,14 @@ impl Trainer {
         Ok(&self.encoder.as_ref().expect("just put there").1)
     }
 
+    /// Loads the encoder of `config` if it is not there.
+    ///
+    /// # Errors
+    /// No model folder is set, or it has no tokenizer.
+    pub fn prepare(&mut self, config: &TrainConfig) -> Result<()> {
+        self.encoder(config).map(drop)
+    }
+
     /// Tokens of a sample before any cut.
     pub fn count(&mut self, sample: &Sample, config: &TrainConfig) -> Result<usize> {
         let encoder = self.encoder(config)?;

@@ -182,7 +182,12 @@ impl Data {
     pub fn keep_row(&mut self, row: usize, sure: bool) {
         let place = self.place_of(row);
         let there = place < self.shown();
-        self.selected = place.min(self.shown().saturating_sub(1));
+        // What is found grows at its end: until the row's place is reached the first ones are looked at.
+        self.selected = match (there, sure) {
+            (true, _) => place,
+            (false, true) => self.shown().saturating_sub(1),
+            (false, false) => 0,
+        };
         self.search.anchor = (!there && !sure).then_some(row);
     }
 

@@ -92,8 +92,7 @@ fn draw_words(canvas: &mut Canvas, area: Rect, mut lines: Vec<Line>, fixed: usiz
 fn heading<'a>(state: &State, row: &Row, sample: &Sample, columns: usize) -> Vec<Line<'a>> {
     let theme = &state.theme;
     let look = &state.data.look;
-    let id = text::truncate(&clean::for_terminal(&sample.id), columns / 2).into_owned();
-    let mut words = format!("row {} · {id}", sample.row);
+    let mut words = format!("row {}", sample.row);
     if sample.images.len() > 1 {
         words.push_str(&format!(" · picture {} of {}", look.picture + 1, sample.images.len()));
     }
@@ -101,6 +100,7 @@ fn heading<'a>(state: &State, row: &Row, sample: &Sample, columns: usize) -> Vec
     if !seen.is_empty() {
         words.push_str(&format!(" · {seen}"));
     }
+    words.push_str(&format!(" · {}", clean::for_terminal(&sample.id)));
     let mut lines = vec![Line::styled(text::truncate(&words, columns).into_owned(), theme.dim)];
     let mut notes: Vec<String> = Vec::new();
     if row.applied.excluded {

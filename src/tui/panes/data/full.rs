@@ -18,7 +18,7 @@ pub(super) fn draw(canvas: &mut Canvas, area: Rect) {
     let foot = area.height.min(1);
     let room = Rect { height: area.height - foot, ..area };
     detail::draw_picture(canvas, room, sample);
-    let mut words = format!(" row {} · {}", sample.row, clean::for_terminal(&sample.id));
+    let mut words = format!(" row {}", sample.row);
     if sample.images.len() > 1 {
         words.push_str(&format!(" · picture {} of {}", data.look.picture + 1, sample.images.len()));
     }
@@ -29,9 +29,10 @@ pub(super) fn draw(canvas: &mut Canvas, area: Rect) {
     let columns = usize::from(area.width);
     let seen = if seen.is_empty() { seen } else { format!(" · {seen}") };
     let mut line = Line::from(vec![Span::styled(words, theme.strong), Span::styled(seen, theme.accent)]);
+    line.push_span(Span::raw(format!(" · {}", clean::for_terminal(&sample.id))));
     let name = sample.images.get(data.look.picture).map(picture::name).unwrap_or_default();
     let left = columns.saturating_sub(line.width() + 3);
-    if left > 12 {
+    if left > 30 {
         line.push_span(Span::styled(
             format!(" · {}", text::tail(&clean::for_terminal(&name), left)),
             theme.dim,

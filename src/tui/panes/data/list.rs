@@ -107,7 +107,10 @@ impl Columns {
         let number = data.rows.saturating_sub(1).to_string().len() + 1;
         let held = view.filter_map(|place| data.held(data.row_at(place)?)?.sample.as_ref().ok());
         let longest = held.map(|s| text::width(&s.id)).max().unwrap_or(0);
-        Self { number, id: (longest + 1).clamp(6, (all.saturating_sub(number + MARKS) / 2).max(6)), all }
+        // A long id, such as a UUID, tells less than the caption: it is told beside the picture.
+        let most = all.saturating_sub(number + MARKS) / 3;
+        let id = if longest + 1 > most && most < 12 { 0 } else { (longest + 1).min(most.max(12)) };
+        Self { number, id, all }
     }
 }
 

@@ -4,6 +4,7 @@ use crate::data::clean;
 use crate::job::{Finding, Level};
 use crate::tui::action::Action;
 use crate::tui::state::State;
+use crate::tui::text;
 
 /// The open set, how many rows, changes and findings.
 pub(super) fn title(state: &State) -> String {
@@ -99,7 +100,12 @@ fn lines(finding: &Finding) -> Vec<String> {
     };
     let rows: Vec<_> = finding.rows.iter().take(8).map(usize::to_string).collect();
     let rows = if rows.is_empty() { String::new() } else { format!(" (rows {})", rows.join(", ")) };
+    // As wide as fits the smallest usual terminal in a box.
+    const COLUMNS: usize = 72;
     let message = clean::for_terminal(&finding.message);
     let fix = clean::for_terminal(&finding.fix);
-    vec![format!("{level}: {message}, {}×{rows}", finding.count), format!("    {fix}")]
+    let mut lines = text::wrap(&format!("{level}: {message}, {}×{rows}", finding.count), COLUMNS, 6);
+    let fix = text::wrap(&fix, COLUMNS - 4, 4);
+    lines.extend(fix.into_iter().filter(|l| !l.is_empty()).map(|l| format!("    {l}")));
+    lines
 }
