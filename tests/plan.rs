@@ -117,7 +117,7 @@ fn large_models_fit_where_they_are_known_to() {
     assert!((bytes(&full, "linear layers") / 62.4e9 - 1.0).abs() < 0.02, "{}", bytes(&full, "linear layers"));
     let four = plan_of("32B", "A6000", |c| {
         (c.quantization_bit, c.per_device_train_batch_size) = (Some(4), 1);
-        c.disable_gradient_checkpointing = false;
+        c.disable_gradient_checkpointing = Some(false);
     });
     // 4 bits, and one byte of scale in 64 values
     let ratio = bytes(&full, "linear layers") / bytes(&four, "linear layers");
@@ -125,7 +125,7 @@ fn large_models_fit_where_they_are_known_to() {
     assert!(four.fits() && !plan_of("32B", "A6000", |_| {}).fits());
     assert!(!plan_of("235B-A22B", "H200", |c| c.quantization_bit = Some(4)).fits() || four.fits());
     let small = plan_of("4B", "4090", |c| {
-        (c.per_device_train_batch_size, c.disable_gradient_checkpointing) = (1, false);
+        (c.per_device_train_batch_size, c.disable_gradient_checkpointing) = (1, Some(false));
     });
     assert!(small.fits());
     assert!(!plan_of("8B", "T4", |_| {}).fits());
@@ -150,7 +150,11 @@ fn every_known_model_and_gpu_has_a_plan() {
 
 #[test]
 fn advice_fits_and_changes_at_most_two_settings() {
-    let config = TrainConfig { per_device_train_batch_size: 8, ..TrainConfig::default() };
+    let config = TrainConfig {
+        per_device_train_batch_size: 8,
+        disable_gradient_checkpointing: Some(true),
+        ..TrainConfig::default()
+    };
     let model = models::find(Path::new("Qwen3-VL-8B-Instruct")).unwrap();
     let lengths = Lengths::assumed(&config, "of the test");
     let device = Device::gpu("rtx 4090").unwrap();

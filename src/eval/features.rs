@@ -37,6 +37,11 @@ impl Features {
         Self { kept: HashMap::new(), bytes: 0, asked, disk: None, data_wait: Duration::ZERO }
     }
 
+    /// Bytes that are kept.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Features of every picture of `samples`, each with its place in the data set. All calls must be with the same
     /// adapter.
     pub fn of(

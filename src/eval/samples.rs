@@ -56,6 +56,11 @@ impl Samples {
         std::mem::take(&mut self.features.data_wait).as_secs_f64()
     }
 
+    /// Bytes of the picture features that are kept.
+    pub fn feature_bytes(&self) -> u64 {
+        self.features.bytes() as u64
+    }
+
     /// "id (row N)" of the samples at `places`, for messages.
     pub fn names(&self, places: &[usize]) -> String {
         let names: Vec<_> =

@@ -32,6 +32,17 @@ pub fn cpu(note: Option<String>) -> Backend {
     Backend { device: Device::flex(), dtype: DType::F32, name, note }
 }
 
+/// The GPU's name, and the bytes on it that are free or held by this process; `None` on the CPU.
+pub fn gpu_memory(device: &Device) -> Option<(String, u64)> {
+    #[cfg(feature = "cuda")]
+    if let Some(pool) = device.memory_pool_usage() {
+        let (name, free) = super::cuda::free_memory()?;
+        return Some((name, free + pool.bytes_reserved));
+    }
+    let _ = device;
+    None
+}
+
 #[cfg(not(feature = "cuda"))]
 fn gpu(_bf16: bool, wanted: bool) -> Result<Backend, Option<String>> {
     let note = "no GPU is used: this program was built without `--features cuda`; computing on the CPU";

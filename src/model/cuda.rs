@@ -27,6 +27,18 @@ pub fn first_gpu() -> Result<Gpu, String> {
     Ok(Gpu { name: gpu.name().unwrap_or_else(|_| "GPU 0".into()), memory })
 }
 
+/// The first GPU's name, and the bytes on it that nobody holds. Where NVML does not answer, the driver's word on all
+/// of its memory, as if nobody else were there.
+pub fn free_memory() -> Option<(String, u64)> {
+    if let Some((gpu, (all, used))) = first_gpu().ok().and_then(|gpu| Some((gpu.clone(), gpu.memory?))) {
+        return Some((gpu.name, all.saturating_sub(used)));
+    }
+    let client = cubecl::cuda::CudaRuntime::client(&cubecl::cuda::CudaDevice::new(0));
+    let properties = client.properties();
+    // CubeCL lets a page be a quarter of the device
+    Some((properties.identity.name.clone(), 4 * properties.memory.max_page_size))
+}
+
 /// Percent of the last moments in which kernels ran on the first GPU, and its memory in use.
 pub fn usage() -> Option<(u32, u64)> {
     let nvml = nvml_wrapper::Nvml::init().ok()?;
@@ -109,15 +121,4 @@ pub fn configure() {
         // Somebody else may have read the configuration before; then its defaults hold, which is harmless.
         let _ = CubeClRuntimeConfig::try_set(config.override_from_env());
     });
-}
-
-/// While it lives, kernels are compiled and kept but not run: a pass over the shapes of a job pays for the
-/// compilation only. Nothing that is read back meanwhile has a meaning.
-pub struct CompileOnly(#[allow(dead_code)] cubecl::dry_run::DryRun);
-
-impl CompileOnly {
-    #[allow(clippy::new_without_default)] // a guard is not a value
-    pub fn new() -> Self {
-        Self(cubecl::dry_run::DryRun::new())
-    }
 }

@@ -185,7 +185,7 @@ fn attention_scores(heads: usize, n: usize) -> u64 {
 fn step(c: &TrainConfig, model: &ModelConfig, s: &Shapes, worst: &Batch, on: On) -> Part {
     let (t, tokens) = (&model.text, worst.tokens as u64);
     let layers = 0..t.num_hidden_layers;
-    let recompute = !c.disable_gradient_checkpointing;
+    let recompute = c.recomputes();
     let all: usize =
         layers.clone().map(|i| if recompute { t.hidden_size } else { kept(t, t.is_sparse(i)) }).sum();
     let largest = |of: fn(&TextConfig, bool) -> usize| layers.clone().map(|i| of(t, t.is_sparse(i))).max();
@@ -214,7 +214,7 @@ fn step(c: &TrainConfig, model: &ModelConfig, s: &Shapes, worst: &Batch, on: On)
 
 /// What one layer keeps while it is computed again.
 fn recomputed(c: &TrainConfig, t: &TextConfig, worst: &Batch, on: On) -> u64 {
-    if c.disable_gradient_checkpointing {
+    if !c.recomputes() {
         return 0;
     }
     let most = (0..t.num_hidden_layers).map(|i| kept(t, t.is_sparse(i))).max().unwrap_or(0);

@@ -52,6 +52,12 @@ impl<'a> Inbox<'a> {
         Some(command)
     }
 
+    /// Whether a stop is among what was said: work that takes long asks before it goes on.
+    pub fn stop_waits(&mut self) -> bool {
+        self.waiting.extend(self.from.try_iter());
+        self.waiting.iter().any(|command| matches!(command, Command::Stop { .. }))
+    }
+
     fn set_paused(&mut self, paused: bool, emit: Emit) {
         if self.paused != paused {
             self.paused = paused;

@@ -10,6 +10,12 @@ pub fn in_use(device: &Device) -> u64 {
     pool.ok().flatten().map_or_else(resident, |usage| usage.bytes_in_use)
 }
 
+/// The most bytes that were held at once: by the device's pools, which give nothing back, or [`peak`].
+pub fn held(device: &Device) -> u64 {
+    let pool = catch_unwind(AssertUnwindSafe(|| device.memory_pool_usage()));
+    pool.ok().flatten().map_or_else(peak, |usage| usage.bytes_reserved)
+}
+
 /// Resident memory in bytes; 0 where the system does not tell.
 pub fn resident() -> u64 {
     status("VmRSS:")

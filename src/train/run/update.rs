@@ -3,18 +3,18 @@
 use super::bad_batch::Bad;
 use super::{Trainer, Update, batch};
 use crate::config::LrScheduler;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::lora::{Grads, Pass};
 use crate::model::ops::dropout::mix;
 use crate::train::clock::Part;
 use crate::train::commands::Control;
 use crate::train::position::Counts;
 use crate::train::sampler::MicroBatch;
-use crate::train::step::{self, Keep};
+use crate::train::step::{self, Keep, Watch};
 use crate::train::{memory, optimizer, out_of_memory, schedule};
 
 /// How a micro-batch ended.
-enum Micro {
+pub(super) enum Micro {
     /// Its mean loss is added, and this was counted.
     Done(Counts),
     /// None of its samples could be read.
@@ -63,16 +63,25 @@ impl Trainer<'_> {
     }
 
     /// A micro-batch; a device that runs out of memory is an error that says what to do.
-    fn guarded(&mut self, micro: &MicroBatch, how: (f32, u64), grads: &mut Grads) -> Result<Micro> {
+    pub(super) fn guarded(&mut self, micro: &MicroBatch, how: (f32, u64), grads: &mut Grads) -> Result<Micro> {
         self.clock.stop();
-        out_of_memory::catch(|| self.micro_step(micro, how, grads)).unwrap_or_else(|panic| {
-            let tokens = micro.places.iter().map(|&p| self.data.train.all[p].encoded.input_ids.len()).sum();
-            let batch = (self.clock.now(), micro.places.len(), tokens);
-            Err(out_of_memory::error(&panic, &self.config, batch, memory::in_use(&self.model.device)))
-        })
+        out_of_memory::catch(|| self.micro_step(micro, how, grads))
+            .unwrap_or_else(|panic| Err(self.too_large(micro, &panic)))
     }
 
-    fn micro_step(
+    /// The error of a micro-batch that did not fit.
+    pub(super) fn too_large(&self, micro: &MicroBatch, panic: &str) -> Error {
+        let tokens = micro.places.iter().map(|&p| self.data.train.all[p].encoded.input_ids.len()).sum();
+        let at = out_of_memory::At {
+            part: self.clock.now(),
+            samples: micro.places.len(),
+            tokens,
+            recomputed: self.forecast.keep == Keep::Inputs,
+        };
+        out_of_memory::error(panic, &self.config, at, memory::in_use(&self.model.device))
+    }
+
+    pub(super) fn micro_step(
         &mut self,
         micro: &MicroBatch,
         (share, key): (f32, u64),
@@ -92,10 +101,13 @@ impl Trainer<'_> {
             return Ok(Micro::Stop { save });
         }
         let pass = Pass { adapter: Some(&self.adapter), dropout_key: Some(key) };
-        let keep = Keep::of(&self.config);
-        let model = &*self.model;
-        let sums = (grads, &mut self.clock);
-        let mean = step::timed(model, &pass, (&pack, &targets), (share, keep), sums);
+        let (model, keep) = (&*self.model, self.forecast.keep);
+        let watch = Watch { clock: &mut self.clock, stop: &mut || self.inbox.stop_waits() };
+        let mean = step::watched(model, &pass, (&pack, &targets), (share, keep), (grads, watch));
+        let Some(mean) = mean else {
+            self.clock.stop();
+            return Ok(Micro::Stop { save: matches!(self.serve(), Control::Stop { save: true }) });
+        };
         let mean = f64::from(mean.into_data().try_to_vec::<f32>().expect("the loss is f32")[0]);
         self.clock.stop();
         if !mean.is_finite() {
