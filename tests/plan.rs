@@ -148,6 +148,26 @@ fn every_known_model_and_gpu_has_a_plan() {
     assert!(active("30B-A3B") < active("8B") && active("8B") < active("32B"));
 }
 
+/// Where nothing is asked for, all activations are kept if they fit with a tenth to spare.
+#[test]
+fn activations_are_kept_where_they_fit() {
+    let mut chosen = [0, 0];
+    for gpu in plan::device::gpus() {
+        let with = |asked| {
+            plan_of("8B", &gpu.name, |c| {
+                (c.per_device_train_batch_size, c.disable_gradient_checkpointing) = (4, asked);
+            })
+        };
+        let (free, all, again) = (with(None), with(Some(true)), with(Some(false)));
+        assert!((all.recompute, again.recompute) == (false, true) && again.memory.peak < all.memory.peak);
+        assert_eq!(free.recompute, all.memory.peak as f64 > 0.9 * gpu.memory as f64, "{}", gpu.name);
+        assert_eq!(free.memory.peak, if free.recompute { again.memory.peak } else { all.memory.peak });
+        assert!(free.line().contains(if free.recompute { "computed again" } else { "all activations kept" }));
+        chosen[usize::from(free.recompute)] += 1;
+    }
+    assert!(chosen.iter().all(|n| *n > 0), "{chosen:?}");
+}
+
 #[test]
 fn advice_fits_and_changes_at_most_two_settings() {
     let config = TrainConfig {

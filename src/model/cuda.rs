@@ -5,6 +5,7 @@
 
 use cubecl::config::cache::CacheConfig;
 use cubecl::config::{CubeClRuntimeConfig, RuntimeConfig};
+use cubecl::prelude::Runtime;
 use std::env;
 use std::path::{Path, PathBuf};
 

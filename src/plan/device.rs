@@ -249,3 +249,20 @@ fn measure() -> f64 {
     }
     2.0 * (N as f64).powi(3) / best
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_card_is_known_by_the_words_of_its_name() {
+        let speed = |name| Device::present(name, 5).flops;
+        let row = |name: &str| gpus().into_iter().find(|g| g.name == name).and_then(|g| g.flops);
+        assert_eq!(speed("NVIDIA H100 80GB HBM3"), row("H100-80GB"));
+        assert_eq!(speed("NVIDIA A100-SXM4-40GB"), row("A100-40GB"));
+        assert_eq!(speed("NVIDIA GeForce RTX 4090"), row("RTX-4090"));
+        assert_eq!(speed("NVIDIA GeForce GTX 1080"), None);
+        let there = Device::present("NVIDIA L40S", 5);
+        assert_eq!((there.name.as_str(), there.memory, there.flops), ("NVIDIA L40S", 5, row("L40S")));
+    }
+}

@@ -81,7 +81,8 @@ mod tests {
     fn the_error_names_what_was_computed_and_two_settings() {
         let config = TrainConfig { per_device_train_batch_size: 16, ..TrainConfig::default() };
         let at = |part, samples, tokens, recomputed| At { part, samples, tokens, recomputed };
-        let e = error("OutOfMemory { .. }\n at x", &config, at(Some(Part::Backward), 16, 9000, false), 3 << 30);
+        let e =
+            error("OutOfMemory { .. }\n at x", &config, at(Some(Part::Backward), 16, 9000, false), 3 << 30);
         assert_eq!(
             e.message,
             "out of memory while computing the backward pass: a micro-batch of 16 samples and 9000 tokens, 3.0 GiB \

@@ -94,19 +94,23 @@ impl Trainer<'_> {
         let measured = plan::refine(plan, &timed).step_seconds.unwrap_or_default();
         let planned = plan.step_seconds.map_or(String::new(), |s| format!(", planned {}", plan::duration(s)));
         let left = plan::duration(self.remaining());
-        let line =
-            format!("an update takes {} (median of the first {TIMED}{planned}): about {left} left", plan::duration(measured));
+        let line = format!(
+            "an update takes {} (median of the first {TIMED}{planned}): about {left} left",
+            plan::duration(measured)
+        );
         log(self.emit, Level::Info, line);
     }
 
     /// Says what the worst micro-batch took, `held` bytes at most, and what that makes of the planned peak.
     pub(super) fn held(&self, tokens: usize, seconds: f64, held: u64) {
-        let begin = format!("worst micro-batch, {tokens} tokens: {}, {}", plan::duration(seconds), plan::size(held));
+        let begin =
+            format!("worst micro-batch, {tokens} tokens: {}, {}", plan::duration(seconds), plan::size(held));
         let Some(plan) = &self.forecast.plan else {
             return log(self.emit, Level::Info, begin);
         };
         // picture features grow until each was looked at
-        let features = plan.memory.resident.iter().find(|p| p.name == "picture features").map_or(0, |p| p.bytes);
+        let features =
+            plan.memory.resident.iter().find(|p| p.name == "picture features").map_or(0, |p| p.bytes);
         let peak = held + features.saturating_sub(self.data.train.feature_bytes());
         let (planned, room) = (plan::size(plan.memory.peak), plan::size(plan.device.memory));
         let level = if peak > plan.device.memory { Level::Warning } else { Level::Info };

@@ -82,6 +82,8 @@ struct Trainer<'a> {
     /// Learning rate and gradient norm of the last update.
     last: (f64, f64),
     forecast: Forecast,
+    /// Samples whose pictures are read while a micro-batch is computed.
+    soon: Vec<usize>,
     retry: Retry,
     /// Samples whose pictures could not be read, each told once.
     unreadable: BTreeSet<usize>,
@@ -114,21 +116,28 @@ impl Trainer<'_> {
         {
             return self.stopped(save);
         }
+        let mut next = None;
         while self.position.step < self.plan.total && !self.is_stopped_early() {
             self.make_changes();
             let step = self.position.step;
-            let (epoch, update) = (step / self.plan.updates_per_epoch, step % self.plan.updates_per_epoch);
-            let micro_batches = self.items.update(epoch, update);
+            let micro_batches = next.take().unwrap_or_else(|| self.micro_batches(step));
+            let after = if step + 1 < self.plan.total { self.micro_batches(step + 1) } else { Vec::new() };
             let began = Instant::now();
-            if let Update::Stop { save } = self.update(&micro_batches)? {
+            if let Update::Stop { save } = self.update(&micro_batches, &after)? {
                 return self.stopped(save);
             }
+            next = Some(after);
             self.took(began.elapsed().as_secs_f64());
             if let Control::Stop { save } = self.after_update()? {
                 return self.stopped(save);
             }
         }
         self.finish()
+    }
+
+    fn micro_batches(&mut self, step: usize) -> Vec<MicroBatch> {
+        let per_epoch = self.plan.updates_per_epoch;
+        self.items.update(step / per_epoch, step % per_epoch)
     }
 
     /// Logs, evaluates and saves where it is time to.

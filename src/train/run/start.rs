@@ -93,6 +93,7 @@ pub(super) fn prepare<'a>(
         began: Instant::now(),
         last: (0.0, 0.0),
         forecast,
+        soon: Vec::new(),
         retry: Retry::default(),
         unreadable: BTreeSet::new(),
         log_is_broken: false,

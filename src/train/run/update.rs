@@ -13,6 +13,9 @@ use crate::train::sampler::MicroBatch;
 use crate::train::step::{self, Keep, Watch};
 use crate::train::{memory, optimizer, out_of_memory, schedule};
 
+/// Micro-batches whose pictures are read while another one is computed.
+const AHEAD: usize = 2;
+
 /// How a micro-batch ended.
 pub(super) enum Micro {
     /// Its mean loss is added, and this was counted.
@@ -27,13 +30,16 @@ pub(super) enum Micro {
 }
 
 impl Trainer<'_> {
-    /// One optimizer update, or none where the batch is bad and may be skipped.
-    pub(super) fn update(&mut self, micro_batches: &[MicroBatch]) -> Result<Update> {
+    /// One optimizer update, or none where the batch is bad and may be skipped. `next` is the one after it, whose
+    /// pictures are read meanwhile.
+    pub(super) fn update(&mut self, micro_batches: &[MicroBatch], next: &[MicroBatch]) -> Result<Update> {
         let mut grads = Grads::new(self.adapter.pairs.len());
         let mut counts = Counts::default();
         let share = 1.0 / micro_batches.len() as f32;
         for (i, micro) in micro_batches.iter().enumerate() {
             let key = mix(self.config.seed, self.position.micro_steps + i as u64);
+            let after = micro_batches[i + 1..].iter().chain(next).take(AHEAD);
+            self.soon = after.flat_map(|m| m.places.iter().copied()).collect();
             match self.guarded(micro, (share, key), &mut grads)? {
                 Micro::Done(more) => counts.add(&more),
                 Micro::Empty => {}
@@ -63,7 +69,12 @@ impl Trainer<'_> {
     }
 
     /// A micro-batch; a device that runs out of memory is an error that says what to do.
-    pub(super) fn guarded(&mut self, micro: &MicroBatch, how: (f32, u64), grads: &mut Grads) -> Result<Micro> {
+    pub(super) fn guarded(
+        &mut self,
+        micro: &MicroBatch,
+        how: (f32, u64),
+        grads: &mut Grads,
+    ) -> Result<Micro> {
         self.clock.stop();
         out_of_memory::catch(|| self.micro_step(micro, how, grads))
             .unwrap_or_else(|panic| Err(self.too_large(micro, &panic)))
@@ -94,6 +105,7 @@ impl Trainer<'_> {
         let with = (model, self.encoder);
         let train = &mut self.data.train;
         let read = self.clock.time(Part::Vision, || batch::read(train, with, &micro.places))?;
+        self.data.train.read_ahead(model, self.encoder, &self.soon);
         self.note_lost(&read.lost);
         let Some((pack, targets)) = read.pack else { return Ok(Micro::Empty) };
         // Pictures may have taken a while.
