@@ -6,8 +6,11 @@
 use cubecl::config::cache::CacheConfig;
 use cubecl::config::{CubeClRuntimeConfig, RuntimeConfig};
 use cubecl::prelude::Runtime;
+use nvml_wrapper::Nvml;
+use nvml_wrapper::error::NvmlError;
 use std::env;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 /// A GPU as the driver describes it.
 #[derive(Clone, Debug)]
@@ -15,6 +18,8 @@ pub struct Gpu {
     pub name: String,
     /// Bytes of device memory: all, and in use by any process.
     pub memory: Option<(u64, u64)>,
+    /// Whether its units compute in bf16: from compute capability 8 on.
+    pub bf16: bool,
 }
 
 /// Asks NVML, never burn: enumerating devices through burn panics where there is no driver.
@@ -22,10 +27,13 @@ pub struct Gpu {
 /// # Errors
 /// Why there is no GPU, for people.
 pub fn first_gpu() -> Result<Gpu, String> {
-    let nvml = nvml_wrapper::Nvml::init().map_err(|e| format!("the NVIDIA driver does not answer ({e})"))?;
+    static NVML: OnceLock<Result<Nvml, NvmlError>> = OnceLock::new();
+    let nvml = NVML.get_or_init(Nvml::init);
+    let nvml = nvml.as_ref().map_err(|e| format!("the NVIDIA driver does not answer ({e})"))?;
     let gpu = nvml.device_by_index(0).map_err(|e| format!("the driver knows no GPU ({e})"))?;
     let memory = gpu.memory_info().ok().map(|m| (m.total, m.used));
-    Ok(Gpu { name: gpu.name().unwrap_or_else(|_| "GPU 0".into()), memory })
+    let bf16 = gpu.cuda_compute_capability().is_ok_and(|c| c.major >= 8);
+    Ok(Gpu { name: gpu.name().unwrap_or_else(|_| "GPU 0".into()), memory, bf16 })
 }
 
 /// The first GPU's name, and the bytes on it that nobody holds. Where NVML does not answer, the driver's word on all
@@ -38,13 +46,6 @@ pub fn free_memory() -> Option<(String, u64)> {
     let properties = client.properties();
     // CubeCL lets a page be a quarter of the device
     Some((properties.identity.name.clone(), 4 * properties.memory.max_page_size))
-}
-
-/// Percent of the last moments in which kernels ran on the first GPU, and its memory in use.
-pub fn usage() -> Option<(u32, u64)> {
-    let nvml = nvml_wrapper::Nvml::init().ok()?;
-    let gpu = nvml.device_by_index(0).ok()?;
-    Some((gpu.utilization_rates().ok()?.gpu, gpu.memory_info().ok()?.used))
 }
 
 /// Looks for the run-time compiler and its headers.
