@@ -70,11 +70,12 @@ impl Features {
         if missing.is_empty() && self.ahead.is_none() {
             return;
         }
-        let (disk, encoder) = (self.disk.clone(), encoder.clone());
         // On the CPU the others compute meanwhile.
         let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
         let threads = if model.on_cpu() { 1 } else { self.workers.min(cores) };
+        let disk = &self.disk;
         let ahead = self.ahead.get_or_insert_with(|| {
+            let (disk, encoder) = (disk.clone(), encoder.clone());
             Ahead::new(
                 Arc::new(move |image| Picture::read(image, &encoder, disk.as_deref())),
                 threads,
