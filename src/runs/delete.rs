@@ -55,7 +55,8 @@ pub struct Doomed {
 pub fn look(dir: &Path) -> Result<Doomed> {
     let refuse = |why: String| Err(Error::usage(format!("{} is not deleted: {why}", dir.display())));
     if std::fs::symlink_metadata(dir).at("read", dir)?.is_symlink() {
-        return refuse("it is a link".into()).map_err(|e| e.hint("delete what it points to, or the link itself"));
+        return refuse("it is a link".into())
+            .map_err(|e| e.hint("delete what it points to, or the link itself"));
     }
     if list::look(dir, dir).is_none() {
         return refuse("it is not a run folder".into());

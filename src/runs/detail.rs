@@ -3,7 +3,7 @@
 use super::{RunInfo, list, read, results, settings};
 use serde::Serialize;
 use serde_json::{Map, Value};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What is known of a run without reading its whole log.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -16,8 +16,8 @@ pub struct Detail {
     pub complete: bool,
     /// Numbers of `all_results.json`.
     pub metrics: Map<String, Value>,
-    /// Whether there is a checkpoint to go on from.
-    pub resumable: bool,
+    /// The newest checkpoint that training can go on from.
+    pub checkpoint: Option<PathBuf>,
 }
 
 impl Detail {
@@ -34,7 +34,7 @@ impl Detail {
             settings: settings::read(&dir),
             complete: settings::complete(&dir),
             metrics,
-            resumable: has_checkpoint(&dir),
+            checkpoint: newest_checkpoint(&dir),
             info,
         }
     }
@@ -65,12 +65,13 @@ const GIST: [(&str, &str); 5] = [
     ("gradient_accumulation_steps", "×"),
 ];
 
-/// Whether a checkpoint holds what training goes on from. LLaMA-Factory's (`optimizer.pt`) are another format.
-fn has_checkpoint(dir: &Path) -> bool {
-    let Ok(entries) = std::fs::read_dir(dir) else { return false };
-    let checkpoint = |name: &str| name.starts_with("checkpoint-");
-    let mut dirs = entries.flatten().filter(|e| e.file_name().to_str().is_some_and(checkpoint));
-    dirs.any(|e| !e.path().join("optimizer.pt").exists() && e.path().join("adapter_config.json").exists())
+/// The newest checkpoint of ours. LLaMA-Factory's (`optimizer.pt`) are in another format.
+fn newest_checkpoint(dir: &Path) -> Option<PathBuf> {
+    let number = |dir: &Path| dir.file_name()?.to_str()?.strip_prefix("checkpoint-")?.parse::<u64>().ok();
+    let found = std::fs::read_dir(dir).ok()?.flatten().map(|e| e.path());
+    let ours = found.filter(|p| p.join("adapter_config.json").exists() && !p.join("optimizer.pt").exists());
+    let numbered = ours.filter_map(|p| Some((number(&p)?, p)));
+    numbered.max_by_key(|(n, _)| *n).map(|(_, path)| path)
 }
 
 /// All runs below `root` with their details, the latest first. Error if `root` cannot be read.

@@ -118,7 +118,11 @@ fn cell(value: f64) -> String {
 }
 
 fn quoted(text: &str) -> String {
-    if text.contains([',', '"', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.into() }
+    if text.contains([',', '"', '\n', '\r']) {
+        format!("\"{}\"", text.replace('"', "\"\""))
+    } else {
+        text.into()
+    }
 }
 
 /// A plot as SVG text.
@@ -195,7 +199,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (one, two) = (columns(), columns());
         let runs = [("<one>".to_string(), &one), ("two".to_string(), &two)];
-        let write = |name: &str| write(&dir.path().join(name), &runs, View { log_y: true, ..View::default() });
+        let write =
+            |name: &str| write(&dir.path().join(name), &runs, View { log_y: true, ..View::default() });
         for name in ["a.svg", "a.PNG", "a.csv"] {
             write(name).unwrap();
         }

@@ -45,9 +45,8 @@ pub fn import(from: &Path, into: &Path, name: Option<&str>) -> Result<PathBuf> {
 fn check(from: &Path) -> Result<()> {
     let curve = read::Curve::read(from)?;
     if curve.is_empty() {
-        return Err(Error::input(format!("{} holds no logged step", from.display())).hint(format!(
-            "an output folder of LLaMA-Factory has {TRAINER_LOG} or {TRAINER_STATE}"
-        )));
+        return Err(Error::input(format!("{} holds no logged step", from.display()))
+            .hint(format!("an output folder of LLaMA-Factory has {TRAINER_LOG} or {TRAINER_STATE}")));
     }
     Ok(())
 }
@@ -80,7 +79,8 @@ mod tests {
     use super::*;
     use crate::runs::Curve;
 
-    const LOG: &[u8] = b"{\"current_steps\": 1, \"total_steps\": 2, \"loss\": 2.5, \"lr\": 1e-4, \"epoch\": 0.5}\n";
+    const LOG: &[u8] =
+        b"{\"current_steps\": 1, \"total_steps\": 2, \"loss\": 2.5, \"lr\": 1e-4, \"epoch\": 0.5}\n";
 
     #[test]
     fn records_come_over_and_checkpoints_stay() {

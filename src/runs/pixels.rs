@@ -23,7 +23,9 @@ impl Pixels {
     /// The picture as a PNG file.
     pub fn png(&self) -> Vec<u8> {
         let mut bytes = std::io::Cursor::new(Vec::new());
-        self.image.write_to(&mut bytes, ImageFormat::Png).expect("a picture of this size is written to memory");
+        self.image
+            .write_to(&mut bytes, ImageFormat::Png)
+            .expect("a picture of this size is written to memory");
         bytes.into_inner()
     }
 

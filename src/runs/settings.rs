@@ -103,15 +103,20 @@ mod tests {
     #[test]
     fn a_model_card_and_an_adapter_tell_what_they_know() {
         let dir = tempfile::tempdir().unwrap();
-        let put = |name: &str, text: &str| crate::files::write(&dir.path().join(name), text.as_bytes()).unwrap();
+        let put =
+            |name: &str, text: &str| crate::files::write(&dir.path().join(name), text.as_bytes()).unwrap();
         put(
             "README.md",
             "---\nbase_model: /m/qwen\n---\n# x\n\n- learning_rate: 5e-05\n- train_batch_size: 2\n- optimizer: Use y\n",
         );
-        put("adapter_config.json", r#"{"r": 16, "lora_alpha": 32, "lora_dropout": 0.05, "base_model_name_or_path": "/m"}"#);
+        put(
+            "adapter_config.json",
+            r#"{"r": 16, "lora_alpha": 32, "lora_dropout": 0.05, "base_model_name_or_path": "/m"}"#,
+        );
         let found = read(dir.path());
         let get = |key: &str| found.get(key).and_then(Value::as_str).unwrap_or("-").to_string();
-        let all = ["model_name_or_path", "learning_rate", "per_device_train_batch_size", "lora_rank", "seed"].map(get);
+        let all = ["model_name_or_path", "learning_rate", "per_device_train_batch_size", "lora_rank", "seed"]
+            .map(get);
         assert_eq!(all, ["/m", "5e-5", "2", "16", "-"]);
         assert!(!complete(dir.path()));
     }

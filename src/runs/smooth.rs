@@ -41,7 +41,8 @@ mod tests {
 
     #[test]
     fn growing_by_one_gives_what_all_at_once_gives() {
-        let values: Vec<f64> = (0..1200).map(|i| 3.0 / (1.0 + f64::from(i)) + 0.1 * f64::from(i % 7)).collect();
+        let values: Vec<f64> =
+            (0..1200).map(|i| 3.0 / (1.0 + f64::from(i)) + 0.1 * f64::from(i % 7)).collect();
         let mut grown = Column::default();
         for n in 1..=values.len() {
             extend(&mut grown, &values[..n]);

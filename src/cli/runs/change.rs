@@ -40,7 +40,9 @@ pub fn export(args: &ExportArgs, out: &Out) -> Result<()> {
     let named: Vec<(String, &Columns)> = runs.iter().map(|(name, c)| (name.clone(), c)).collect();
     export::write(&args.output, &named, View { metric, axis, log_y: args.log })?;
     out.line(format!("wrote {}", args.output.display()));
-    out.object(&json!({ "written": args.output, "steps": runs.iter().map(|r| r.1.len()).collect::<Vec<_>>() }));
+    out.object(
+        &json!({ "written": args.output, "steps": runs.iter().map(|r| r.1.len()).collect::<Vec<_>>() }),
+    );
     Ok(())
 }
 

@@ -36,15 +36,15 @@ pub fn run(args: &CompareArgs, out: &Out) -> Result<()> {
             let mark = if row.best == Some(i) { " *" } else { "" };
             v.map_or_else(|| "-".to_string(), |v| format!("{}{mark}", number(v)))
         };
-        std::iter::once(clean::for_terminal(&row.name)).chain(row.values.iter().enumerate().map(value)).collect()
+        std::iter::once(clean::for_terminal(&row.name))
+            .chain(row.values.iter().enumerate().map(value))
+            .collect()
     });
     let (settings, metrics): (Vec<Vec<String>>, Vec<Vec<String>>) = (settings.collect(), metrics.collect());
     let all: Vec<_> = settings.iter().chain(&metrics).cloned().collect();
     let heading: Vec<&str> = heading.iter().map(String::as_str).collect();
     let widths: Vec<usize> = columns::widths(&heading, &all).into_iter().map(|w| w.min(WIDEST)).collect();
-    let row = |cells: &[String]| {
-        columns::row(&cells.iter().map(String::as_str).collect::<Vec<_>>(), &widths)
-    };
+    let row = |cells: &[String]| columns::row(&cells.iter().map(String::as_str).collect::<Vec<_>>(), &widths);
     out.line(columns::row(&heading, &widths));
     out.line(if settings.is_empty() { "the settings are the same" } else { "settings that differ" });
     settings.iter().for_each(|cells| out.line(row(cells)));

@@ -33,8 +33,8 @@ pub fn run(args: &ShowArgs, out: &Out) -> Result<()> {
     let loss = info.loss.map_or_else(String::new, |loss| format!(" · loss {}", number(loss)));
     let age = age(info.age_seconds);
     out.line(format!("{} · {}/{} steps{loss} · {age} ago", info.status.name(), info.step, info.total_steps));
-    if run.resumable {
-        out.line("training can go on from its newest checkpoint");
+    if let Some(checkpoint) = &run.checkpoint {
+        out.line(format!("training can go on from {}", checkpoint.display()));
     }
     let differs = |key: &str, value: &str| fields::field(key).is_none_or(|f| f.default_text() != value);
     let text = |v: &Value| v.as_str().unwrap_or_default().to_string();
