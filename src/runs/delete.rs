@@ -40,6 +40,9 @@ const OURS: [&str; 31] = [
     ".*",
 ];
 
+/// Seconds after which another program's run without results counts as given up.
+const QUIET: u64 = 600;
+
 /// What a deletion takes away.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Doomed {
@@ -58,11 +61,13 @@ pub fn look(dir: &Path) -> Result<Doomed> {
         return refuse("it is a link".into())
             .map_err(|e| e.hint("delete what it points to, or the link itself"));
     }
-    if list::look(dir, dir).is_none() {
-        return refuse("it is not a run folder".into());
-    }
+    let Some(run) = list::look(dir, dir) else { return refuse("it is not a run folder".into()) };
     if lock::is_held(dir) {
         return refuse("a process works in it".into()).map_err(|e| e.hint("stop that run first"));
+    }
+    if run.status == list::Status::Unknown && run.age_seconds < QUIET {
+        return refuse(format!("it has no results and was written to {} s ago", run.age_seconds))
+            .map_err(|e| e.hint("another program may be training in it: wait some minutes"));
     }
     let patterns: Vec<_> = OURS.iter().filter_map(|p| glob::Pattern::new(p).ok()).collect();
     let mut doomed = Doomed { path: dir.to_path_buf(), files: 0, bytes: 0, checkpoints: 0 };
@@ -118,6 +123,7 @@ mod tests {
     fn run_folder(root: &Path) -> PathBuf {
         let dir = root.join("one");
         crate::files::write(&dir.join("trainer_log.jsonl"), b"{}\n").unwrap();
+        crate::files::write(&dir.join("all_results.json"), b"{\"train_loss\": 1.0}").unwrap();
         crate::files::write(&dir.join("checkpoint-5/adapter_model.safetensors"), &[0; 100]).unwrap();
         dir
     }
@@ -128,7 +134,7 @@ mod tests {
         let dir = run_folder(root.path());
         crate::files::write(&root.path().join("two/trainer_log.jsonl"), b"{}\n").unwrap();
         let doomed = delete(&dir).unwrap();
-        assert_eq!((doomed.files, doomed.bytes, doomed.checkpoints), (2, 103, 1));
+        assert_eq!((doomed.files, doomed.bytes, doomed.checkpoints), (3, 122, 1));
         let left: Vec<_> = std::fs::read_dir(root.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
         assert_eq!(left, ["two"]);
     }
@@ -143,6 +149,9 @@ mod tests {
             let _held = RunLock::acquire(&dir).unwrap();
             assert!(why(&dir).contains("a process works in it"));
         }
+        let going = root.path().join("going");
+        crate::files::write(&going.join("trainer_log.jsonl"), b"{}\n").unwrap();
+        assert!(why(&going).contains("s ago"), "another program may be at work");
         crate::files::write(&dir.join("thesis.tex"), b"years of work").unwrap();
         assert!(why(&dir).contains("thesis.tex"));
         std::fs::remove_file(dir.join("thesis.tex")).unwrap();

@@ -173,7 +173,7 @@ impl App {
             Action::FocusParameters => state.focus = PaneId::Parameters,
             Action::FocusTraining => state.focus = PaneId::Training,
             Action::FocusChat => state.focus = PaneId::Chat,
-            Action::FocusRuns => state.focus = PaneId::Runs,
+            Action::FocusRuns => (state.focus, state.runs.stale) = (PaneId::Runs, true),
             Action::NextPane => state.focus = state.focus.next(1),
             Action::PreviousPane => state.focus = state.focus.next(PaneId::ALL.len() - 1),
             Action::Zoom => state.zoomed = !state.zoomed,

@@ -19,11 +19,18 @@ pub struct Settings {
     asked: Option<(TrainConfig, Option<usize>)>,
     /// Other settings, with their name, that differences are shown to.
     pub other: Option<(String, Box<TrainConfig>)>,
+    /// The settings with the value that is being typed, while it can be taken.
+    pub draft: Option<Box<TrainConfig>>,
     /// What was typed of a path, and what it may become.
     pub completions: (String, Vec<String>),
 }
 
 impl State {
+    /// The settings, with a value that is being typed.
+    pub fn draft(&self) -> &TrainConfig {
+        self.settings.draft.as_deref().unwrap_or(&self.config)
+    }
+
     /// Replaces the settings; the old ones can be had back.
     pub fn set_config(&mut self, config: TrainConfig) {
         if config != self.config {
@@ -43,15 +50,15 @@ impl State {
 
     /// Asks for an estimate where the settings are not those of the last one.
     pub fn wanted_estimate(&mut self) -> Option<Effect> {
-        let rows = derived::samples(&self.config, self);
-        let same = |asked: &(TrainConfig, Option<usize>)| asked.0 == self.config && asked.1 == rows;
-        if self.config.model_name_or_path.as_os_str().is_empty()
-            || self.settings.asked.as_ref().is_some_and(same)
+        let config = self.draft();
+        let rows = derived::samples(config, self);
+        let same = |asked: &(TrainConfig, Option<usize>)| asked.0 == *config && asked.1 == rows;
+        if config.model_name_or_path.as_os_str().is_empty() || self.settings.asked.as_ref().is_some_and(same)
         {
             return None;
         }
-        self.settings.asked = Some((self.config.clone(), rows));
-        let config = Box::new(self.config.clone());
+        let config = Box::new(config.clone());
+        self.settings.asked = Some((*config.clone(), rows));
         Some(Effect::Load(Load::Settings(Ask::Estimate { config, rows })))
     }
 

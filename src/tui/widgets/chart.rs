@@ -45,6 +45,16 @@ impl<'a> Chart<'a> {
         Rect { x: area.x + axis, width: area.width - axis, height: area.height - 1, ..area }
     }
 
+    /// Where in `area` the dots will be, and the first and last x of them; `None` where nothing is drawn.
+    pub fn place(&self, area: Rect) -> Option<(Rect, f64, f64)> {
+        if area.width < 4 || area.height < 2 {
+            return None;
+        }
+        let scale = self.scale()?;
+        let ticks = ticks((scale.y0, scale.y1), usize::from(area.height) - 1, self.log_y);
+        Some((self.plot_area(area, &ticks), scale.x0, scale.x1))
+    }
+
     /// The x span that is shown, and the y span of what is in it.
     fn scale(&self) -> Option<Scale> {
         let (x0, x1) = self.window.filter(|w| w.0 < w.1).or_else(|| self.x_span())?;

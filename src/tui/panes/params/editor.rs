@@ -1,7 +1,7 @@
 //! The editor of one value: checked while it is typed, completed by Tab, stepped by the arrows.
 
 use crate::config::fields::{self, Field, Kind};
-use crate::config::validate;
+use crate::config::{TrainConfig, validate};
 use crate::tui::effects::{Effect, Load};
 use crate::tui::settings_worker::Ask;
 use crate::tui::state::State;
@@ -16,6 +16,8 @@ pub struct Editor {
     pub error: Option<String>,
     /// What the value would break or weaken together with others.
     pub problems: Vec<String>,
+    /// The settings with this value, if it can be taken.
+    pub draft: Option<Box<TrainConfig>>,
     /// The last completion put in, to take the next one on the next Tab.
     completed: Option<usize>,
 }
@@ -31,7 +33,7 @@ pub enum Edited {
 impl Editor {
     pub fn open(field: &'static Field, state: &State) -> Self {
         let input = Input::with(&fields::get(&state.config, field.key));
-        Self { field, input, error: None, problems: Vec::new(), completed: None }
+        Self { field, input, error: None, problems: Vec::new(), draft: None, completed: None }
     }
 
     pub fn type_key(&mut self, key: KeyEvent, state: &State) -> Edited {
@@ -67,6 +69,7 @@ impl Editor {
     pub fn check(&mut self, state: &State) {
         let mut copy = state.config.clone();
         self.problems.clear();
+        self.draft = None;
         self.error = fields::set(&mut copy, self.field.key, self.input.text()).err().map(|e| e.message);
         if self.error.is_some() {
             return;
@@ -79,6 +82,7 @@ impl Editor {
                 self.problems.push(format!("{}: {}", problem.key, problem.message));
             }
         }
+        self.draft = Some(Box::new(copy)).filter(|_| self.error.is_none());
     }
 
     /// Paths that what is typed may become, unless they are known.

@@ -249,12 +249,14 @@ impl Pane for ParamsPane {
             return Vec::new();
         }
         let Some(editor) = &mut self.editor else { return Vec::new() };
-        match editor.type_key(key, state) {
+        let edited = editor.type_key(key, state);
+        state.settings.draft = editor.draft.clone();
+        match edited {
             Edited::Open(effects) => return effects,
-            Edited::Closed => self.editor = None,
+            Edited::Closed => (self.editor, state.settings.draft) = (None, None),
             Edited::Taken(value) => {
                 let key = editor.field.key;
-                self.editor = None;
+                (self.editor, state.settings.draft) = (None, None);
                 self.set(key, &value, state);
             }
         }
@@ -269,7 +271,9 @@ impl Pane for ParamsPane {
             self.wanted = input.text().to_string();
             self.step(0, state);
         } else if let Some(editor) = &mut self.editor {
-            return editor.paste(pasted, state);
+            let effects = editor.paste(pasted, state);
+            state.settings.draft = editor.draft.clone();
+            return effects;
         }
         Vec::new()
     }
@@ -287,7 +291,7 @@ impl Pane for ParamsPane {
     }
 
     fn click(&mut self, row: usize, state: &mut State) {
-        self.editor = None;
+        (self.editor, state.settings.draft) = (None, None);
         self.selected = row;
         self.step(0, state);
     }

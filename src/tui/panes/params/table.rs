@@ -142,7 +142,7 @@ impl ParamsPane {
             return;
         }
         let mut height = area.height - 1;
-        canvas.line(area, height.into(), Line::styled(derived::line(&state.config, state), theme.accent));
+        canvas.line(area, height.into(), Line::styled(derived::line(state.draft(), state), theme.accent));
         if let Some((words, fits)) = derived::estimate(state).filter(|_| height > 2) {
             height -= 1;
             canvas.line(

@@ -3,7 +3,8 @@
 use super::below;
 use crate::runs::{Axis, Columns, Metric};
 use crate::tui::action::Action;
-use crate::tui::panes::Canvas;
+use crate::tui::panes::{Canvas, Hit};
+use crate::tui::state::PaneId;
 use crate::tui::state::run::Run;
 use crate::tui::text;
 use crate::tui::widgets::chart::{Chart, Series, x_text};
@@ -47,8 +48,8 @@ impl Charts {
             Action::XAxis => self.next_axis(columns),
             Action::NextCurve => self.next_metric(1),
             Action::PreviousCurve => self.next_metric(Metric::ALL.len() - 1),
-            Action::ZoomIn => self.zoom(0.5, columns),
-            Action::ZoomOut => self.zoom(2.0, columns),
+            Action::ZoomIn | Action::Up => self.zoom(0.5, columns),
+            Action::ZoomOut | Action::Down => self.zoom(2.0, columns),
             Action::Fit => self.part = None,
             Action::PanLeft => self.pan(-0.25, columns),
             Action::PanRight => self.pan(0.25, columns),
@@ -128,7 +129,9 @@ impl Charts {
         let xs = columns.axis(self.axis).values();
         let Some(last) = xs.len().checked_sub(1) else { return };
         let (a, b) = match self.window(columns) {
-            Some((x0, x1)) => (xs.partition_point(|x| *x < x0), xs.partition_point(|x| *x <= x1) - 1),
+            Some((x0, x1)) => {
+                (xs.partition_point(|x| *x < x0), xs.partition_point(|x| *x <= x1).saturating_sub(1))
+            }
             None => (0, last),
         };
         let stride = (b.saturating_sub(a) / 100).max(1) as isize;
@@ -162,6 +165,16 @@ impl Charts {
             marks: &marks,
             ..Chart::new(series, self.axis, theme)
         };
+        if let Some((plot, x0, x1)) = chart.place(below(area)) {
+            // A click on a column reads the values there.
+            for column in 0..plot.width {
+                let share = (f64::from(column) + 0.5) / f64::from(plot.width);
+                if let Some(row) = c.nearest(self.axis, x0 + share * (x1 - x0)) {
+                    let at = Rect { x: plot.x + column, width: 1, ..plot };
+                    canvas.hits.push((at, Hit::Row(PaneId::Training, row)));
+                }
+            }
+        }
         canvas.frame.render_widget(chart, below(area));
     }
 

@@ -137,6 +137,10 @@ impl Pane for TrainPane {
         }
     }
 
+    fn click(&mut self, row: usize, _state: &mut State) {
+        self.charts.cursor = Some(row);
+    }
+
     fn draw(&mut self, canvas: &mut Canvas, area: Rect) {
         let state = canvas.state;
         let Some(run) = shown(state) else { return draw_empty(canvas, area) };
