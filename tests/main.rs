@@ -2,6 +2,7 @@
 
 mod adapters;
 mod browse;
+mod cli_runs;
 mod cli_tables;
 mod commands;
 mod config;
@@ -21,6 +22,7 @@ mod quantized;
 mod runs;
 mod screens;
 mod screens_fuzz;
+mod screens_runs;
 mod screens_use;
 mod train;
 mod train_loop;
