@@ -11,7 +11,7 @@ use crate::data::numpy::RandomState;
 use crate::data::sample::{Role, Sample};
 use crate::error::{At, Error, Kind, Result};
 use crate::files;
-use crate::generate::{Prompt, Rules, generate};
+use crate::generate::{Next, Prompt, Rules, generate};
 use crate::job::{Command, Emit, Event, Level, Phase};
 use crate::model::lora::Adapter;
 use crate::model::qwen3_vl::Qwen3Vl;
@@ -140,14 +140,15 @@ fn predict(setup: &Setup, items: &[Item], inbox: &Receiver<Command>, emit: Emit)
         let next = todo[i..].iter().take(ahead).map(|&at| (at, &items[at].sample)).collect::<Vec<_>>();
         let seen = features.borrow_mut().of((setup.model, setup.adapter), setup.encoder, &next)?;
         let features = seen.into_iter().next().unwrap_or_default();
-        Ok(Prompt { ids: item.prompt_ids.clone(), grids: item.grids.clone(), features })
+        let (ids, grids) = (item.prompt_ids.clone(), item.grids.clone());
+        Ok(Prompt { ids, grids, features, stream: todo[i] })
     };
     let mut answers: BTreeMap<usize, Vec<u32>> = BTreeMap::new();
     let mut trouble: Option<Error> = None;
     let mut on_token = |i: usize, token: Option<u32>| {
         if let Some(id) = token {
             answers.entry(i).or_default().push(id);
-            return ControlFlow::Continue(());
+            return ControlFlow::Continue(Next::GoOn);
         }
         let index = todo[i];
         let line = line(setup.encoder, &items[index], index, &answers.remove(&i).unwrap_or_default());
@@ -162,7 +163,7 @@ fn predict(setup: &Setup, items: &[Item], inbox: &Receiver<Command>, emit: Emit)
             trouble = Some(stopped(done.len(), items.len()));
             return ControlFlow::Break(());
         }
-        ControlFlow::Continue(())
+        ControlFlow::Continue(Next::GoOn)
     };
     generate(setup.model, todo.len(), &mut prompt, &rules, &mut on_token)?;
     match trouble {

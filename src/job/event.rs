@@ -1,5 +1,6 @@
 //! What is said to a running job, and what it says.
 
+use super::answer::{Answer, Odds, ScoreRow};
 use super::request::Turn;
 use crate::error::Error;
 use serde::{Deserialize, Serialize};
@@ -105,6 +106,25 @@ pub enum Event {
         id: u64,
         text: String,
         done: bool,
+    },
+    /// How sure the model is of the next token of the answer `id`; comes before its text.
+    Odds {
+        id: u64,
+        odds: Odds,
+    },
+    /// The answer `id` is finished, or there is none.
+    Answered {
+        id: u64,
+        answer: Option<Answer>,
+        error: Option<Error>,
+    },
+    /// The scores of an evaluation so far.
+    Scores {
+        done: usize,
+        total: usize,
+        /// Estimate of the seconds left.
+        remaining: f64,
+        rows: Vec<ScoreRow>,
     },
     /// One finished prediction of an evaluation.
     Predicted {

@@ -128,7 +128,8 @@ impl Run {
             Event::Log { level, line } => self.note(level, &line),
             Event::Finding(f) => self.note(f.level, &format!("{} ({}×). {}", f.message, f.count, f.fix)),
             Event::Finished(outcome) => self.on_finished(outcome),
-            Event::Token { .. } | Event::Predicted { .. } | Event::Changed { .. } | Event::Rows { .. } => {}
+            Event::Token { .. } | Event::Odds { .. } | Event::Answered { .. } | Event::Scores { .. } => {}
+            Event::Predicted { .. } | Event::Changed { .. } | Event::Rows { .. } => {}
         }
     }
 
