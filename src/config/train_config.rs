@@ -183,6 +183,8 @@ pub struct TrainConfig {
     pub max_new_tokens: usize,
     pub stop_strings: Vec<String>,
     pub skip_special_tokens: bool,
+    /// What is drawn in each picture, for slot accuracy.
+    pub slot_labels: Option<PathBuf>,
 }
 
 impl TrainConfig {
@@ -360,6 +362,7 @@ impl Default for TrainConfig {
             max_new_tokens: 1024,
             stop_strings: Vec::new(),
             skip_special_tokens: true,
+            slot_labels: None,
         }
     }
 }

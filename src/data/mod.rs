@@ -5,6 +5,7 @@ pub mod check;
 pub mod clean;
 pub mod convert;
 pub mod dataset;
+pub mod diff;
 pub mod encode;
 mod entry;
 mod groups;

@@ -38,6 +38,32 @@ pub struct Odds {
     pub top: Vec<(String, f32)>,
 }
 
+/// A finished prediction of an evaluation.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Prediction {
+    /// Its place among the samples.
+    pub index: usize,
+    pub id: String,
+    /// Names of its pictures, see `data::ImageRef::named`.
+    pub images: Vec<String>,
+    /// What kind of picture it is, where the reference or a label file tells it.
+    #[serde(default)]
+    pub group: Option<String>,
+    /// The last question, without picture marks.
+    pub question: String,
+    pub predict: String,
+    pub label: String,
+    /// Its scores by name, in per cent but for `length_ratio`.
+    pub scores: Vec<(String, f64)>,
+}
+
+impl Prediction {
+    /// A score of it.
+    pub fn score(&self, name: &str) -> Option<f64> {
+        self.scores.iter().find(|(known, _)| known == name).map(|(_, value)| *value)
+    }
+}
+
 /// A metric of an evaluation so far: its mean, and where the mean of all such samples lies with 95 % certainty.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ScoreRow {

@@ -1,6 +1,6 @@
 //! What is said to a running job, and what it says.
 
-use super::answer::{Answer, Odds, ScoreRow};
+use super::answer::{Answer, Odds, Prediction, ScoreRow};
 use super::request::Turn;
 use crate::error::Error;
 use serde::{Deserialize, Serialize};
@@ -127,11 +127,7 @@ pub enum Event {
         rows: Vec<ScoreRow>,
     },
     /// One finished prediction of an evaluation.
-    Predicted {
-        index: usize,
-        predict: String,
-        label: String,
-    },
+    Predicted(Prediction),
     Saved {
         step: usize,
         path: PathBuf,

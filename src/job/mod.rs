@@ -7,7 +7,7 @@ mod answer;
 mod event;
 mod request;
 
-pub use answer::{Answer, Finish, Odds, ScoreRow};
+pub use answer::{Answer, Finish, Odds, Prediction, ScoreRow};
 pub use event::{Command, Emit, Event, Finding, Level, Outcome, Phase, StepRow, TargetRow, TimeSplit};
 pub use request::{
     AskJob, CheckJob, ConvertJob, DEFAULT_MAX_PIXELS, DEFAULT_QUESTION, ExportJob, Job, RowFormat, Sampling,

@@ -269,4 +269,11 @@ pub(super) const ROWS: &[Field] = &[
         "",
         "Leave special tokens out of written predictions and labels.",
     ),
+    opt(
+        "slot_labels",
+        Group::Generation,
+        Path,
+        "",
+        "JSONL file with the facts of each picture by id: evaluation counts how many are told right.",
+    ),
 ];

@@ -129,7 +129,7 @@ impl Run {
             Event::Finding(f) => self.note(f.level, &format!("{} ({}×). {}", f.message, f.count, f.fix)),
             Event::Finished(outcome) => self.on_finished(outcome),
             Event::Token { .. } | Event::Odds { .. } | Event::Answered { .. } | Event::Scores { .. } => {}
-            Event::Predicted { .. } | Event::Changed { .. } | Event::Rows { .. } => {}
+            Event::Predicted(_) | Event::Changed { .. } | Event::Rows { .. } => {}
         }
     }
 
