@@ -5,7 +5,6 @@ use super::{bleu, bootstrap, scores, words};
 use crate::job::{Prediction, ScoreRow};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};
 
 /// Names in the order they are shown. The first four are LLaMA-Factory's.
@@ -91,14 +90,6 @@ impl Summary {
     /// A measure of all samples.
     pub fn measure(&self, name: &str) -> Option<&ScoreRow> {
         self.measures.iter().find(|row| row.name == name)
-    }
-
-    /// For `--json` and `evaluation.json`.
-    pub fn to_json(&self) -> Value {
-        json!({
-            "samples": self.samples, "measures": self.measures, "groups": self.groups,
-            "slots": self.slots.as_ref().map(SlotReport::to_json),
-        })
     }
 }
 

@@ -277,6 +277,6 @@ fn finish(
     let by_id: Map<String, Value> = all.iter().map(|p| (p.id.clone(), json!(p.predict))).collect();
     Ok(json!({
         "output_dir": dir, "predictions": dir.join(PREDICTIONS), "samples": all.len(), "eval_loss": loss,
-        "results": metrics, "evaluation": summary.to_json(), "report": report, "by_id": by_id,
+        "results": metrics, "evaluation": summary, "report": report, "by_id": by_id,
     }))
 }

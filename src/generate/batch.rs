@@ -93,6 +93,7 @@ pub struct Batch {
     cache: Option<KvCache>,
     capacity: usize,
     reuse: bool,
+    chunk: usize,
     clock: u64,
 }
 
@@ -100,7 +101,12 @@ impl Batch {
     /// Room for `slots` sequences at a time. With `reuse` beginnings that prompts share are computed once.
     pub fn new(slots: usize, reuse: bool) -> Self {
         let slots = (0..slots.max(1)).map(|_| Slot::default()).collect();
-        Self { slots, cache: None, capacity: 0, reuse, clock: 0 }
+        Self { slots, cache: None, capacity: 0, reuse, chunk: CHUNK, clock: 0 }
+    }
+
+    /// Reads prompts in parts of at most so many tokens.
+    pub fn in_parts(self, tokens: usize) -> Self {
+        Self { chunk: tokens.max(1), ..self }
     }
 
     pub fn slots(&self) -> usize {
@@ -253,7 +259,7 @@ impl Batch {
         self.slots.iter().enumerate().filter_map(going).collect()
     }
 
-    /// Whole prompts up to [`CHUNK`] tokens together, or a part of one that is longer; the oldest first.
+    /// Whole prompts up to a chunk of tokens together, or a part of one that is longer; the oldest first.
     fn next_prompts(&self, tuned: bool) -> Vec<Piece> {
         let waiting = |(i, slot): (usize, &Slot)| {
             let running = slot.running.as_ref().filter(|_| slot.tuned == tuned)?;
@@ -264,10 +270,10 @@ impl Batch {
         all.sort_by_key(|(used, ..)| *used);
         let (mut pieces, mut total) = (Vec::new(), 0);
         for (_, i, range) in all {
-            if total > 0 && total + range.len() > CHUNK {
+            if total > 0 && total + range.len() > self.chunk {
                 break;
             }
-            let range = range.start..range.end.min(range.start + CHUNK);
+            let range = range.start..range.end.min(range.start + self.chunk);
             total += range.len();
             pieces.push((i, range));
         }

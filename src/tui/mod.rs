@@ -10,6 +10,7 @@ pub mod inline;
 pub mod panes;
 pub mod picture_worker;
 pub mod pictures;
+pub mod prompt;
 mod screen;
 pub mod state;
 mod terminal;
