@@ -2,6 +2,7 @@
 
 mod export;
 mod loaded;
+mod talk;
 mod work;
 
 use crate::error::{Error, Kind};

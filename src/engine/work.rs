@@ -3,17 +3,16 @@
 use super::Request;
 use super::export;
 use super::loaded::Loaded;
+use super::talk;
 use crate::config::TrainConfig;
 use crate::data::{check, convert};
 use crate::error::{Error, Kind, Result};
 use crate::eval::predict;
-use crate::generate::ask::{self, Who};
-use crate::job::{AskJob, Command, Emit, Event, Job, Level, Outcome};
+use crate::job::{Command, Emit, Event, Job, Level, Outcome};
 use crate::runs::{EventLog, RunLock};
 use crate::train::output::{self, resume_folder};
 use crate::train::run;
 use serde_json::{Value, json};
-use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Mutex;
@@ -76,11 +75,13 @@ impl Worker {
                 let _lock = RunLock::acquire(&config.output_dir)?;
                 open_log(log, &config.output_dir)?;
                 let loaded = self.load(&config.model_name_or_path, config, emit)?;
+                loaded.forget_talk();
                 loaded.use_adapter(config.adapter_name_or_path.as_deref())?;
                 let (model, encoder, adapter) = loaded.parts();
                 predict::run(&predict::Setup { model, encoder, config, adapter }, inbox, emit)
             }
-            Job::Ask(job) => self.ask(job, inbox, emit),
+            Job::Ask(job) => talk::ask(self.load(&job.model, &job.config, emit)?, job, inbox, emit),
+            Job::Talk(job) => talk::run(self.load(&job.model, &job.config, emit)?, job, inbox, emit),
             Job::Export(job) => {
                 // It loads models itself, one after the other.
                 self.loaded = None;
@@ -100,20 +101,6 @@ impl Worker {
         loaded.set_encoder(config)?;
         Ok(loaded)
     }
-
-    fn ask(&mut self, job: &AskJob, inbox: &Receiver<Command>, emit: Emit) -> Result<Value> {
-        let loaded = self.load(&job.model, &job.config, emit)?;
-        loaded.use_adapter(job.adapter.as_deref())?;
-        let (model, encoder, adapter) = loaded.parts();
-        let text = ask::answer(Who { model, encoder, adapter }, &job.turn, &mut |piece| {
-            emit(Event::Token { id: 0, text: piece.into(), done: false });
-            let stop = std::iter::from_fn(|| inbox.try_recv().ok())
-                .any(|c| matches!(c, Command::Stop { .. } | Command::CancelAsk { .. }));
-            if stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        })?;
-        emit(Event::Token { id: 0, text: String::new(), done: true });
-        Ok(json!({ "answer": text }))
-    }
 }
 
 /// The run folder's `events.jsonl`, once a job has one.
@@ -126,7 +113,14 @@ fn open_log(log: &Log, dir: &Path) -> Result<()> {
 
 /// A full disk must not end a run: what cannot be kept waits for the next event. Pieces of answers are not kept.
 fn keep(log: &Log, event: &Event) {
-    if matches!(event, Event::Token { .. } | Event::Progress { .. }) {
+    if matches!(
+        event,
+        Event::Token { .. }
+            | Event::Odds { .. }
+            | Event::Answered { .. }
+            | Event::Scores { .. }
+            | Event::Progress { .. }
+    ) {
         return;
     }
     let mut log = log.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

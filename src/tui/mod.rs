@@ -11,6 +11,7 @@ pub mod panes;
 pub mod picture_worker;
 pub mod pictures;
 pub mod run_worker;
+pub mod prompt;
 mod screen;
 pub mod settings_worker;
 pub mod state;
