@@ -2,6 +2,7 @@
 
 use super::JobId;
 use crate::data::clean;
+use crate::engine::watch::Controls;
 use crate::error::Error;
 use crate::job::{Event, Level, Outcome, Phase, StepRow, TargetRow};
 use std::collections::VecDeque;
@@ -50,6 +51,8 @@ pub struct Run {
     pub scores: Vec<(String, f64)>,
     pub saved: Option<(usize, PathBuf)>,
     pub log: VecDeque<(Level, String)>,
+    /// Whether this screen may command, and how many watch.
+    pub controls: Controls,
 }
 
 const LOG_LINES: usize = 10_000;
@@ -71,7 +74,13 @@ impl Run {
             scores: Vec::new(),
             saved: None,
             log: VecDeque::new(),
+            controls: Controls { yours: true, watching: 1 },
         }
+    }
+
+    /// A run of another process, which is only watched at first.
+    pub fn watched(job: JobId, run_dir: PathBuf) -> Self {
+        Self { controls: Controls { yours: false, watching: 1 }, ..Self::new(job, run_dir) }
     }
 
     /// Whether the job goes on.
