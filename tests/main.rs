@@ -22,6 +22,7 @@ mod runs;
 mod screens;
 mod screens_fuzz;
 mod screens_use;
+mod terminal;
 mod train;
 mod train_loop;
 mod train_plain;

@@ -130,7 +130,7 @@ pub fn run(options: Options) -> Result<Left> {
     drop(guard);
     let state = &workbench.app.state;
     Remembered::of(state, &before).write(&before, env);
-    let running = state.left_running();
+    let running = state.left_running().map(|run| std::path::absolute(&run).unwrap_or(run));
     let goes_on = |error: Error| match &running {
         Some(run) => {
             let run = run.display();

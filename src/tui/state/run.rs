@@ -116,8 +116,9 @@ impl Run {
     /// Takes in one event of the job.
     pub fn on_event(&mut self, event: Event) {
         match event {
-            Event::Started { run_dir, device, total_steps, trainable, parameters, targets } => {
-                (self.run_dir, self.total_steps, self.targets) = (run_dir, total_steps, targets);
+            // Its folder is known: as another process names it, it may be relative to another place.
+            Event::Started { run_dir: _, device, total_steps, trainable, parameters, targets } => {
+                (self.total_steps, self.targets) = (total_steps, targets);
                 self.device = clean::for_terminal(&device);
                 (self.trainable, self.parameters) = (trainable, parameters);
             }
