@@ -115,7 +115,8 @@ impl Pty {
     fn resize(&mut self, columns: u16, rows: u16) {
         let tty = self.note("tty");
         let sizes = [rows.to_string(), columns.to_string()];
-        let stty = Command::new("stty").args(["-F", &tty, "rows", &sizes[0], "cols", &sizes[1]]).status().unwrap();
+        let stty =
+            Command::new("stty").args(["-F", &tty, "rows", &sizes[0], "cols", &sizes[1]]).status().unwrap();
         assert!(stty.success());
         self.parser.screen_mut().set_size(rows, columns);
     }
@@ -322,14 +323,18 @@ fn from_start_to_an_answer_by_what_the_screen_says() {
     screen.press("i\r");
     screen.until("a whole answer of the adapter", |text| {
         let answer = text.lines().skip_while(|line| !line.contains("adapter, step")).nth(1);
-        !text.contains("waiting …") && !text.contains(" · …") && answer.is_some_and(|l| l.contains("scan") || l.contains("image") || l.len() > 20)
+        !text.contains("waiting …")
+            && !text.contains(" · …")
+            && answer.is_some_and(|l| l.contains("scan") || l.contains("image") || l.len() > 20)
     });
     screen.press("\x1b3");
     // A storm of sizes; the last one is drawn.
     for (columns, rows) in [(20, 5), (200, 60), (1, 1), (79, 23), (300, 80), (100, 30)] {
         screen.resize(columns, rows);
     }
-    screen.until("the last size", |text| text.lines().last().is_some_and(|l| l.contains("/")) && text.lines().count() == 30);
+    screen.until("the last size", |text| {
+        text.lines().last().is_some_and(|l| l.contains("/")) && text.lines().count() == 30
+    });
     screen.press("q");
     screen.until_shows("A training run goes on");
     screen.press("x");
