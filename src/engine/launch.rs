@@ -203,9 +203,6 @@ impl Run {
                 }
                 true
             });
-            if matches!(*lock(to), To::Gone) {
-                return None;
-            }
         }
         let error = self.end();
         (!finished).then_some(error)
