@@ -339,7 +339,9 @@ impl App {
                 state.busy = None;
                 state.fail(&error);
             }
-            Loaded::Files(Err(error)) | Loaded::FreeRunDir(Err(error)) => state.fail(&error),
+            Loaded::Trouble(error) | Loaded::Files(Err(error)) | Loaded::FreeRunDir(Err(error)) => {
+                state.fail(&error);
+            }
             Loaded::Picture { number, key, found } => state.pictures.take(number, key, found),
         }
         Vec::new()

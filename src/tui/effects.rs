@@ -10,7 +10,7 @@ use crate::demo::DemoPaths;
 use crate::engine::launch::{self, Remote};
 use crate::engine::watch::{Heard, Take};
 use crate::engine::{Engine, JobHandle};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::job::{Command, Event, Job};
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -71,6 +71,8 @@ pub enum Load {
 pub enum Loaded {
     /// The settings of a workspace, if it has its own.
     Config(Box<TrainConfig>),
+    /// Something of the workspace cannot be read.
+    Trouble(Error),
     Registry(Result<Vec<String>>),
     Adapter(Option<PathBuf>),
     /// A run of the workspace that a process works on.

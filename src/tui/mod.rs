@@ -212,7 +212,7 @@ impl Workbench {
                 if let Msg::Signal(signal) = msg {
                     return Ok(Some(signal));
                 }
-                let news = matches!(msg, Msg::Job { .. }) && wanted != Some(Reason::Use);
+                let news = is_news(&msg) && wanted != Some(Reason::Use);
                 wanted = Some(if news { Reason::News } else { Reason::Use });
                 if !self.take(msg)? {
                     return Ok(None);
@@ -269,6 +269,12 @@ impl Workbench {
         }
         Ok(())
     }
+}
+
+/// What comes in a stream and may wait; where a run stands is shown at once, and so is an answer.
+fn is_news(msg: &Msg) -> bool {
+    let Msg::Job { event, .. } = msg else { return false };
+    matches!(event, Event::Step(_) | Event::Progress { .. } | Event::Rows { .. } | Event::Log { .. })
 }
 
 fn screen_error(e: &std::io::Error) -> Error {

@@ -32,10 +32,17 @@ fn answer(load: Load, send: &dyn Fn(Loaded) -> bool) {
     match load {
         Load::Workspace(dir) => {
             let mut runs = vec![dir.join("runs")];
-            if let Ok(config) = layers::load(Some(&dir.join("demo.yaml")), &[]) {
-                let config = at_home(config, &dir);
-                runs.extend(config.output_dir.parent().map(Path::to_path_buf));
-                send(Loaded::Config(Box::new(config)));
+            let settings = Some(dir.join("demo.yaml")).filter(|file| file.exists());
+            match settings.map(|file| layers::load(Some(&file), &[])) {
+                Some(Ok(config)) => {
+                    let config = at_home(config, &dir);
+                    runs.extend(config.output_dir.parent().map(Path::to_path_buf));
+                    send(Loaded::Config(Box::new(config)));
+                }
+                Some(Err(error)) => {
+                    send(Loaded::Trouble(error));
+                }
+                None => {}
             }
             send(Loaded::Adapter(newest_adapter(&dir.join("runs"))));
             if dir.join("data").join("dataset_info.json").exists() {
