@@ -2,6 +2,7 @@
 
 mod adapters;
 mod browse;
+mod cli_runs;
 mod cli_tables;
 mod commands;
 mod config;
@@ -23,6 +24,7 @@ mod screens;
 mod screens_bytes;
 mod screens_fuzz;
 mod screens_looks;
+mod screens_runs;
 mod screens_use;
 mod terminal;
 mod train;

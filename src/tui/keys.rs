@@ -94,17 +94,19 @@ pub enum Context {
     Parameters,
     Training,
     Chat,
+    Runs,
     Lists,
     Everywhere,
 }
 
 impl Context {
-    const ALL: [(Context, &str); 7] = [
+    const ALL: [(Context, &str); 8] = [
         (Context::Data, "data"),
         (Context::Picture, "picture"),
         (Context::Parameters, "parameters"),
         (Context::Training, "training"),
         (Context::Chat, "chat"),
+        (Context::Runs, "runs"),
         (Context::Lists, "lists"),
         (Context::Everywhere, "everywhere"),
     ];

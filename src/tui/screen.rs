@@ -13,7 +13,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, BorderType, Padding};
 
 /// Draws everything but popups.
-pub fn draw(canvas: &mut Canvas, panes: &mut [Box<dyn Pane>; 4]) {
+pub fn draw(canvas: &mut Canvas, panes: &mut [Box<dyn Pane>]) {
     let area = canvas.frame.area();
     let state = canvas.state;
     if area.height < 6 || area.width < 20 {
@@ -44,7 +44,7 @@ pub fn draw(canvas: &mut Canvas, panes: &mut [Box<dyn Pane>; 4]) {
     draw_status(canvas, status);
 }
 
-fn draw_pane(canvas: &mut Canvas, panes: &mut [Box<dyn Pane>; 4], id: PaneId, area: Rect) {
+fn draw_pane(canvas: &mut Canvas, panes: &mut [Box<dyn Pane>], id: PaneId, area: Rect) {
     let state = canvas.state;
     let theme = &state.theme;
     let pane = &mut panes[id as usize];
@@ -71,7 +71,7 @@ fn draw_pane(canvas: &mut Canvas, panes: &mut [Box<dyn Pane>; 4], id: PaneId, ar
     pane.draw(canvas, inner);
 }
 
-fn draw_tabs(canvas: &mut Canvas, panes: &[Box<dyn Pane>; 4], area: Rect) {
+fn draw_tabs(canvas: &mut Canvas, panes: &[Box<dyn Pane>], area: Rect) {
     let state = canvas.state;
     let theme = &state.theme;
     let mut spans = Vec::new();
@@ -99,6 +99,7 @@ fn focus_action(id: PaneId) -> Action {
         PaneId::Parameters => Action::FocusParameters,
         PaneId::Training => Action::FocusTraining,
         PaneId::Chat => Action::FocusChat,
+        PaneId::Runs => Action::FocusRuns,
     }
 }
 
