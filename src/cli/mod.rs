@@ -2,6 +2,7 @@
 
 pub mod ask;
 pub mod bench;
+mod bench_quantized;
 pub mod check;
 pub mod columns;
 pub mod config_file;
