@@ -1,8 +1,6 @@
-//! What a user can want, and the keys bound to it by `configs/keys.toml`.
+//! What a user can want.
 
-use crate::error::{Error, Result};
-use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
-use std::collections::HashMap;
+pub use super::keys::{Context, Key, Keymap};
 
 /// Declares the actions: variant, its name in `keys.toml`, what it does.
 macro_rules! actions {
@@ -51,9 +49,9 @@ actions! {
     OwnPicture "own_picture" "Next picture of the sample"
     LastOwnPicture "last_own_picture" "Previous picture of the sample"
     FullPicture "full_picture" "Picture on the whole screen, and back"
-    ZoomIn "zoom_in" "Zoom into the picture"
-    ZoomOut "zoom_out" "Zoom out of the picture"
-    Fit "fit" "Whole picture again"
+    ZoomIn "zoom_in" "Zoom in: picture, chart"
+    ZoomOut "zoom_out" "Zoom out"
+    Fit "fit" "All of it again"
     Brighter "brighter" "Picture brighter (lower level)"
     Darker "darker" "Picture darker (higher level)"
     MoreContrast "more_contrast" "More contrast (narrower window)"
@@ -67,6 +65,9 @@ actions! {
     OnlyChanged "only_changed" "Show only what differs from the preset"
     Undo "undo" "Undo the last edit"
     Redo "redo" "Redo it"
+    SaveSettings "save_settings" "Save the settings to a YAML file; keys it does not know stay"
+    LoadSettings "load_settings" "Load settings: a preset, a YAML file or a run"
+    DiffSettings "diff_settings" "What differs from a preset, a YAML file or a run"
     Train "train" "Start training"
     Pause "pause" "Pause and resume"
     SaveNow "save_now" "Save a checkpoint now"
@@ -75,6 +76,21 @@ actions! {
     LogY "log_y" "Logarithmic loss axis"
     Smoothing "smoothing" "Show or hide the smoothed loss"
     LogView "log_view" "Charts or the whole log"
+    LogLevel "log_level" "Log from level: all, notes, warnings, errors"
+    XAxis "x_axis" "Along the bottom: step, epoch, time"
+    NextCurve "next_curve" "Next curve: loss, learning rate, gradient norm, speed, memory"
+    PreviousCurve "previous_curve" "Curve before"
+    PanLeft "pan_left" "Earlier part of a zoomed chart"
+    PanRight "pan_right" "Later part of a zoomed chart"
+    ChangeSetting "change_setting" "Change learning rate, logging, saving while it trains"
+    ExportPlot "export_plot" "Write the curves to a PNG, SVG or CSV file"
+    OpenRun "open_run" "Open the run's curves and log"
+    Mark "mark" "Mark the run, to compare or delete several"
+    Compare "compare" "Compare the marked runs, or the run with the next one"
+    ResumeRun "resume_run" "Go on with a stopped run from its newest checkpoint"
+    UseSettings "use_settings" "Take the run's settings into the parameters"
+    DeleteRun "delete_run" "Delete the run or the marked ones; asks"
+    ImportRun "import_run" "Import an output folder of LLaMA-Factory"
     Write "write" "Write a question"
     ToggleBase "toggle_base" "Ask the adapter or the base model"
     Retry "retry" "Ask the last question again"
@@ -97,6 +113,7 @@ actions! {
     FocusParameters "focus_parameters" "Parameters"
     FocusTraining "focus_training" "Training"
     FocusChat "focus_chat" "Chat"
+    FocusRuns "focus_runs" "Runs"
     NextPane "next_pane" "Next pane"
     PreviousPane "previous_pane" "Previous pane"
     Zoom "zoom" "One pane large, or all"
@@ -104,222 +121,14 @@ actions! {
     Wider "wider" "Widen the left column"
     Lower "lower" "Lower the upper row"
     Taller "taller" "Heighten the upper row"
+    TakeControls "take_controls" "Take the controls of a run, or leave them"
+    Detach "detach" "Leave the workbench; a run goes on"
+    NextTheme "next_theme" "Next theme: dark, light, high contrast, colour-blind"
+    NextLanguage "next_language" "English or Chinese"
+    LowBandwidth "low_bandwidth" "Low-bandwidth mode: fewer frames for a slow line"
     Palette "palette" "All actions by name"
     Help "help" "This help"
     Repaint "repaint" "Draw the whole screen again"
     Back "back" "Close, leave, clear"
     Quit "quit" "Quit; asks while a job runs"
-}
-
-/// A key as bound: without the noise terminals add.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Key {
-    pub code: KeyCode,
-    pub ctrl: bool,
-    pub alt: bool,
-}
-
-impl From<KeyEvent> for Key {
-    fn from(event: KeyEvent) -> Self {
-        let code = match event.code {
-            KeyCode::Tab if event.modifiers.contains(KeyModifiers::SHIFT) => KeyCode::BackTab,
-            code => code,
-        };
-        let alt = event.modifiers.contains(KeyModifiers::ALT);
-        Self { code, ctrl: event.modifiers.contains(KeyModifiers::CONTROL), alt }
-    }
-}
-
-const NAMED: &[(&str, KeyCode, &str)] = &[
-    ("up", KeyCode::Up, "↑"),
-    ("down", KeyCode::Down, "↓"),
-    ("left", KeyCode::Left, "←"),
-    ("right", KeyCode::Right, "→"),
-    ("enter", KeyCode::Enter, "Enter"),
-    ("esc", KeyCode::Esc, "Esc"),
-    ("tab", KeyCode::Tab, "Tab"),
-    ("shift-tab", KeyCode::BackTab, "Shift-Tab"),
-    ("space", KeyCode::Char(' '), "Space"),
-    ("backspace", KeyCode::Backspace, "Backspace"),
-    ("delete", KeyCode::Delete, "Del"),
-    ("home", KeyCode::Home, "Home"),
-    ("end", KeyCode::End, "End"),
-    ("pageup", KeyCode::PageUp, "PgUp"),
-    ("pagedown", KeyCode::PageDown, "PgDn"),
-];
-
-impl Key {
-    /// Reads `ctrl-x`, `shift-tab`, `f1`, `G`.
-    fn parse(text: &str) -> Result<Self> {
-        let mut key = Key { code: KeyCode::Null, ctrl: false, alt: false };
-        let mut rest = text;
-        loop {
-            if let Some(r) = rest.strip_prefix("ctrl-") {
-                (key.ctrl, rest) = (true, r);
-            } else if let Some(r) = rest.strip_prefix("alt-") {
-                (key.alt, rest) = (true, r);
-            } else {
-                break;
-            }
-        }
-        let mut chars = rest.chars();
-        key.code = match (chars.next(), chars.next()) {
-            (Some(c), None) => KeyCode::Char(c),
-            _ => match NAMED.iter().find(|n| n.0 == rest) {
-                Some(named) => named.1,
-                None => KeyCode::F(rest.strip_prefix('f').and_then(|n| n.parse().ok()).ok_or_else(|| {
-                    Error::usage(format!("keys.toml: no key is named \"{text}\""))
-                        .hint("the names are listed at the top of configs/keys.toml")
-                })?),
-            },
-        };
-        Ok(key)
-    }
-}
-
-impl std::fmt::Display for Key {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.ctrl {
-            f.write_str("Ctrl-")?;
-        }
-        if self.alt {
-            f.write_str("Alt-")?;
-        }
-        match (NAMED.iter().find(|n| n.1 == self.code), self.code) {
-            (Some(named), _) => f.write_str(named.2),
-            (None, KeyCode::Char(c)) => write!(f, "{c}"),
-            (None, KeyCode::F(n)) => write!(f, "F{n}"),
-            (None, code) => write!(f, "{code:?}"),
-        }
-    }
-}
-
-/// Where a key counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Context {
-    Data,
-    Picture,
-    Parameters,
-    Training,
-    Chat,
-    Lists,
-    Everywhere,
-}
-
-impl Context {
-    const ALL: [(Context, &str); 7] = [
-        (Context::Data, "data"),
-        (Context::Picture, "picture"),
-        (Context::Parameters, "parameters"),
-        (Context::Training, "training"),
-        (Context::Chat, "chat"),
-        (Context::Lists, "lists"),
-        (Context::Everywhere, "everywhere"),
-    ];
-}
-
-/// The key table.
-pub struct Keymap {
-    actions: HashMap<(Context, Key), Action>,
-    keys: HashMap<(Context, Action), Vec<Key>>,
-}
-
-const EMBEDDED: &str = include_str!("../../configs/keys.toml");
-
-impl Keymap {
-    /// The table that comes with the program.
-    pub fn embedded() -> Self {
-        Self::parse(EMBEDDED).expect("a test reads the embedded key table")
-    }
-
-    fn parse(text: &str) -> Result<Self> {
-        let table: HashMap<String, HashMap<String, Vec<String>>> =
-            toml::from_str(text).map_err(|e| Error::usage(format!("keys.toml: {e}")))?;
-        let (mut actions, mut keys) = (HashMap::new(), HashMap::new());
-        for (section, bindings) in table {
-            let context = Context::ALL.iter().find(|c| c.1 == section).map(|c| c.0);
-            let context = context.ok_or_else(|| Error::usage(format!("keys.toml: no pane \"{section}\"")))?;
-            for (name, texts) in bindings {
-                let action = Action::ALL.iter().copied().find(|a| a.name() == name);
-                let action =
-                    action.ok_or_else(|| Error::usage(format!("keys.toml: no action \"{name}\"")))?;
-                let bound = texts.iter().map(|t| Key::parse(t)).collect::<Result<Vec<_>>>()?;
-                for key in &bound {
-                    if let Some(other) = actions.insert((context, *key), action) {
-                        let both = format!("{} and {}", other.name(), action.name());
-                        return Err(Error::usage(format!("keys.toml: [{section}] {key} is bound to {both}")));
-                    }
-                }
-                keys.insert((context, action), bound);
-            }
-        }
-        Ok(Self { actions, keys })
-    }
-
-    /// The action of a key in a pane.
-    pub fn action(&self, pane: Context, key: impl Into<Key>) -> Option<Action> {
-        let key = key.into();
-        [pane, Context::Lists, Context::Everywhere]
-            .iter()
-            .find_map(|context| self.actions.get(&(*context, key)).copied())
-    }
-
-    /// The first key of an action, one that works everywhere if there is one.
-    pub fn hint(&self, action: Action) -> String {
-        let bound = Context::ALL.iter().rev().find_map(|(c, _)| self.keys.get(&(*c, action))?.first());
-        bound.map(Key::to_string).unwrap_or_default()
-    }
-
-    /// Actions bound in a context with their keys, in the order of the help.
-    pub fn bound(&self, context: Context) -> Vec<(Action, String)> {
-        let text = |action: &Action| {
-            let keys = self.keys.get(&(context, *action))?;
-            Some((*action, keys.iter().map(Key::to_string).collect::<Vec<_>>().join(" ")))
-        };
-        Action::ALL.iter().filter_map(text).collect()
-    }
-
-    /// The first key of an action in one context, else anywhere.
-    pub fn hint_in(&self, context: Context, action: Action) -> String {
-        match self.keys.get(&(context, action)).and_then(|keys| keys.first()) {
-            Some(key) => key.to_string(),
-            None => self.hint(action),
-        }
-    }
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_action_has_a_key_and_a_distinct_name() {
-        let keys = Keymap::parse(EMBEDDED).unwrap();
-        for (i, action) in Action::ALL.iter().enumerate() {
-            assert!(!keys.hint(*action).is_empty(), "{action:?} has no key");
-            assert!(Action::ALL[..i].iter().all(|a| a.name() != action.name()), "{action:?}");
-        }
-    }
-
-    #[test]
-    fn panes_win_over_lists_and_everywhere() {
-        let keys = Keymap::embedded();
-        let key = |c| Key { code: KeyCode::Char(c), ctrl: false, alt: false };
-        assert_eq!(keys.action(Context::Training, key('x')), Some(Action::StopAndSave));
-        assert_eq!(keys.action(Context::Chat, key('x')), Some(Action::StopAnswer));
-        assert_eq!(keys.action(Context::Chat, key('j')), Some(Action::Down));
-        assert_eq!(keys.action(Context::Chat, key('?')), Some(Action::Help));
-        let ctrl_c = KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL);
-        assert_eq!(keys.action(Context::Data, ctrl_c), Some(Action::Quit));
-    }
-
-    #[test]
-    fn mistakes_in_a_table_are_named() {
-        let wrong = |text: &str| Keymap::parse(text).err().unwrap().message;
-        assert!(wrong("[data]\nfly = [\"f\"]").contains("no action \"fly\""));
-        assert!(wrong("[moon]\nup = [\"f\"]").contains("no pane \"moon\""));
-        assert!(wrong("[data]\nup = [\"hyper-x\"]").contains("hyper-x"));
-        assert!(wrong("[data]\nup = [\"x\"]\ndown = [\"x\"]").contains("is bound to"));
-    }
 }

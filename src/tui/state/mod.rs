@@ -3,21 +3,28 @@
 pub mod browse;
 pub mod data;
 pub mod look;
+mod looks;
 pub mod run;
+pub mod runs;
 pub mod search;
+pub mod settings;
 pub mod talk;
+pub mod watch;
 
 use super::action::Keymap;
 use super::effects::{Effect, Load};
 use super::pictures::Pictures;
 use super::theme::Theme;
 use super::widgets::popup::Popup;
+use super::words::{Language, Words};
 use crate::config::TrainConfig;
 use crate::data::clean;
 use crate::error::Error;
 use crate::job::{ConvertJob, Event, Job, Level, Outcome};
 use data::Data;
 use run::Run;
+use runs::Runs;
+use settings::Settings;
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use talk::Talk;
@@ -25,17 +32,24 @@ use talk::Talk;
 /// The number of a submitted job.
 pub type JobId = u64;
 
-/// The four panes, in the order of their number keys.
+/// The panes, in the order of their number keys. The runs have the whole screen when they are focused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PaneId {
     Data,
     Parameters,
     Training,
     Chat,
+    Runs,
 }
 
 impl PaneId {
-    pub const ALL: [PaneId; 4] = [PaneId::Data, PaneId::Parameters, PaneId::Training, PaneId::Chat];
+    pub const ALL: [PaneId; 5] =
+        [PaneId::Data, PaneId::Parameters, PaneId::Training, PaneId::Chat, PaneId::Runs];
+
+    /// The pane `by` places further, around.
+    pub fn next(self, by: usize) -> Self {
+        Self::ALL[(self as usize + by) % Self::ALL.len()]
+    }
 }
 
 /// A short message over the hints; goes with the next key.
@@ -47,9 +61,26 @@ pub struct Notice {
 /// Work besides training that the user waits for: unpacking, converting.
 pub struct Busy {
     pub job: Option<JobId>,
-    pub what: String,
+    /// The key of its text.
+    pub what: &'static str,
     pub done: usize,
     pub total: usize,
+}
+
+/// Looks that were chosen in the workbench.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Chosen {
+    pub theme: bool,
+    pub language: bool,
+}
+
+/// The line to the terminal.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Line {
+    /// Low-bandwidth mode.
+    pub slow: bool,
+    /// Bytes a second.
+    pub rate: f64,
 }
 
 /// Everything the panes show.
@@ -60,6 +91,8 @@ pub struct State {
     pub preset: TrainConfig,
     pub data: Data,
     pub run: Option<Run>,
+    pub runs: Runs,
+    pub settings: Settings,
     pub talk: Talk,
     pub pictures: Pictures,
     pub busy: Option<Busy>,
@@ -75,6 +108,13 @@ pub struct State {
     pub notice: Option<Notice>,
     pub keys: Keymap,
     pub theme: Theme,
+    pub words: Words,
+    /// What was chosen by a key, and so is remembered.
+    pub chosen: Chosen,
+    /// The line to the terminal.
+    pub line: Line,
+    /// Draw nothing but ASCII.
+    pub ascii: bool,
     /// The user wants to leave as soon as the running job has ended.
     pub quit_after_job: bool,
     next_job: JobId,
@@ -84,10 +124,11 @@ impl State {
     pub fn new(workspace: PathBuf, config: TrainConfig, theme: Theme) -> Self {
         Self {
             data: Data::new(workspace.join("data")),
-            workspace,
             preset: config.clone(),
             config,
             run: None,
+            runs: Runs::new(workspace.join("runs")),
+            settings: Settings::default(),
             talk: Talk::default(),
             pictures: Pictures::default(),
             busy: None,
@@ -100,8 +141,13 @@ impl State {
             notice: None,
             keys: Keymap::embedded(),
             theme,
+            words: Words { language: Language::English },
+            chosen: Chosen::default(),
+            line: Line::default(),
+            ascii: false,
             quit_after_job: false,
             next_job: 1,
+            workspace,
         }
     }
 
@@ -117,9 +163,13 @@ impl State {
 
     /// A job to submit, under a new number.
     pub fn submit(&mut self, job: Job) -> (JobId, Effect) {
-        let id = self.next_job;
-        self.next_job += 1;
+        let id = self.new_job();
         (id, Effect::Submit { id, job })
+    }
+
+    fn new_job(&mut self) -> JobId {
+        self.next_job += 1;
+        self.next_job - 1
     }
 
     /// Whether a training job is alive.
@@ -130,10 +180,10 @@ impl State {
     /// Unpacks the demo; conversion follows when it is there.
     pub fn start_demo(&mut self) -> Vec<Effect> {
         if self.busy.is_some() || self.training() {
-            self.notify(Level::Warning, "something is running: wait for it, or stop it first");
+            self.notify(Level::Warning, self.words.get("notice.something_runs"));
             return Vec::new();
         }
-        self.busy = Some(Busy { job: None, what: "unpacking the demo".into(), done: 0, total: 0 });
+        self.busy = Some(Busy { job: None, what: "busy.unpacking", done: 0, total: 0 });
         vec![Effect::Load(Load::Demo(self.workspace.clone()))]
     }
 
@@ -147,21 +197,21 @@ impl State {
         let Some(job) = self.conversions.pop_front() else { return Vec::new() };
         self.data.dir = job.out.clone();
         let (id, effect) = self.submit(Job::Convert(job));
-        self.busy = Some(Busy { job: Some(id), what: "converting".into(), done: 0, total: 0 });
+        self.busy = Some(Busy { job: Some(id), what: "busy.converting", done: 0, total: 0 });
         vec![effect]
     }
 
     /// Training as the parameters say, in a run folder that is free.
     pub fn start_training(&mut self) -> Vec<Effect> {
         if self.training() {
-            self.notify(Level::Warning, "a training job is running already");
+            self.notify(Level::Warning, self.words.get("notice.training_runs"));
             return Vec::new();
         }
         let problems = crate::config::validate::problems(&self.config);
         let fatal: Vec<_> = problems.iter().filter(|p| p.fatal).collect();
         if !fatal.is_empty() {
             let lines = fatal.iter().map(|p| format!("{}: {}", p.key, p.message)).collect();
-            self.popup = Some(Popup::text("Training cannot start", lines));
+            self.popup = Some(Popup::text(self.words.get("notice.cannot_start"), lines));
             return Vec::new();
         }
         self.focus = PaneId::Training;
@@ -171,7 +221,9 @@ impl State {
     /// The second half of [`State::start_training`]: `config` has a free `output_dir`.
     pub fn submit_training(&mut self, config: TrainConfig) -> Vec<Effect> {
         let (id, effect) = self.submit(Job::Train(Box::new(config.clone())));
-        self.run = Some(Run::new(id, config.output_dir));
+        let mut run = Run::new(id, config.output_dir.clone());
+        run.config = Some(Box::new(config));
+        (self.run, self.runs.opened) = (Some(run), None);
         vec![effect]
     }
 
@@ -189,6 +241,7 @@ impl State {
         if !finished {
             return Vec::new();
         }
+        self.runs.stale = true;
         let error = run.error().cloned();
         if let Some(error) = error {
             self.fail(&error);
@@ -203,7 +256,7 @@ impl State {
         match event {
             Event::Progress { phase, done, total } => {
                 if let Some(busy) = &mut self.busy {
-                    (busy.what, busy.done, busy.total) = (phase.name().into(), done, total);
+                    (busy.what, busy.done, busy.total) = (phase.name(), done, total);
                 }
                 Vec::new()
             }
@@ -211,9 +264,11 @@ impl State {
                 self.busy = None;
                 match outcome {
                     Outcome::Done { .. } if !self.conversions.is_empty() => return self.next_conversion(),
-                    Outcome::Done { .. } => self.notify(Level::Info, "converted and registered"),
+                    Outcome::Done { .. } => self.notify(Level::Info, self.words.get("notice.converted")),
                     Outcome::Failed { error } => self.fail(&error),
-                    Outcome::Stopped { .. } => self.notify(Level::Warning, "conversion stopped"),
+                    Outcome::Stopped { .. } => {
+                        self.notify(Level::Warning, self.words.get("notice.conversion_stopped"))
+                    }
                 }
                 self.conversions.clear();
                 vec![Effect::Load(Load::Registry(self.data.dir.clone()))]

@@ -1,9 +1,12 @@
 //! A training run as its events tell it: where it stands, its curves, its log.
 
 use super::JobId;
+use crate::config::{TrainConfig, fields};
 use crate::data::clean;
+use crate::engine::watch::Controls;
 use crate::error::Error;
 use crate::job::{Event, Level, Outcome, Phase, StepRow, TargetRow};
+use crate::runs::{self, Columns};
 use std::collections::VecDeque;
 use std::path::PathBuf;
 
@@ -20,18 +23,13 @@ pub enum Status {
     Failed(Error),
 }
 
-/// Columns of the step log, one value per logged step.
-#[derive(Default)]
-pub struct Curves {
-    pub step: Vec<f64>,
-    pub loss: Vec<f64>,
-    /// As LLaMA-Factory smooths; brought up to date by [`Run::smooth`].
-    pub smooth: Vec<f64>,
-    pub lr: Vec<f64>,
-    pub grad_norm: Vec<f64>,
-    pub tokens_per_second: Vec<f64>,
-    pub eval_step: Vec<f64>,
-    pub eval_loss: Vec<f64>,
+/// A setting that changed while the run went on.
+#[derive(Clone, Debug)]
+pub struct Changed {
+    pub step: usize,
+    pub key: String,
+    pub value: String,
+    pub was: String,
 }
 
 /// One run.
@@ -46,10 +44,17 @@ pub struct Run {
     pub targets: Vec<TargetRow>,
     pub phase: Option<(Phase, usize, usize)>,
     pub last: Option<StepRow>,
-    pub curves: Curves,
+    pub curves: Columns,
     pub scores: Vec<(String, f64)>,
     pub saved: Option<(usize, PathBuf)>,
     pub log: VecDeque<(Level, String)>,
+    /// Whether this screen may command, and how many watch.
+    pub controls: Controls,
+    /// The settings it runs with, where they are known.
+    pub config: Option<Box<TrainConfig>>,
+    pub changes: Vec<Changed>,
+    /// How it stood in its folder, if it was read from there instead of being run here.
+    pub opened: Option<runs::Status>,
 }
 
 const LOG_LINES: usize = 10_000;
@@ -67,16 +72,30 @@ impl Run {
             targets: Vec::new(),
             phase: None,
             last: None,
-            curves: Curves::default(),
+            curves: Columns::default(),
             scores: Vec::new(),
             saved: None,
             log: VecDeque::new(),
+            controls: Controls { yours: true, watching: 1 },
+            config: None,
+            changes: Vec::new(),
+            opened: None,
         }
+    }
+
+    /// A run of another process, which is only watched at first.
+    pub fn watched(job: JobId, run_dir: PathBuf) -> Self {
+        Self { controls: Controls { yours: false, watching: 1 }, ..Self::new(job, run_dir) }
+    }
+
+    /// A run of a folder, not run here; its events are to follow.
+    pub fn of_folder(run_dir: PathBuf, status: runs::Status) -> Self {
+        Self { opened: Some(status), ..Self::new(0, run_dir) }
     }
 
     /// Whether the job goes on.
     pub fn alive(&self) -> bool {
-        !matches!(self.status, Status::Done | Status::Stopped | Status::Failed(_))
+        self.opened.is_none() && !matches!(self.status, Status::Done | Status::Stopped | Status::Failed(_))
     }
 
     pub fn error(&self) -> Option<&Error> {
@@ -88,6 +107,9 @@ impl Run {
 
     /// One word for the status line.
     pub fn word(&self) -> &'static str {
+        if let Some(status) = self.opened {
+            return status.name();
+        }
         match self.status {
             Status::Starting => self.phase.map_or("starting", |p| p.0.name()),
             Status::Running => "training",
@@ -107,8 +129,9 @@ impl Run {
     /// Takes in one event of the job.
     pub fn on_event(&mut self, event: Event) {
         match event {
-            Event::Started { run_dir, device, total_steps, trainable, parameters, targets } => {
-                (self.run_dir, self.total_steps, self.targets) = (run_dir, total_steps, targets);
+            // Its folder is known: as another process names it, it may be relative to another place.
+            Event::Started { run_dir: _, device, total_steps, trainable, parameters, targets } => {
+                (self.total_steps, self.targets) = (total_steps, targets);
                 self.device = clean::for_terminal(&device);
                 (self.trainable, self.parameters) = (trainable, parameters);
             }
@@ -128,7 +151,9 @@ impl Run {
             Event::Log { level, line } => self.note(level, &line),
             Event::Finding(f) => self.note(f.level, &format!("{} ({}×). {}", f.message, f.count, f.fix)),
             Event::Finished(outcome) => self.on_finished(outcome),
-            Event::Token { .. } | Event::Predicted { .. } | Event::Changed { .. } | Event::Rows { .. } => {}
+            Event::Changed { step, key, value, was } => self.on_changed(Changed { step, key, value, was }),
+            Event::Token { .. } | Event::Odds { .. } | Event::Answered { .. } | Event::Scores { .. } => {}
+            Event::Predicted(_) | Event::Rows { .. } => {}
         }
     }
 
@@ -138,22 +163,26 @@ impl Run {
         }
         self.phase = None;
         self.total_steps = row.total_steps.max(self.total_steps);
-        let c = &mut self.curves;
-        c.step.push(row.step as f64);
-        c.loss.push(row.loss);
-        c.lr.push(row.lr);
-        c.grad_norm.push(row.grad_norm);
-        c.tokens_per_second.push(per_second(row.tokens, row.seconds));
+        self.curves.push(&row);
         if !row.loss.is_finite() {
             self.note(Level::Error, &format!("step {}: the loss is {}", row.step, row.loss));
         }
         self.last = Some(row);
     }
 
+    fn on_changed(&mut self, changed: Changed) {
+        let Changed { step, key, value, was } = &changed;
+        self.note(Level::Info, &format!("step {step}: {key} {was} → {value}"));
+        if let Some(config) = &mut self.config {
+            // The trainer has checked it.
+            let _ = fields::set(config, key, value);
+        }
+        self.changes.push(changed);
+    }
+
     fn on_score(&mut self, name: &str, value: f64, step: Option<usize>) {
         if name == "eval_loss" {
-            self.curves.eval_step.push(step.unwrap_or_else(|| self.step()) as f64);
-            self.curves.eval_loss.push(value);
+            self.curves.push_eval(step.unwrap_or_else(|| self.step()), value);
         }
         let name = clean::for_terminal(name);
         self.note(Level::Info, &format!("{name} {value:.4}"));
@@ -185,14 +214,6 @@ impl Run {
             self.log.pop_front();
         }
         self.log.push_back((level, clean::for_terminal(line)));
-    }
-
-    /// Brings the smoothed loss up to date. Its weight depends on the length, so all of it is computed again,
-    /// at most once per frame.
-    pub fn smooth(&mut self) {
-        if self.curves.smooth.len() != self.curves.loss.len() {
-            self.curves.smooth = crate::runs::smooth::smooth(&self.curves.loss);
-        }
     }
 
     /// Seconds left, as the trainer estimates.
