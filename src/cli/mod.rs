@@ -1,7 +1,10 @@
 //! The command line: one file per subcommand, each building a `Job` and printing its events.
 
 pub mod ask;
+pub mod ask_many;
 pub mod bench;
+mod bench_quantized;
+pub mod chat;
 pub mod check;
 pub mod columns;
 pub mod config_file;
@@ -13,16 +16,22 @@ pub mod export;
 pub mod findings;
 pub mod interrupt;
 pub mod job;
+pub mod measures;
 pub mod output;
 pub mod params;
 pub mod plan;
 pub mod profile;
+pub mod report;
 pub mod runs;
 pub mod score;
+pub mod serve;
 pub mod show;
 pub mod stats;
+pub mod talk;
 pub mod targets;
 pub mod train;
+pub mod watch;
+pub mod workbench;
 
 use crate::error::Result;
 use clap::{Args, Parser, Subcommand};
@@ -45,6 +54,8 @@ pub struct Cli {
     /// Folder of the workbench: data, model, runs
     #[arg(long, value_name = "DIR", default_value = "lorascope-workspace")]
     pub workspace: PathBuf,
+    #[command(flatten)]
+    pub looks: workbench::LooksArgs,
 }
 
 /// Options every subcommand takes.
@@ -69,23 +80,28 @@ pub enum Cmd {
     Train(train::TrainArgs),
     Eval(eval::EvalArgs),
     Score(score::ScoreArgs),
+    Report(report::ReportArgs),
     Ask(ask::AskArgs),
+    Chat(chat::ChatArgs),
+    Serve(serve::ServeArgs),
     Bench(bench::BenchArgs),
     Export(export::ExportArgs),
     Targets(targets::TargetsArgs),
     Params(params::ParamsArgs),
     Plan(plan::PlanArgs),
     Runs(runs::RunsArgs),
+    Watch(watch::WatchArgs),
 }
 
 /// Runs what the command line asks for.
 pub fn run(cli: Cli) -> Result<()> {
     let out = Out::new(cli.global.json, cli.global.quiet);
     match cli.command {
-        None => crate::tui::run(crate::tui::Options {
-            workspace: cli.workspace,
-            config: crate::config::TrainConfig::default(),
-        }),
+        None => workbench::run(cli.workspace, cli.looks, &out),
+        Some(Cmd::Watch(args)) => {
+            let looks = cli.looks;
+            watch::run(&args, &out, |run, control| workbench::watch(run, control, looks, &out))
+        }
         Some(Cmd::Demo(args)) => demo::run(&args, &out),
         Some(Cmd::Convert(args)) => convert::run(&args, &out),
         Some(Cmd::Datasets(args)) => datasets::run(&args, &out),
@@ -94,7 +110,10 @@ pub fn run(cli: Cli) -> Result<()> {
         Some(Cmd::Train(args)) => train::run(&args, &out),
         Some(Cmd::Eval(args)) => eval::run(&args, &out),
         Some(Cmd::Score(args)) => score::run(&args, &out),
+        Some(Cmd::Report(args)) => report::run(&args, &out),
         Some(Cmd::Ask(args)) => ask::run(&args, &out),
+        Some(Cmd::Chat(args)) => chat::run(&args, &out),
+        Some(Cmd::Serve(args)) => serve::run(&args, &out),
         Some(Cmd::Bench(args)) => bench::run(&args, &out),
         Some(Cmd::Export(args)) => export::run(&args, &out),
         Some(Cmd::Targets(args)) => targets::run(&args, &out),

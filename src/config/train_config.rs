@@ -136,8 +136,9 @@ pub struct TrainConfig {
     pub adam_beta2: f64,
     pub adam_epsilon: f64,
     pub bf16: bool,
-    /// Keep all activations; `false` keeps the layers' inputs and computes each layer again on the way back.
-    pub disable_gradient_checkpointing: bool,
+    /// Keep all activations; `false` keeps the layers' inputs and computes each layer again on the way back; `None`:
+    /// whichever the memory allows.
+    pub disable_gradient_checkpointing: Option<bool>,
     /// Where features of a frozen vision tower are kept for later runs, and how many GB of them.
     pub vision_cache_dir: Option<PathBuf>,
     pub vision_cache_gb: f64,
@@ -178,8 +179,13 @@ pub struct TrainConfig {
     pub temperature: f64,
     pub top_p: f64,
     pub top_k: usize,
+    pub min_p: f64,
     pub repetition_penalty: f64,
     pub max_new_tokens: usize,
+    pub stop_strings: Vec<String>,
+    pub skip_special_tokens: bool,
+    /// What is drawn in each picture, for slot accuracy.
+    pub slot_labels: Option<PathBuf>,
 }
 
 impl TrainConfig {
@@ -201,6 +207,11 @@ impl TrainConfig {
     pub fn lora_scale(&self) -> f64 {
         let r = self.lora_rank as f64;
         self.alpha() / if self.use_rslora { r.sqrt() } else { r }
+    }
+
+    /// Whether layers are computed again on the way back: not where that is left to the plan, until it has chosen.
+    pub fn recomputes(&self) -> bool {
+        self.disable_gradient_checkpointing == Some(false)
     }
 
     /// Whether samples are put together into packs.
@@ -249,9 +260,11 @@ impl TrainConfig {
             temperature: if self.do_sample { self.temperature as f32 } else { 0.0 },
             top_p: self.top_p as f32,
             top_k: self.top_k,
+            min_p: self.min_p as f32,
             repetition_penalty: self.repetition_penalty as f32,
             max_new_tokens: self.max_new_tokens,
             seed: self.seed,
+            stop: self.stop_strings.clone(),
         }
     }
 
@@ -321,7 +334,7 @@ impl Default for TrainConfig {
             adam_beta2: 0.999,
             adam_epsilon: 1e-8,
             bf16: true,
-            disable_gradient_checkpointing: true,
+            disable_gradient_checkpointing: None,
             vision_cache_dir: None,
             vision_cache_gb: 20.0,
             seed: 42,
@@ -350,8 +363,12 @@ impl Default for TrainConfig {
             temperature: 0.95,
             top_p: 0.7,
             top_k: 50,
+            min_p: 0.0,
             repetition_penalty: 1.0,
             max_new_tokens: 1024,
+            stop_strings: Vec::new(),
+            skip_special_tokens: true,
+            slot_labels: None,
         }
     }
 }

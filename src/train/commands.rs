@@ -1,9 +1,9 @@
 //! What is said to a running job: read between two micro-steps, and while an answer is being written.
 
 use crate::generate::ask::{self, Who};
+use crate::generate::talk;
 use crate::job::{Command, Emit, Event, Level, Turn};
 use std::collections::VecDeque;
-use std::ops::ControlFlow;
 use std::sync::mpsc::Receiver;
 
 /// What the loop does next.
@@ -52,6 +52,12 @@ impl<'a> Inbox<'a> {
         Some(command)
     }
 
+    /// Whether a stop is among what was said: work that takes long asks before it goes on.
+    pub fn stop_waits(&mut self) -> bool {
+        self.waiting.extend(self.from.try_iter());
+        self.waiting.iter().any(|command| matches!(command, Command::Stop { .. }))
+    }
+
     fn set_paused(&mut self, paused: bool, emit: Emit) {
         if self.paused != paused {
             self.paused = paused;
@@ -61,8 +67,7 @@ impl<'a> Inbox<'a> {
 
     /// Answers a question, piece by piece. `CancelAsk` and `Stop` break it off; other commands wait.
     pub fn answer(&mut self, who: Who, id: u64, turn: &Turn, emit: Emit) {
-        let result = ask::answer(who, turn, &mut |text| {
-            emit(Event::Token { id, text: text.into(), done: false });
+        let result = ask::answer(&who, id, turn, emit, &mut || {
             while let Ok(command) = self.from.try_recv() {
                 let ends = match &command {
                     Command::CancelAsk { id: other } => *other == id,
@@ -71,17 +76,38 @@ impl<'a> Inbox<'a> {
                 };
                 self.waiting.push_back(command);
                 if ends {
-                    return ControlFlow::Break(());
+                    return false;
                 }
             }
-            ControlFlow::Continue(())
+            true
         });
         if let Err(e) = result {
             emit(Event::Log {
                 level: Level::Error,
                 line: format!("the question was not answered: {}", e.message),
             });
+            talk::refuse(id, e, emit);
         }
-        emit(Event::Token { id, text: String::new(), done: true });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::channel;
+
+    #[test]
+    fn a_stop_that_waits_is_seen_and_nothing_is_lost_or_reordered() {
+        let (say, from) = channel();
+        let mut inbox = Inbox::new(&from, vec![Command::SaveNow]);
+        assert!(!inbox.stop_waits());
+        say.send(Command::Pause).expect("it listens");
+        assert!(!inbox.stop_waits());
+        say.send(Command::Stop { save: false }).expect("it listens");
+        assert!(inbox.stop_waits() && inbox.stop_waits());
+        let mut next = || inbox.next(&|_| {});
+        assert!(matches!(next(), Some(Command::SaveNow)));
+        assert!(matches!(next(), Some(Command::Pause)));
+        assert!(matches!(next(), Some(Command::Stop { save: false })));
     }
 }

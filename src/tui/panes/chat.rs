@@ -21,9 +21,6 @@ pub struct ChatPane {
     show_caption: bool,
 }
 
-/// Said wherever answers are shown.
-const NO_DEVICE: &str = "Not a medical device: for research, no diagnosis.";
-
 impl Pane for ChatPane {
     fn context(&self) -> Context {
         Context::Chat
@@ -34,7 +31,7 @@ impl Pane for ChatPane {
     }
 
     fn title(&self, state: &State) -> String {
-        format!("answers: {}", who(state))
+        state.words.fill("chat.answers", &[("who", &who(state))])
     }
 
     fn hints(&self, state: &State) -> Vec<(Action, &'static str)> {
@@ -121,15 +118,16 @@ impl Pane for ChatPane {
 
 /// Who would answer now.
 fn who(state: &State) -> String {
+    let words = state.words;
     let run = state.run.as_ref().filter(|r| r.alive());
     match (state.talk.use_base, run, &state.adapter) {
-        (true, ..) => "base model".into(),
-        (_, Some(run), _) => format!("adapter in training, step {}", run.step()),
+        (true, ..) => words.get("chat.base").into(),
+        (_, Some(run), _) => words.fill("chat.in_training", &[("n", &run.step().to_string())]),
         (_, None, Some(dir)) => {
             let name = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            format!("adapter {}", crate::data::clean::for_terminal(&name))
+            words.fill("chat.adapter", &[("name", &crate::data::clean::for_terminal(&name))])
         }
-        (_, None, None) => "base model (no adapter yet)".into(),
+        (_, None, None) => words.get("chat.no_adapter").into(),
     }
 }
 
@@ -143,7 +141,11 @@ fn suggestion(state: &State) -> String {
 fn draw_question(canvas: &mut Canvas, area: Rect) {
     let state = canvas.state;
     let (theme, talk) = (&state.theme, &state.talk);
-    canvas.line(area, usize::from(area.height.saturating_sub(1)), Line::styled(NO_DEVICE, theme.dim));
+    canvas.line(
+        area,
+        usize::from(area.height.saturating_sub(1)),
+        Line::styled(state.words.get("chat.no_device"), theme.dim),
+    );
     if area.height < 2 {
         return;
     }
@@ -156,8 +158,11 @@ fn draw_question(canvas: &mut Canvas, area: Rect) {
     }
     if talk.input.text().is_empty() {
         let key = if talk.typing { "Enter".into() } else { state.keys.hint_in(Context::Chat, Action::Write) };
-        let verb = if talk.typing { "asks" } else { "to ask, for example" };
-        let hint = format!("{key} {verb}: {}", suggestion(state));
+        let parts = [("key", key.as_str()), ("question", &suggestion(state))];
+        let hint = match talk.typing {
+            true => state.words.fill("chat.enter_asks", &parts),
+            false => state.words.fill("chat.to_ask", &parts),
+        };
         canvas.line(at, 0, Line::styled(text::truncate(&hint, at.width.into()), theme.dim));
     } else if !talk.typing {
         canvas.line(at, 0, Line::raw(talk.input.text().to_string()));
@@ -171,7 +176,7 @@ impl ChatPane {
         let theme = &state.theme;
         let Some(sample) = state.data.sample() else {
             let key = state.keys.hint(Action::FocusData);
-            canvas.wrapped(area, 0, &format!("No picture: choose a sample in {key} Data."), theme.dim);
+            canvas.wrapped(area, 0, &state.words.fill("chat.no_picture", &[("key", &key)]), theme.dim);
             return;
         };
         let rows = if self.show_caption { (area.height / 2).max(2) } else { 1 };
@@ -181,32 +186,32 @@ impl ChatPane {
         }
         let words = Rect { y: picture.bottom(), height: area.height - picture.height, ..area };
         let id = crate::data::clean::for_terminal(&sample.id);
-        let name = format!("row {} · {id}", sample.row);
+        let name = format!("{} · {id}", state.words.fill("data.row", &[("n", &sample.row.to_string())]));
         canvas.line(words, 0, Line::styled(text::truncate(&name, words.width.into()), theme.dim));
         if self.show_caption {
-            canvas.wrapped(words, 1, &format!("Caption: {}", caption(sample)), theme.good);
+            let caption = state.words.fill("chat.caption", &[("caption", &caption(sample))]);
+            canvas.wrapped(words, 1, &caption, theme.good);
         }
     }
 
     fn draw_talk(&mut self, canvas: &mut Canvas, area: Rect) {
         let state = canvas.state;
-        let theme = &state.theme;
         if state.talk.exchanges.is_empty() {
-            let lines = [
-                "Ask about the picture, also while training:".to_string(),
-                "the model answers as it is at that step.".to_string(),
-                format!(
-                    "{} then {} shows what training changed.",
-                    state.keys.hint(Action::ToggleBase),
-                    state.keys.hint_in(Context::Chat, Action::Retry)
-                ),
+            let keys = [
+                ("base", state.keys.hint(Action::ToggleBase)),
+                ("retry", state.keys.hint_in(Context::Chat, Action::Retry)),
             ];
-            return canvas.empty(area, "No questions yet", &lines);
+            let lines = [
+                state.words.get("chat.also_training").to_string(),
+                state.words.get("chat.as_it_is").to_string(),
+                state.words.fill("chat.compare", &keys.each_ref().map(|(name, key)| (*name, key.as_str()))),
+            ];
+            return canvas.empty(area, state.words.get("chat.none"), &lines);
         }
         let columns = usize::from(area.width);
         let mut lines = Vec::new();
         for exchange in &state.talk.exchanges {
-            lines.extend(exchange_lines(exchange, columns, theme));
+            lines.extend(exchange_lines(exchange, columns, state));
         }
         lines.pop(); // the empty line behind the last answer
         let height = usize::from(area.height);
@@ -222,20 +227,20 @@ impl ChatPane {
 fn exchange_lines(
     exchange: &Exchange,
     columns: usize,
-    theme: &crate::tui::theme::Theme,
+    State { theme, words, .. }: &State,
 ) -> Vec<Line<'static>> {
     // More than this of one answer is never looked at in a terminal.
     const MOST: usize = 2000;
     let styled = |lines: Vec<String>, style: Style| lines.into_iter().map(move |l| Line::styled(l, style));
     let mut all: Vec<_> = styled(text::wrap(&exchange.question, columns, MOST), theme.accent).collect();
-    let (state, style) = match &exchange.status {
-        Answering::Waiting => (" · waiting …", theme.dim),
+    let (status, style) = match &exchange.status {
+        Answering::Waiting => (words.get("chat.waiting"), theme.dim),
         Answering::Streaming => (" · …", theme.dim),
         Answering::Done => ("", theme.dim),
-        Answering::Stopped => (" · stopped", theme.warn),
-        Answering::Failed(_) => (" · failed", theme.bad),
+        Answering::Stopped => (words.get("chat.stopped"), theme.warn),
+        Answering::Failed(_) => (words.get("chat.failed"), theme.bad),
     };
-    let by = text::truncate(&format!("{}{state}", exchange.by), columns).into_owned();
+    let by = text::truncate(&format!("{}{status}", exchange.by), columns).into_owned();
     all.push(Line::styled(by, style));
     all.extend(styled(text::wrap(exchange.answer.trim_end(), columns, MOST), Style::new()));
     if let Answering::Failed(why) = &exchange.status {

@@ -71,6 +71,13 @@ impl Talk {
         }
     }
 
+    /// A question that the job did not take.
+    pub fn refused(&mut self, job: JobId, why: &str) {
+        for exchange in self.exchanges.iter_mut().filter(|e| e.running() && e.job == job) {
+            exchange.status = Answering::Failed(clean::for_terminal(why));
+        }
+    }
+
     /// Whether an answer is being written.
     pub fn answering(&self) -> bool {
         self.exchanges.last().is_some_and(Exchange::running)
