@@ -2,6 +2,7 @@
 
 mod adapters;
 mod browse;
+mod cli_runs;
 mod cli_tables;
 mod commands;
 mod config;
@@ -22,6 +23,7 @@ mod quantized;
 mod runs;
 mod screens;
 mod screens_fuzz;
+mod screens_runs;
 mod screens_use;
 mod serve;
 mod train;

@@ -89,6 +89,12 @@ pub fn get(config: &TrainConfig, key: &str) -> String {
     }
 }
 
+/// The text of every row's value, in the order of the table: [`get`] for all of them at once.
+pub fn texts(config: &TrainConfig) -> Vec<String> {
+    let object = as_object(config);
+    ROWS.iter().map(|field| object.get(field.key).map(show).unwrap_or_default()).collect()
+}
+
 /// Sets `key` from text: numbers also in scientific notation, lists with commas, `null` or empty for none.
 /// On an error (unknown key, wrong type, out of range) the configuration is as before.
 pub fn set(config: &mut TrainConfig, key: &str, text: &str) -> Result<()> {

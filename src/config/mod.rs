@@ -3,6 +3,7 @@
 pub mod advice;
 pub mod fields;
 pub mod layers;
+pub mod live;
 pub mod llama_factory;
 pub mod presets;
 pub mod quantization;
@@ -12,6 +13,7 @@ pub mod schedule_args;
 pub mod steps;
 pub mod train_config;
 pub mod validate;
+pub mod yaml_file;
 
 pub use schedule_args::ScheduleArgs;
 pub use train_config::{Every, LrScheduler, MixStrategy, Strategy, TrainConfig};

@@ -34,7 +34,12 @@ impl EventLog {
 
 /// The events of a run folder. A torn line, or one of a newer version, is passed over; none without the file.
 pub fn read(run_dir: &Path) -> Vec<Event> {
-    super::read::lines(&run_dir.join(EVENTS)).filter_map(|line| serde_json::from_str(&line).ok()).collect()
+    each(run_dir).collect()
+}
+
+/// Like [`read`], one at a time: the file of a long run is large.
+pub fn each(run_dir: &Path) -> impl Iterator<Item = Event> + use<> {
+    super::read::lines(&run_dir.join(EVENTS)).filter_map(|line| serde_json::from_str(&line).ok())
 }
 
 /// Length of the file up to and with its last line end.

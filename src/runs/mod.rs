@@ -4,21 +4,34 @@
 //! either program reads the other's runs, and `events.jsonl`, which keeps everything a job said.
 
 mod append;
+pub mod column;
+pub mod compare;
+pub mod delete;
+pub mod detail;
 pub mod events;
+pub mod export;
+pub mod import;
 pub mod list;
 pub mod lock;
 pub mod log;
+pub mod metric;
+mod pixels;
+pub mod plot;
 pub mod predictions;
 pub mod python_json;
 pub mod read;
 pub mod results;
+pub mod settings;
 pub mod smooth;
 pub mod state;
 
+pub use compare::Comparison;
+pub use detail::Detail;
 pub use events::EventLog;
 pub use list::{RunInfo, Status};
 pub use lock::RunLock;
 pub use log::TrainerLog;
+pub use metric::{Axis, Columns, Metric};
 pub use read::Curve;
 pub use state::TrainerState;
 

@@ -30,7 +30,7 @@ impl Curve {
     /// Reads `events.jsonl`, else `trainer_log.jsonl` with the gradient norms of `trainer_state.json`.
     /// Error when the folder has none of them.
     pub fn read(run_dir: &Path) -> Result<Self> {
-        let from_events = Self::from_events(events::read(run_dir));
+        let from_events = Self::from_events(events::each(run_dir));
         if !from_events.is_empty() {
             return Ok(from_events);
         }
@@ -134,7 +134,7 @@ impl Curve {
 }
 
 /// The lines of a text file, without their ends; none if it cannot be read. Bytes that are no UTF-8 are replaced.
-pub(super) fn lines(path: &Path) -> impl Iterator<Item = String> {
+pub(super) fn lines(path: &Path) -> impl Iterator<Item = String> + use<> {
     let reader = File::open(path).ok().map(BufReader::new);
     reader
         .into_iter()

@@ -1,17 +1,13 @@
 //! Settings changed while a run goes on: what may change, and a list that a resumed run follows again.
 
-use crate::config::{TrainConfig, fields, validate};
-use crate::error::{Error, Result};
+use crate::config::{TrainConfig, fields, live};
+use crate::error::Result;
 use crate::files;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
 /// The list in the run folder.
 pub const CHANGES: &str = "changes.json";
-
-/// Settings that take another value between two updates.
-pub const CHANGEABLE: [&str; 5] =
-    ["learning_rate", "logging_steps", "save_steps", "save_total_limit", "eval_steps"];
 
 /// One change: in force from the update on that follows `step` updates.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,26 +23,8 @@ impl Change {
     ///
     /// Errors: a setting that cannot change, a value out of range, a rule across settings that would be broken.
     pub fn new(config: &TrainConfig, step: usize, key: &str, value: &str) -> Result<Self> {
-        if !CHANGEABLE.contains(&key) {
-            return Err(Error::usage(format!("{key} cannot be changed while training"))
-                .hint(format!("these can: {}", CHANGEABLE.join(", "))));
-        }
-        let was = fields::get(config, key);
-        let value = match (value.trim().strip_prefix(['x', '*']), was.parse::<f64>()) {
-            (Some(factor), Ok(old)) => {
-                let factor: f64 =
-                    factor.parse().map_err(|_| Error::usage(format!("not a factor: {value}")))?;
-                fields::number(old * factor)
-            }
-            _ => value.trim().to_string(),
-        };
-        let mut changed = config.clone();
-        fields::set(&mut changed, key, &value)?;
-        let broken = |c: &TrainConfig| validate::problems(c).into_iter().find(|p| p.fatal);
-        if let (None, Some(problem)) = (broken(config), broken(&changed)) {
-            return Err(Error::usage(format!("{key} cannot become {value}: {}", problem.message)));
-        }
-        Ok(Self { step, key: key.into(), value: fields::get(&changed, key), was })
+        let value = live::value(config, key, value)?;
+        Ok(Self { step, key: key.into(), value, was: fields::get(config, key) })
     }
 
     /// Makes the change. `false` when the setting is not what it was: it has been edited since, and that counts.

@@ -51,9 +51,9 @@ actions! {
     OwnPicture "own_picture" "Next picture of the sample"
     LastOwnPicture "last_own_picture" "Previous picture of the sample"
     FullPicture "full_picture" "Picture on the whole screen, and back"
-    ZoomIn "zoom_in" "Zoom into the picture"
-    ZoomOut "zoom_out" "Zoom out of the picture"
-    Fit "fit" "Whole picture again"
+    ZoomIn "zoom_in" "Zoom in: picture, chart"
+    ZoomOut "zoom_out" "Zoom out"
+    Fit "fit" "All of it again"
     Brighter "brighter" "Picture brighter (lower level)"
     Darker "darker" "Picture darker (higher level)"
     MoreContrast "more_contrast" "More contrast (narrower window)"
@@ -67,6 +67,9 @@ actions! {
     OnlyChanged "only_changed" "Show only what differs from the preset"
     Undo "undo" "Undo the last edit"
     Redo "redo" "Redo it"
+    SaveSettings "save_settings" "Save the settings to a YAML file; keys it does not know stay"
+    LoadSettings "load_settings" "Load settings: a preset, a YAML file or a run"
+    DiffSettings "diff_settings" "What differs from a preset, a YAML file or a run"
     Train "train" "Start training"
     Pause "pause" "Pause and resume"
     SaveNow "save_now" "Save a checkpoint now"
@@ -75,6 +78,21 @@ actions! {
     LogY "log_y" "Logarithmic loss axis"
     Smoothing "smoothing" "Show or hide the smoothed loss"
     LogView "log_view" "Charts or the whole log"
+    LogLevel "log_level" "Log from level: all, notes, warnings, errors"
+    XAxis "x_axis" "Along the bottom: step, epoch, time"
+    NextCurve "next_curve" "Next curve: loss, learning rate, gradient norm, speed, memory"
+    PreviousCurve "previous_curve" "Curve before"
+    PanLeft "pan_left" "Earlier part of a zoomed chart"
+    PanRight "pan_right" "Later part of a zoomed chart"
+    ChangeSetting "change_setting" "Change learning rate, logging, saving while it trains"
+    ExportPlot "export_plot" "Write the curves to a PNG, SVG or CSV file"
+    OpenRun "open_run" "Open the run's curves and log"
+    Mark "mark" "Mark the run, to compare or delete several"
+    Compare "compare" "Compare the marked runs, or the run with the next one"
+    ResumeRun "resume_run" "Go on with a stopped run from its newest checkpoint"
+    UseSettings "use_settings" "Take the run's settings into the parameters"
+    DeleteRun "delete_run" "Delete the run or the marked ones; asks"
+    ImportRun "import_run" "Import an output folder of LLaMA-Factory"
     Write "write" "Write a question"
     ToggleBase "toggle_base" "Ask the adapter or the base model"
     Retry "retry" "Ask the last question again"
@@ -97,6 +115,7 @@ actions! {
     FocusParameters "focus_parameters" "Parameters"
     FocusTraining "focus_training" "Training"
     FocusChat "focus_chat" "Chat"
+    FocusRuns "focus_runs" "Runs"
     NextPane "next_pane" "Next pane"
     PreviousPane "previous_pane" "Previous pane"
     Zoom "zoom" "One pane large, or all"
@@ -202,17 +221,19 @@ pub enum Context {
     Parameters,
     Training,
     Chat,
+    Runs,
     Lists,
     Everywhere,
 }
 
 impl Context {
-    const ALL: [(Context, &str); 7] = [
+    const ALL: [(Context, &str); 8] = [
         (Context::Data, "data"),
         (Context::Picture, "picture"),
         (Context::Parameters, "parameters"),
         (Context::Training, "training"),
         (Context::Chat, "chat"),
+        (Context::Runs, "runs"),
         (Context::Lists, "lists"),
         (Context::Everywhere, "everywhere"),
     ];

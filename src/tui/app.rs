@@ -21,7 +21,7 @@ use std::path::PathBuf;
 /// State and panes.
 pub struct App {
     pub state: State,
-    pub(super) panes: [Box<dyn Pane>; 4],
+    pub(super) panes: [Box<dyn Pane>; PaneId::ALL.len()],
     /// What the last frame put where.
     hits: Vec<(Rect, Hit)>,
     wants: Vec<PictureKey>,
@@ -64,9 +64,8 @@ impl App {
 
     /// Draws everything and notes where things are and which pictures are missing.
     pub fn draw(&mut self, frame: &mut Frame) {
-        if let Some(run) = &mut self.state.run {
-            run.smooth();
-        }
+        let State { run, runs, .. } = &mut self.state;
+        run.iter_mut().chain(runs.opened.as_deref_mut()).for_each(|run| run.curves.smooth());
         let mut popup = self.state.popup.take();
         let shown = popup.is_some();
         // Panes see that something lies over them.
@@ -91,6 +90,8 @@ impl App {
         let state = &mut self.state;
         let mut effects: Vec<Effect> = state.data.missing().into_iter().collect();
         effects.extend(state.wanted_trained());
+        effects.extend(state.wanted_runs());
+        effects.extend(state.wanted_estimate());
         let (missing, ahead) = (std::mem::take(&mut self.wants), std::mem::take(&mut self.ahead));
         if let Some(keys) = state.pictures.ask(missing, ahead) {
             effects.push(Effect::Pictures(Wanted { keys, seen: state.pictures.seen }));
@@ -145,6 +146,7 @@ impl App {
                 if effects.is_empty() { vec![Effect::Quit] } else { effects }
             }
             Answer::QuitNow => vec![Effect::Quit],
+            Answer::Load(load) => vec![Effect::Load(load)],
             Answer::Convert(typed) => vec![Effect::Load(Load::Files(typed))],
         }
     }
@@ -171,8 +173,9 @@ impl App {
             Action::FocusParameters => state.focus = PaneId::Parameters,
             Action::FocusTraining => state.focus = PaneId::Training,
             Action::FocusChat => state.focus = PaneId::Chat,
-            Action::NextPane => state.focus = PaneId::ALL[(state.focus as usize + 1) % 4],
-            Action::PreviousPane => state.focus = PaneId::ALL[(state.focus as usize + 3) % 4],
+            Action::FocusRuns => (state.focus, state.runs.stale) = (PaneId::Runs, true),
+            Action::NextPane => state.focus = state.focus.next(1),
+            Action::PreviousPane => state.focus = state.focus.next(PaneId::ALL.len() - 1),
             Action::Zoom => state.zoomed = !state.zoomed,
             Action::Narrower => state.split.0 = state.split.0.saturating_sub(5).max(20),
             Action::Wider => state.split.0 = (state.split.0 + 5).min(80),
@@ -277,6 +280,8 @@ impl App {
                 state.fail(&error);
             }
             Loaded::Files(Err(error)) | Loaded::FreeRunDir(Err(error)) => state.fail(&error),
+            Loaded::Runs(told) => return state.on_runs(told),
+            Loaded::Settings(told) => state.on_settings(told),
             Loaded::Picture { number, key, found } => state.pictures.take(number, key, found),
         }
         Vec::new()

@@ -4,7 +4,7 @@ use super::browse::{Ask, Browser, Told};
 use super::picture_worker::Wanted;
 use super::pictures::{PictureKey, Shown};
 use super::state::JobId;
-use super::{Msg, worker};
+use super::{Msg, run_worker, settings_worker, worker};
 use crate::config::TrainConfig;
 use crate::demo::DemoPaths;
 use crate::engine::{Engine, JobHandle};
@@ -52,6 +52,8 @@ pub enum Load {
     Files(String),
     /// The same settings with an `output_dir` that holds no run yet.
     FreeRunDir(Box<TrainConfig>),
+    Runs(run_worker::Ask),
+    Settings(settings_worker::Ask),
 }
 
 /// What a worker found.
@@ -64,6 +66,8 @@ pub enum Loaded {
     Files(Result<Vec<PathBuf>>),
     FreeRunDir(Result<Box<TrainConfig>>),
     Browse(Told),
+    Runs(run_worker::Told),
+    Settings(settings_worker::Told),
     /// The answers are numbered from 1.
     Picture {
         number: u64,

@@ -15,7 +15,7 @@ use ratatui::widgets::{Block, BorderType, Padding};
 const ALL_PANES: (u16, u16) = (120, 36);
 
 /// Draws everything but popups.
-pub fn draw(canvas: &mut Canvas, panes: &mut [Box<dyn Pane>; 4]) {
+pub fn draw(canvas: &mut Canvas, panes: &mut [Box<dyn Pane>]) {
     let area = canvas.frame.area();
     let state = canvas.state;
     if area.height < 6 || area.width < 20 {
@@ -36,7 +36,7 @@ pub fn draw(canvas: &mut Canvas, panes: &mut [Box<dyn Pane>; 4]) {
         return draw_hints(canvas, panes[state.focus as usize].as_ref(), status);
     }
     draw_tabs(canvas, panes, tabs);
-    if state.zoomed || area.width < ALL_PANES.0 || area.height < ALL_PANES.1 {
+    if state.zoomed || state.focus == PaneId::Runs || area.width < ALL_PANES.0 || area.height < ALL_PANES.1 {
         draw_pane(canvas, panes, state.focus, body);
     } else {
         let halves = |first: u16| [Constraint::Percentage(first), Constraint::Fill(1)];
@@ -52,7 +52,7 @@ pub fn draw(canvas: &mut Canvas, panes: &mut [Box<dyn Pane>; 4]) {
     draw_status(canvas, status);
 }
 
-fn draw_pane(canvas: &mut Canvas, panes: &mut [Box<dyn Pane>; 4], id: PaneId, area: Rect) {
+fn draw_pane(canvas: &mut Canvas, panes: &mut [Box<dyn Pane>], id: PaneId, area: Rect) {
     let state = canvas.state;
     let theme = &state.theme;
     let pane = &mut panes[id as usize];
@@ -78,7 +78,7 @@ fn draw_pane(canvas: &mut Canvas, panes: &mut [Box<dyn Pane>; 4], id: PaneId, ar
     pane.draw(canvas, inner);
 }
 
-fn draw_tabs(canvas: &mut Canvas, panes: &[Box<dyn Pane>; 4], area: Rect) {
+fn draw_tabs(canvas: &mut Canvas, panes: &[Box<dyn Pane>], area: Rect) {
     let state = canvas.state;
     let theme = &state.theme;
     let mut spans = Vec::new();
@@ -107,6 +107,7 @@ fn focus_action(id: PaneId) -> Action {
         PaneId::Parameters => Action::FocusParameters,
         PaneId::Training => Action::FocusTraining,
         PaneId::Chat => Action::FocusChat,
+        PaneId::Runs => Action::FocusRuns,
     }
 }
 

@@ -53,6 +53,12 @@ fn answer(load: Load, send: &dyn Fn(Loaded) -> bool) {
         Load::FreeRunDir(config) => {
             send(Loaded::FreeRunDir(free_run_dir(config)));
         }
+        Load::Runs(ask) => {
+            send(Loaded::Runs(super::run_worker::answer(ask)));
+        }
+        Load::Settings(ask) => {
+            send(Loaded::Settings(super::settings_worker::answer(ask)));
+        }
     }
 }
 

@@ -1,12 +1,13 @@
-//! Numbers that follow from the settings and the data sets that were opened, in one line.
+//! Numbers that follow from the settings and the data sets that were opened.
 
 use crate::config::TrainConfig;
 use crate::config::steps::{held_out, steps};
 use crate::tui::state::State;
+use crate::tui::text;
 
 /// Training samples as LLaMA-Factory counts them: `max_samples` of each set, `val_size` off the whole. `None` as
 /// long as a set has not been opened.
-fn samples(config: &TrainConfig, state: &State) -> Option<usize> {
+pub fn samples(config: &TrainConfig, state: &State) -> Option<usize> {
     let counts: Option<Vec<_>> = config.dataset.iter().map(|name| state.data.count(name)).collect();
     let counts = counts.filter(|c| !c.is_empty())?;
     let all: usize = counts.iter().map(|n| config.max_samples.map_or(*n, |most| most.min(*n))).sum();
@@ -24,4 +25,15 @@ pub fn line(config: &TrainConfig, state: &State) -> String {
         "{samples} samples · batch {} · {} steps/epoch · {} steps · warmup {}",
         s.effective_batch, s.updates_per_epoch, s.total, s.warmup
     )
+}
+
+/// Trainable parameters, memory and time, where a model is known; and whether the memory is there.
+pub fn estimate(state: &State) -> Option<(String, bool)> {
+    let e = state.settings.estimate.as_ref()?;
+    let fits = e.peak <= e.available || e.available == 0;
+    let verdict = if fits { "" } else { ": does not fit" };
+    let time = e.seconds.map_or(String::new(), |s| format!(" · about {}", text::duration(s)));
+    let trains = text::count(e.trainable);
+    let (peak, free) = (text::bytes(e.peak), text::bytes(e.available));
+    Some((format!("trains {trains} parameters · {peak} of {free} free memory{verdict}{time}"), fits))
 }

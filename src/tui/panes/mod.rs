@@ -4,6 +4,7 @@ pub mod chat;
 pub mod data;
 pub mod derived;
 pub mod params;
+pub mod runs;
 pub mod train;
 
 use super::action::{Action, Context};
@@ -58,12 +59,13 @@ pub trait Pane {
 }
 
 /// All panes in the order of [`PaneId::ALL`].
-pub fn all() -> [Box<dyn Pane>; 4] {
+pub fn all() -> [Box<dyn Pane>; PaneId::ALL.len()] {
     [
         Box::<data::DataPane>::default(),
         Box::<params::ParamsPane>::default(),
         Box::<train::TrainPane>::default(),
         Box::<chat::ChatPane>::default(),
+        Box::<runs::RunsPane>::default(),
     ]
 }
 

@@ -4,7 +4,9 @@ pub mod browse;
 pub mod data;
 pub mod look;
 pub mod run;
+pub mod runs;
 pub mod search;
+pub mod settings;
 pub mod talk;
 
 use super::action::Keymap;
@@ -18,6 +20,8 @@ use crate::error::Error;
 use crate::job::{ConvertJob, Event, Job, Level, Outcome};
 use data::Data;
 use run::Run;
+use runs::Runs;
+use settings::Settings;
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use talk::Talk;
@@ -25,17 +29,24 @@ use talk::Talk;
 /// The number of a submitted job.
 pub type JobId = u64;
 
-/// The four panes, in the order of their number keys.
+/// The panes, in the order of their number keys. The runs have the whole screen when they are focused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PaneId {
     Data,
     Parameters,
     Training,
     Chat,
+    Runs,
 }
 
 impl PaneId {
-    pub const ALL: [PaneId; 4] = [PaneId::Data, PaneId::Parameters, PaneId::Training, PaneId::Chat];
+    pub const ALL: [PaneId; 5] =
+        [PaneId::Data, PaneId::Parameters, PaneId::Training, PaneId::Chat, PaneId::Runs];
+
+    /// The pane `by` places further, around.
+    pub fn next(self, by: usize) -> Self {
+        Self::ALL[(self as usize + by) % Self::ALL.len()]
+    }
 }
 
 /// A short message over the hints; goes with the next key.
@@ -60,6 +71,8 @@ pub struct State {
     pub preset: TrainConfig,
     pub data: Data,
     pub run: Option<Run>,
+    pub runs: Runs,
+    pub settings: Settings,
     pub talk: Talk,
     pub pictures: Pictures,
     pub busy: Option<Busy>,
@@ -84,10 +97,11 @@ impl State {
     pub fn new(workspace: PathBuf, config: TrainConfig, theme: Theme) -> Self {
         Self {
             data: Data::new(workspace.join("data")),
-            workspace,
             preset: config.clone(),
             config,
             run: None,
+            runs: Runs::new(workspace.join("runs")),
+            settings: Settings::default(),
             talk: Talk::default(),
             pictures: Pictures::default(),
             busy: None,
@@ -102,6 +116,7 @@ impl State {
             theme,
             quit_after_job: false,
             next_job: 1,
+            workspace,
         }
     }
 
@@ -171,7 +186,9 @@ impl State {
     /// The second half of [`State::start_training`]: `config` has a free `output_dir`.
     pub fn submit_training(&mut self, config: TrainConfig) -> Vec<Effect> {
         let (id, effect) = self.submit(Job::Train(Box::new(config.clone())));
-        self.run = Some(Run::new(id, config.output_dir));
+        let mut run = Run::new(id, config.output_dir.clone());
+        run.config = Some(Box::new(config));
+        (self.run, self.runs.opened) = (Some(run), None);
         vec![effect]
     }
 
@@ -189,6 +206,7 @@ impl State {
         if !finished {
             return Vec::new();
         }
+        self.runs.stale = true;
         let error = run.error().cloned();
         if let Some(error) = error {
             self.fail(&error);

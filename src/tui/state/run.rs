@@ -1,9 +1,11 @@
 //! A training run as its events tell it: where it stands, its curves, its log.
 
 use super::JobId;
+use crate::config::{TrainConfig, fields};
 use crate::data::clean;
 use crate::error::Error;
 use crate::job::{Event, Level, Outcome, Phase, StepRow, TargetRow};
+use crate::runs::{self, Columns};
 use std::collections::VecDeque;
 use std::path::PathBuf;
 
@@ -20,18 +22,13 @@ pub enum Status {
     Failed(Error),
 }
 
-/// Columns of the step log, one value per logged step.
-#[derive(Default)]
-pub struct Curves {
-    pub step: Vec<f64>,
-    pub loss: Vec<f64>,
-    /// As LLaMA-Factory smooths; brought up to date by [`Run::smooth`].
-    pub smooth: Vec<f64>,
-    pub lr: Vec<f64>,
-    pub grad_norm: Vec<f64>,
-    pub tokens_per_second: Vec<f64>,
-    pub eval_step: Vec<f64>,
-    pub eval_loss: Vec<f64>,
+/// A setting that changed while the run went on.
+#[derive(Clone, Debug)]
+pub struct Changed {
+    pub step: usize,
+    pub key: String,
+    pub value: String,
+    pub was: String,
 }
 
 /// One run.
@@ -46,10 +43,15 @@ pub struct Run {
     pub targets: Vec<TargetRow>,
     pub phase: Option<(Phase, usize, usize)>,
     pub last: Option<StepRow>,
-    pub curves: Curves,
+    pub curves: Columns,
     pub scores: Vec<(String, f64)>,
     pub saved: Option<(usize, PathBuf)>,
     pub log: VecDeque<(Level, String)>,
+    /// The settings it runs with, where they are known.
+    pub config: Option<Box<TrainConfig>>,
+    pub changes: Vec<Changed>,
+    /// How it stood in its folder, if it was read from there instead of being run here.
+    pub opened: Option<runs::Status>,
 }
 
 const LOG_LINES: usize = 10_000;
@@ -67,16 +69,24 @@ impl Run {
             targets: Vec::new(),
             phase: None,
             last: None,
-            curves: Curves::default(),
+            curves: Columns::default(),
             scores: Vec::new(),
             saved: None,
             log: VecDeque::new(),
+            config: None,
+            changes: Vec::new(),
+            opened: None,
         }
+    }
+
+    /// A run of a folder, not run here; its events are to follow.
+    pub fn of_folder(run_dir: PathBuf, status: runs::Status) -> Self {
+        Self { opened: Some(status), ..Self::new(0, run_dir) }
     }
 
     /// Whether the job goes on.
     pub fn alive(&self) -> bool {
-        !matches!(self.status, Status::Done | Status::Stopped | Status::Failed(_))
+        self.opened.is_none() && !matches!(self.status, Status::Done | Status::Stopped | Status::Failed(_))
     }
 
     pub fn error(&self) -> Option<&Error> {
@@ -88,6 +98,9 @@ impl Run {
 
     /// One word for the status line.
     pub fn word(&self) -> &'static str {
+        if let Some(status) = self.opened {
+            return status.name();
+        }
         match self.status {
             Status::Starting => self.phase.map_or("starting", |p| p.0.name()),
             Status::Running => "training",
@@ -128,8 +141,9 @@ impl Run {
             Event::Log { level, line } => self.note(level, &line),
             Event::Finding(f) => self.note(f.level, &format!("{} ({}×). {}", f.message, f.count, f.fix)),
             Event::Finished(outcome) => self.on_finished(outcome),
+            Event::Changed { step, key, value, was } => self.on_changed(Changed { step, key, value, was }),
             Event::Token { .. } | Event::Odds { .. } | Event::Answered { .. } | Event::Scores { .. } => {}
-            Event::Predicted(_) | Event::Changed { .. } | Event::Rows { .. } => {}
+            Event::Predicted(_) | Event::Rows { .. } => {}
         }
     }
 
@@ -139,22 +153,26 @@ impl Run {
         }
         self.phase = None;
         self.total_steps = row.total_steps.max(self.total_steps);
-        let c = &mut self.curves;
-        c.step.push(row.step as f64);
-        c.loss.push(row.loss);
-        c.lr.push(row.lr);
-        c.grad_norm.push(row.grad_norm);
-        c.tokens_per_second.push(per_second(row.tokens, row.seconds));
+        self.curves.push(&row);
         if !row.loss.is_finite() {
             self.note(Level::Error, &format!("step {}: the loss is {}", row.step, row.loss));
         }
         self.last = Some(row);
     }
 
+    fn on_changed(&mut self, changed: Changed) {
+        let Changed { step, key, value, was } = &changed;
+        self.note(Level::Info, &format!("step {step}: {key} {was} → {value}"));
+        if let Some(config) = &mut self.config {
+            // The trainer has checked it.
+            let _ = fields::set(config, key, value);
+        }
+        self.changes.push(changed);
+    }
+
     fn on_score(&mut self, name: &str, value: f64, step: Option<usize>) {
         if name == "eval_loss" {
-            self.curves.eval_step.push(step.unwrap_or_else(|| self.step()) as f64);
-            self.curves.eval_loss.push(value);
+            self.curves.push_eval(step.unwrap_or_else(|| self.step()), value);
         }
         let name = clean::for_terminal(name);
         self.note(Level::Info, &format!("{name} {value:.4}"));
@@ -186,14 +204,6 @@ impl Run {
             self.log.pop_front();
         }
         self.log.push_back((level, clean::for_terminal(line)));
-    }
-
-    /// Brings the smoothed loss up to date. Its weight depends on the length, so all of it is computed again,
-    /// at most once per frame.
-    pub fn smooth(&mut self) {
-        if self.curves.smooth.len() != self.curves.loss.len() {
-            self.curves.smooth = crate::runs::smooth::smooth(&self.curves.loss);
-        }
     }
 
     /// Seconds left, as the trainer estimates.

@@ -1,133 +1,226 @@
 //! A line chart in braille dots that keeps every peak: each dot column shows the span of all values in it.
 
+use super::raster::Raster;
+use crate::runs::column::{Column, Extremes};
+use crate::runs::metric::Axis;
 use crate::tui::text;
 use crate::tui::theme::Theme;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::widgets::Widget;
+use std::ops::Range;
 
-/// One curve. `xs` rise; values that are not finite leave a gap.
+/// One curve. `xs` never fall; values that are not finite leave a gap.
 pub struct Series<'a> {
-    pub xs: &'a [f64],
-    pub ys: &'a [f64],
+    pub xs: &'a Column,
+    pub ys: &'a Column,
     pub style: Style,
 }
 
 /// Curves over a common x axis; later ones are drawn over earlier ones.
 pub struct Chart<'a> {
     pub series: Vec<Series<'a>>,
+    pub axis: Axis,
     pub log_y: bool,
+    /// The part of the x axis that is shown; all of it without one.
+    pub window: Option<(f64, f64)>,
     /// An x to read values at.
     pub cursor: Option<f64>,
+    /// Places that are marked: changed settings.
+    pub marks: &'a [f64],
     pub theme: &'a Theme,
 }
 
-impl Widget for Chart<'_> {
-    fn render(self, area: Rect, buf: &mut Buffer) {
-        let area = area.intersection(buf.area);
-        let Some((x0, x1)) = self.span(|x, _| x) else { return };
-        let Some(limits) = self.y_limits() else { return };
-        if area.width < 4 || area.height < 2 {
-            return;
-        }
-        let ticks = ticks(limits, usize::from(area.height) - 1, self.log_y);
+impl<'a> Chart<'a> {
+    /// Curves over all of an axis.
+    pub fn new(series: Vec<Series<'a>>, axis: Axis, theme: &'a Theme) -> Self {
+        Self { series, axis, log_y: false, window: None, cursor: None, marks: &[], theme }
+    }
+
+    /// The dots of a plot in `area`, without its labels.
+    fn plot_area(&self, area: Rect, ticks: &[(usize, String)]) -> Rect {
         let label = ticks.iter().map(|t| text::width(&t.1)).max().unwrap_or(0).min(8) as u16 + 1;
         let axis = if area.width > label + 8 { label } else { 0 };
-        let plot = Rect { x: area.x + axis, width: area.width - axis, height: area.height - 1, ..area };
-        for (row, name) in ticks.iter().filter(|_| axis > 0) {
-            let name = text::pad_left(name, usize::from(axis) - 1);
-            buf.set_string(area.x, plot.bottom() - 1 - *row as u16, name, self.theme.dim);
-        }
-        let mut raster = Raster::new(plot);
-        let scale = Scale { x0, x1, y0: limits.0, y1: limits.1 };
-        for series in &self.series {
-            self.trace(series, &scale, &mut raster);
-        }
-        raster.draw(buf);
-        if let Some(at) = self.cursor {
-            let column = plot.x + (scale.x(at, raster.columns) / 2) as u16;
-            for y in plot.top()..plot.bottom() {
-                let cell = &mut buf[(column, y)];
-                if cell.symbol() == " " {
-                    cell.set_symbol("│").set_style(self.theme.dim);
-                }
-            }
-        }
-        self.x_labels((x0, x1), Rect { y: plot.bottom(), height: 1, ..plot }, buf);
+        Rect { x: area.x + axis, width: area.width - axis, height: area.height - 1, ..area }
     }
-}
 
-impl Chart<'_> {
+    /// Where in `area` the dots will be, and the first and last x of them; `None` where nothing is drawn.
+    pub fn place(&self, area: Rect) -> Option<(Rect, f64, f64)> {
+        if area.width < 4 || area.height < 2 {
+            return None;
+        }
+        let scale = self.scale()?;
+        let ticks = ticks((scale.y0, scale.y1), usize::from(area.height) - 1, self.log_y);
+        Some((self.plot_area(area, &ticks), scale.x0, scale.x1))
+    }
+
+    /// The x span that is shown, and the y span of what is in it.
+    fn scale(&self) -> Option<Scale> {
+        let (x0, x1) = self.window.filter(|w| w.0 < w.1).or_else(|| self.x_span())?;
+        let shown = self.series.iter().map(|s| s.ys.extremes(inside(s.xs, x0, x1)));
+        let span = shown.fold(Extremes::NONE, Extremes::and).span(self.log_y)?;
+        let (y0, y1) = self.widened((self.plotted(span.0)?, self.plotted(span.1)?));
+        Some(Scale { x0, x1, y0, y1 })
+    }
+
+    fn x_span(&self) -> Option<(f64, f64)> {
+        let all = self.series.iter().map(|s| s.xs.extremes(0..s.xs.len().min(s.ys.len())));
+        all.fold(Extremes::NONE, Extremes::and).span(false)
+    }
+
+    fn widened(&self, (low, high): (f64, f64)) -> (f64, f64) {
+        if high - low > f64::EPSILON * high.abs() {
+            return (low, high);
+        }
+        let margin = if self.log_y { 0.5 } else { (high.abs() * 0.1).max(1e-12) };
+        (low - margin, high + margin)
+    }
+
     /// A value as it is plotted: its logarithm on a log axis; `None` where it cannot be shown.
     fn plotted(&self, y: f64) -> Option<f64> {
         let y = if self.log_y { if y > 0.0 { y.log10() } else { f64::NAN } } else { y };
         y.is_finite().then_some(y)
     }
 
-    /// Smallest and largest of what `pick` takes from the points that can be shown.
-    fn span(&self, pick: impl Fn(f64, f64) -> f64) -> Option<(f64, f64)> {
-        let points = self.series.iter().flat_map(|s| s.xs.iter().zip(s.ys));
-        let shown = points.filter(|(x, y)| x.is_finite() && self.plotted(**y).is_some());
-        shown.map(|(x, y)| pick(*x, *y)).fold(None, |span, value| {
-            let (low, high) = span.unwrap_or((value, value));
-            Some((low.min(value), high.max(value)))
-        })
-    }
-
-    fn y_limits(&self) -> Option<(f64, f64)> {
-        let (low, high) = self.span(|_, y| y)?;
-        let (low, high) = (self.plotted(low)?, self.plotted(high)?);
-        if high - low > f64::EPSILON * high.abs() {
-            return Some((low, high));
-        }
-        let margin = if self.log_y { 0.5 } else { (high.abs() * 0.1).max(1e-12) };
-        Some((low - margin, high + margin))
-    }
-
-    /// Draws one curve: a vertical span per dot column, joined to the column before.
+    /// Draws one curve: a vertical span per dot column, joined to the column before. Looks at a few values per
+    /// column, however many there are.
     fn trace(&self, series: &Series, scale: &Scale, raster: &mut Raster) {
-        let mut column: Option<Column> = None;
-        for (x, y) in series.xs.iter().zip(series.ys) {
-            let Some(y) = self.plotted(*y) else { continue };
-            let (x, y) = (scale.x(*x, raster.columns), scale.y(y, raster.rows));
-            match &mut column {
-                Some(c) if c.x == x => (c.low, c.high, c.last) = (c.low.min(y), c.high.max(y), y),
-                _ => {
-                    if let Some(c) = column {
-                        raster.span(c.x, c.low, c.high, series.style);
-                        raster.join((c.x, c.last), (x, y), series.style);
-                    }
-                    column = Some(Column { x, low: y, high: y, last: y });
-                }
+        let xs = series.xs.values();
+        let ys = series.ys.values();
+        let n = xs.len().min(ys.len());
+        let mut start = xs[..n].partition_point(|x| *x < scale.x0);
+        let mut before = self.entering(series, start, scale, raster);
+        for column in 0..raster.columns {
+            let edge = scale.edge(column, raster.columns);
+            let rest = &xs[start..n];
+            let end = start + rest.partition_point(|x| *x < edge && *x <= scale.x1);
+            if end == start {
+                continue;
             }
+            if let Some((low, high)) = series.ys.extremes(start..end).span(self.log_y) {
+                let rows = raster.rows;
+                let dot = |y: f64| self.plotted(y).map(|y| scale.y(y, rows));
+                let (low, high) = (dot(low).unwrap_or(0), dot(high).unwrap_or(0));
+                let near = |y: f64| dot(y).unwrap_or(high);
+                if let Some(from) = before {
+                    raster.join(from, (column, near(ys[start])), series.style);
+                }
+                raster.span(column, low, high, series.style);
+                before = Some((column, near(ys[end - 1])));
+            }
+            start = end;
         }
-        if let Some(c) = column {
-            raster.span(c.x, c.low, c.high, series.style);
+        self.leaving(series, start, before, (scale, raster));
+    }
+
+    /// Where a curve that began before the window comes in.
+    fn entering(
+        &self,
+        series: &Series,
+        first: usize,
+        scale: &Scale,
+        raster: &Raster,
+    ) -> Option<(usize, usize)> {
+        let y = self.between(series, first, scale.x0)?;
+        Some((0, scale.y(y, raster.rows)))
+    }
+
+    /// Draws a curve that goes on behind the window up to its edge.
+    fn leaving(
+        &self,
+        series: &Series,
+        next: usize,
+        before: Option<(usize, usize)>,
+        on: (&Scale, &mut Raster),
+    ) {
+        let (scale, raster) = on;
+        if let (Some(from), Some(y)) = (before, self.between(series, next, scale.x1)) {
+            raster.join(from, (raster.columns - 1, scale.y(y, raster.rows)), series.style);
         }
+    }
+
+    /// The plotted value at `x` on the line from the point before `next` to it.
+    fn between(&self, series: &Series, next: usize, x: f64) -> Option<f64> {
+        let before = next.checked_sub(1)?;
+        let at = |i: usize| Some((*series.xs.values().get(i)?, self.plotted(*series.ys.values().get(i)?)?));
+        let ((xa, ya), (xb, yb)) = (at(before)?, at(next)?);
+        Some(if xb > xa { ya + (yb - ya) * (x - xa) / (xb - xa) } else { yb })
     }
 
     fn x_labels(&self, (x0, x1): (f64, f64), row: Rect, buf: &mut Buffer) {
         let columns = usize::from(row.width);
-        let whole = |v: f64| format!("{v:.0}");
-        let (left, right) = (whole(x0), whole(x1));
-        if left.len() + right.len() + 2 > columns {
+        let (left, right) = (x_text(self.axis, x0), x_text(self.axis, x1));
+        if text::width(&left) + text::width(&right) + 2 > columns {
             return;
         }
-        buf.set_string(row.x, row.y, &left, self.theme.dim);
-        buf.set_string(row.right() - right.len() as u16, row.y, &right, self.theme.dim);
-        let middle = whole((x0 + x1) / 2.0);
+        let dim = self.theme.dim;
+        buf.set_string(row.x, row.y, &left, dim);
+        buf.set_string(row.right() - text::width(&right) as u16, row.y, &right, dim);
+        let middle = x_text(self.axis, f64::midpoint(x0, x1));
         if columns > 40 {
-            buf.set_string(row.x + (row.width - middle.len() as u16) / 2, row.y, &middle, self.theme.dim);
+            buf.set_string(row.x + (row.width - text::width(&middle) as u16) / 2, row.y, &middle, dim);
+        }
+    }
+
+    /// A vertical line where nothing else is.
+    fn rule(&self, at: (f64, &str, Style), scale: &Scale, plot: Rect, buf: &mut Buffer) {
+        let (x, symbol, style) = at;
+        if x < scale.x0 || x > scale.x1 {
+            return;
+        }
+        let column = plot.x + (scale.x(x, usize::from(plot.width) * 2) / 2) as u16;
+        for y in plot.top()..plot.bottom() {
+            let cell = &mut buf[(column, y)];
+            if cell.symbol() == " " {
+                cell.set_symbol(symbol).set_style(style);
+            }
         }
     }
 }
 
-struct Column {
-    x: usize,
-    low: usize,
-    high: usize,
-    last: usize,
+impl Widget for Chart<'_> {
+    fn render(self, area: Rect, buf: &mut Buffer) {
+        let area = area.intersection(buf.area);
+        if area.width < 4 || area.height < 2 {
+            return;
+        }
+        let Some(scale) = self.scale() else { return };
+        let ticks = ticks((scale.y0, scale.y1), usize::from(area.height) - 1, self.log_y);
+        let plot = self.plot_area(area, &ticks);
+        let axis = plot.x - area.x;
+        for (row, name) in ticks.iter().filter(|_| axis > 0) {
+            let name = text::pad_left(name, usize::from(axis) - 1);
+            buf.set_string(area.x, plot.bottom() - 1 - *row as u16, name, self.theme.dim);
+        }
+        let mut raster = Raster::new(plot);
+        for series in &self.series {
+            self.trace(series, &scale, &mut raster);
+        }
+        raster.draw(buf);
+        for mark in self.marks {
+            self.rule((*mark, "┊", self.theme.warn), &scale, plot, buf);
+        }
+        if let Some(at) = self.cursor {
+            self.rule((at, "│", self.theme.dim), &scale, plot, buf);
+        }
+        self.x_labels((scale.x0, scale.x1), Rect { y: plot.bottom(), height: 1, ..plot }, buf);
+    }
+}
+
+/// A place on an axis as people read it.
+pub fn x_text(axis: Axis, x: f64) -> String {
+    match axis {
+        Axis::Step => format!("{x:.0}"),
+        Axis::Epoch => format!("{x:.2}"),
+        Axis::Time => text::duration(x),
+    }
+}
+
+/// The points whose x is in a window.
+fn inside(xs: &Column, x0: f64, x1: f64) -> Range<usize> {
+    let values = xs.values();
+    values.partition_point(|x| *x < x0)..values.partition_point(|x| *x <= x1)
 }
 
 /// Values to dots.
@@ -145,6 +238,14 @@ impl Scale {
 
     fn y(&self, y: f64, rows: usize) -> usize {
         place(y, self.y0, self.y1, rows)
+    }
+
+    /// Where the dot column ends and the next begins: half-way to it.
+    fn edge(&self, column: usize, columns: usize) -> f64 {
+        if column + 1 >= columns {
+            return f64::INFINITY;
+        }
+        self.x0 + (self.x1 - self.x0) * (column as f64 + 0.5) / (columns - 1) as f64
     }
 }
 
@@ -176,92 +277,58 @@ fn ticks((low, high): (f64, f64), rows: usize, log: bool) -> Vec<(usize, String)
         .collect()
 }
 
-/// Dots two wide and four high per cell; a cell takes the style of its last dot.
-struct Raster {
-    area: Rect,
-    columns: usize,
-    rows: usize,
-    cells: Vec<(u8, Style)>,
-}
-
-impl Raster {
-    fn new(area: Rect) -> Self {
-        let (columns, rows) = (usize::from(area.width) * 2, usize::from(area.height) * 4);
-        Self { area, columns, rows, cells: vec![(0, Style::new()); columns * rows / 8] }
-    }
-
-    /// Sets the dot `x` from the left and `y` from the bottom.
-    fn dot(&mut self, x: usize, y: usize, style: Style) {
-        // Bits of U+2800..U+28FF: dots 1 2 3 7 in the left column, 4 5 6 8 in the right one.
-        const BITS: [[u8; 4]; 2] = [[0x01, 0x02, 0x04, 0x40], [0x08, 0x10, 0x20, 0x80]];
-        if x >= self.columns || y >= self.rows {
-            return;
-        }
-        let down = self.rows - 1 - y;
-        let cell = &mut self.cells[down / 4 * (self.columns / 2) + x / 2];
-        *cell = (cell.0 | BITS[x % 2][down % 4], style);
-    }
-
-    fn span(&mut self, x: usize, low: usize, high: usize, style: Style) {
-        for y in low..=high {
-            self.dot(x, y, style);
-        }
-    }
-
-    /// A line between two dots of different columns.
-    fn join(&mut self, from: (usize, usize), to: (usize, usize), style: Style) {
-        let columns = to.0.saturating_sub(from.0).max(1);
-        let at = |i: usize| {
-            let rise = to.1 as f64 - from.1 as f64;
-            (from.1 as f64 + rise * i as f64 / columns as f64).round() as usize
-        };
-        for i in 0..columns {
-            let (a, b) = (at(i), at(i + 1));
-            let middle = a.midpoint(b);
-            self.span(from.0 + i, a.min(middle), a.max(middle), style);
-            self.span(from.0 + i + 1, b.min(middle), b.max(middle), style);
-        }
-    }
-
-    fn draw(&self, buf: &mut Buffer) {
-        for (i, (bits, style)) in self.cells.iter().enumerate().filter(|(_, c)| c.0 != 0) {
-            let (x, y) = (i % usize::from(self.area.width), i / usize::from(self.area.width));
-            let symbol = char::from_u32(0x2800 + u32::from(*bits)).unwrap_or(' ');
-            buf[(self.area.x + x as u16, self.area.y + y as u16)].set_char(symbol).set_style(*style);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn draw(ys: &[f64], width: u16, height: u16, log_y: bool) -> Buffer {
-        let xs: Vec<f64> = (0..ys.len()).map(|i| i as f64).collect();
+    fn draw(ys: &[f64], (width, height): (u16, u16), change: impl Fn(&mut Chart)) -> Buffer {
+        let xs: Column = (0..ys.len()).map(|i| i as f64).collect();
+        let ys: Column = ys.iter().copied().collect();
         let theme = Theme::dark();
-        let series = vec![Series { xs: &xs, ys, style: theme.smooth }];
+        let series = vec![Series { xs: &xs, ys: &ys, style: theme.smooth }];
         let area = Rect::new(0, 0, width, height);
         let mut buf = Buffer::empty(area);
-        Chart { series, log_y, cursor: Some(1.0), theme: &theme }.render(area, &mut buf);
+        let mut chart = Chart { cursor: Some(1.0), marks: &[2.0], ..Chart::new(series, Axis::Step, &theme) };
+        change(&mut chart);
+        chart.render(area, &mut buf);
         buf
+    }
+
+    fn row(buf: &Buffer, y: u16) -> String {
+        (0..buf.area.width).map(|x| buf[(x, y)].symbol()).collect()
+    }
+
+    fn has_dots(line: &str) -> bool {
+        line.chars().any(|c| ('\u{2801}'..='\u{28ff}').contains(&c))
     }
 
     #[test]
     fn one_peak_in_a_million_points_is_seen() {
         let mut ys = vec![1.0; 1_000_000];
         ys[777_777] = 9.0;
-        let buf = draw(&ys, 60, 10, false);
-        let top: String = (0..60).map(|x| buf[(x, 0)].symbol()).collect();
-        assert!(top.contains('9') && top.chars().any(|c| ('\u{2801}'..='\u{28ff}').contains(&c)), "{top}");
+        let top = row(&draw(&ys, (60, 10), |_| {}), 0);
+        assert!(top.contains('9') && has_dots(&top), "{top}");
+        let zoomed = row(&draw(&ys, (60, 10), |c| c.window = Some((777_770.0, 777_790.0))), 0);
+        assert!(zoomed.contains('9') && has_dots(&zoomed), "{zoomed}");
+        let beside = row(&draw(&ys, (60, 10), |c| c.window = Some((1000.0, 2000.0))), 0);
+        assert!(!beside.contains('9'), "{beside}");
+    }
+
+    #[test]
+    fn a_window_between_two_points_shows_the_line_between_them() {
+        let buf = draw(&[1.0, 2.0], (40, 8), |c| c.window = Some((0.0, 0.5)));
+        assert!(has_dots(&row(&buf, 6)) && row(&buf, 7).contains('0'), "{buf:?}");
     }
 
     #[test]
     fn odd_values_and_sizes_are_harmless() {
         let odd = [f64::NAN, f64::INFINITY, -1.0, 0.0, 1e300, -1e300, 1e-300];
-        for (w, h) in [(0, 0), (1, 1), (4, 2), (9, 3), (80, 24)] {
+        for size in [(0, 0), (1, 1), (4, 2), (9, 3), (80, 24)] {
             for n in 0..odd.len() {
-                draw(&odd[..n], w, h, false);
-                draw(&odd[..n], w, h, true);
+                for window in [None, Some((0.5, 2.5)), Some((9.0, 10.0)), Some((3.0, 3.0))] {
+                    draw(&odd[..n], size, |c| c.window = window);
+                    draw(&odd[..n], size, |c| (c.window, c.log_y) = (window, true));
+                }
             }
         }
     }

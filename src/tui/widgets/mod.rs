@@ -4,4 +4,5 @@ pub mod chart;
 pub mod editor;
 pub mod input;
 pub mod popup;
+mod raster;
 pub mod table;

@@ -4,6 +4,7 @@ use super::input::{Input, Typed};
 use super::table::Scroll;
 use crate::job::Command;
 use crate::tui::action::{Action, Context, Keymap};
+use crate::tui::effects::Load;
 use crate::tui::text;
 use crate::tui::theme::Theme;
 use crossterm::event::{KeyCode, KeyEvent};
@@ -24,6 +25,8 @@ pub enum Answer {
     /// Say this to the training job and quit when it has ended.
     TellAndQuit(Command),
     QuitNow,
+    /// Do this on the worker's thread.
+    Load(Load),
     /// Convert these files (paths or globs with spaces or commas between).
     Convert(String),
 }

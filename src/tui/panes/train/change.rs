@@ -1,0 +1,121 @@
+//! Changes settings of the running job: a small table over the charts, a value or a factor for each.
+
+use crate::config::TrainConfig;
+use crate::config::{fields, live};
+use crate::job::{Command, Level};
+use crate::tui::effects::Effect;
+use crate::tui::panes::{Canvas, row};
+use crate::tui::state::State;
+use crate::tui::text;
+use crate::tui::widgets::input::{Input, Typed};
+use crate::tui::widgets::table::row_style;
+use crossterm::event::{KeyCode, KeyEvent};
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+use ratatui::text::Line;
+
+/// The setting that is being changed, and its new value.
+#[derive(Default)]
+pub struct Change {
+    selected: usize,
+    input: Input,
+    error: Option<String>,
+}
+
+/// Rows the table needs: a heading, the settings, a line of what is wrong.
+pub const ROWS: u16 = live::CHANGEABLE.len() as u16 + 2;
+
+/// The settings of the running job, as far as they are known.
+fn config(state: &State) -> &TrainConfig {
+    state.run.as_ref().and_then(|run| run.config.as_deref()).unwrap_or(&state.config)
+}
+
+impl Change {
+    fn key(&self) -> &'static str {
+        live::CHANGEABLE[self.selected]
+    }
+
+    /// Takes a key. `None` closes the table.
+    pub fn type_key(&mut self, key: KeyEvent, state: &mut State) -> Option<Vec<Effect>> {
+        let last = live::CHANGEABLE.len() - 1;
+        match key.code {
+            KeyCode::Up | KeyCode::BackTab => self.select(self.selected.checked_sub(1).unwrap_or(last)),
+            KeyCode::Down | KeyCode::Tab => {
+                self.select(if self.selected == last { 0 } else { self.selected + 1 })
+            }
+            _ => match self.input.key(key) {
+                Typed::Cancel => return None,
+                Typed::Submit => return self.submit(state),
+                Typed::Changed => self.check(state),
+                Typed::Other => {}
+            },
+        }
+        Some(Vec::new())
+    }
+
+    pub fn paste(&mut self, pasted: &str, state: &State) {
+        self.input.paste(pasted);
+        self.check(state);
+    }
+
+    fn select(&mut self, row: usize) {
+        *self = Self { selected: row, ..Self::default() };
+    }
+
+    fn check(&mut self, state: &State) {
+        let text = self.input.text();
+        let found = live::value(config(state), self.key(), text);
+        self.error = found.err().filter(|_| !text.trim().is_empty()).map(|e| e.message);
+    }
+
+    /// Sends the change. An empty value closes the table, a wrong one keeps it open.
+    fn submit(&mut self, state: &mut State) -> Option<Vec<Effect>> {
+        if self.input.text().trim().is_empty() {
+            return None;
+        }
+        match live::value(config(state), self.key(), self.input.text()) {
+            Ok(value) => {
+                let key = self.key().to_string();
+                state.notify(Level::Info, format!("{key} becomes {value} with the next step"));
+                self.select(self.selected);
+                Some(state.tell(Command::Set { key, value }))
+            }
+            Err(error) => {
+                self.error = Some(error.message);
+                Some(Vec::new())
+            }
+        }
+    }
+
+    /// Draws the table.
+    pub fn draw(&self, canvas: &mut Canvas, area: Rect) {
+        let state = canvas.state;
+        let theme = &state.theme;
+        canvas.line(
+            area,
+            0,
+            Line::styled("change while it trains: a value, or a factor such as x0.5", theme.strong),
+        );
+        for (i, key) in live::CHANGEABLE.iter().enumerate() {
+            let at = row(area, i + 1);
+            let now = fields::get(config(state), key);
+            let now = if now.is_empty() { "-".to_string() } else { now };
+            let words = format!("{} {} → ", text::pad(key, 18), text::pad_left(&now, 10));
+            canvas
+                .frame
+                .render_widget(Line::styled(words.clone(), row_style(theme, i == self.selected, true)), at);
+            if i == self.selected {
+                let used = (text::width(&words) as u16).min(at.width);
+                let rest = Rect { x: at.x + used, width: at.width - used, ..at };
+                let style = if self.error.is_some() { theme.bad } else { theme.strong };
+                canvas.cursor = self.input.draw(rest, canvas.frame.buffer_mut(), style);
+            }
+        }
+        let (words, style) = match &self.error {
+            Some(error) => (error.as_str(), theme.bad),
+            None => (fields::field(self.key()).map_or("", |f| f.help), Style::new()),
+        };
+        let words = text::truncate(words, area.width.into());
+        canvas.line(area, live::CHANGEABLE.len() + 1, Line::styled(words, style));
+    }
+}

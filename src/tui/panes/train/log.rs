@@ -1,0 +1,135 @@
+//! The log of a run: from which level on, which lines, how far back.
+
+use super::below;
+use crate::job::Level;
+use crate::tui::action::Action;
+use crate::tui::panes::{Canvas, Hit, movement};
+use crate::tui::state::run::Run;
+use crate::tui::text;
+use crate::tui::widgets::input::{Input, Typed};
+use crossterm::event::KeyEvent;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+use ratatui::text::{Line, Span};
+
+/// How the log is looked at.
+#[derive(Default)]
+pub struct LogView {
+    /// The whole pane is the log.
+    pub open: bool,
+    /// Lines from the end.
+    back: usize,
+    /// Lines below this level are hidden.
+    from: Option<Level>,
+    wanted: String,
+    pub search: Option<Input>,
+}
+
+impl LogView {
+    fn kept(&self, (level, line): &(Level, String)) -> bool {
+        let words = self.wanted.to_lowercase();
+        self.from.is_none_or(|from| *level >= from)
+            && (words.is_empty() || words.split_whitespace().all(|w| line.to_lowercase().contains(w)))
+    }
+
+    /// Does an action that is about the log; `false` for another one.
+    pub fn act(&mut self, action: Action, run: Option<&Run>) -> bool {
+        match action {
+            Action::LogView => (self.open, self.back) = (!self.open, 0),
+            Action::LogLevel => {
+                self.open = true;
+                self.from = match self.from {
+                    None | Some(Level::Debug) => Some(Level::Info),
+                    Some(Level::Info) => Some(Level::Warning),
+                    Some(Level::Warning) => Some(Level::Error),
+                    Some(Level::Error) => None,
+                };
+            }
+            Action::Filter => {
+                self.open = true;
+                self.search = Some(Input::with(&self.wanted));
+            }
+            Action::Back if self.open && !self.wanted.is_empty() => self.wanted.clear(),
+            Action::Back if self.open => self.open = false,
+            action if self.open => match movement(action) {
+                Some(by) => {
+                    let most = run.map_or(0, |r| r.log.len()) as isize;
+                    self.back = (self.back as isize).saturating_sub(by).clamp(0, most) as usize;
+                }
+                None => return false,
+            },
+            _ => return false,
+        }
+        true
+    }
+
+    /// Takes a key while the filter is being written.
+    pub fn type_key(&mut self, key: KeyEvent) {
+        let Some(input) = &mut self.search else { return };
+        let typed = input.key(key);
+        self.wanted = if typed == Typed::Cancel { String::new() } else { input.text().to_string() };
+        if matches!(typed, Typed::Submit | Typed::Cancel) {
+            self.search = None;
+        }
+        self.back = 0;
+    }
+
+    pub fn paste(&mut self, pasted: &str) {
+        if let Some(input) = &mut self.search {
+            input.paste(pasted);
+            self.wanted = input.text().to_string();
+        }
+    }
+
+    /// The newest lines that are kept, the last at the bottom.
+    pub fn draw(&mut self, canvas: &mut Canvas, area: Rect, run: &Run) {
+        let theme = &canvas.state.theme;
+        if area.height == 0 {
+            return;
+        }
+        canvas.hits.push((area, Hit::Act(Action::LogView)));
+        let title = self.title();
+        canvas.line(area, 0, Line::styled(title + &"─".repeat(area.width.into()), theme.border));
+        let mut inner = below(area);
+        if let Some(input) = &self.search {
+            canvas.line(inner, 0, Span::styled("/ ", theme.key));
+            let at = Rect { x: inner.x + 2, width: inner.width.saturating_sub(2), height: 1, ..inner };
+            canvas.cursor = input.draw(at, canvas.frame.buffer_mut(), theme.strong);
+            inner = below(inner);
+        }
+        let rows = usize::from(inner.height);
+        let lines: Vec<&(Level, String)> = match self.from.is_none() && self.wanted.is_empty() {
+            // Only what is seen of a long log is looked at.
+            true => {
+                self.back = self.back.min(run.log.len().saturating_sub(rows));
+                run.log.iter().rev().skip(self.back).take(rows).collect()
+            }
+            false => {
+                let kept = run.log.iter().filter(|l| self.kept(l)).count();
+                self.back = self.back.min(kept.saturating_sub(rows));
+                run.log.iter().rev().filter(|l| self.kept(l)).skip(self.back).take(rows).collect()
+            }
+        };
+        for (y, (level, line)) in lines.into_iter().rev().enumerate() {
+            let style = match level {
+                Level::Error => theme.bad,
+                Level::Warning => theme.warn,
+                Level::Info => Style::new(),
+                Level::Debug => theme.dim,
+            };
+            canvas.line(inner, y, Line::styled(text::truncate(line, inner.width.into()), style));
+        }
+    }
+
+    fn title(&self) -> String {
+        let level = match self.from {
+            None | Some(Level::Debug) => "",
+            Some(Level::Info) => " · notes and above",
+            Some(Level::Warning) => " · warnings and errors",
+            Some(Level::Error) => " · errors",
+        };
+        let wanted =
+            if self.wanted.is_empty() { String::new() } else { format!(" · “{}”", self.wanted) };
+        format!("─ log{level}{wanted} ")
+    }
+}
