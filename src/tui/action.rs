@@ -94,6 +94,11 @@ actions! {
     DeleteRun "delete_run" "Delete the run or the marked ones; asks"
     ImportRun "import_run" "Import an output folder of LLaMA-Factory"
     Write "write" "Write a question"
+    EditLast "edit_last" "Edit the last question and ask it"
+    CompareAnswers "compare_answers" "The last question of base model and adapter, side by side"
+    CorrectAnswer "correct_answer" "Write the last answer as it should be"
+    AddPair "add_pair" "Add the last question and answer to the data set 'corrected'"
+    ShowOdds "show_odds" "Show how sure the model is of its words"
     ToggleBase "toggle_base" "Ask the adapter or the base model"
     Retry "retry" "Ask the last question again"
     StopAnswer "stop_answer" "Stop the answer"
@@ -101,6 +106,8 @@ actions! {
     NextPicture "next_picture" "Next sample's picture"
     PreviousPicture "previous_picture" "Previous sample's picture"
     ShowCaption "show_caption" "Show the sample's own caption"
+    Evaluate "evaluate" "Evaluate base model and adapter on eval_dataset"
+    SortSamples "sort_samples" "Samples in order, worst, best or most gained first"
     Down "down" "Down"
     Up "up" "Up"
     PageDown "page_down" "A page down"
@@ -116,6 +123,7 @@ actions! {
     FocusTraining "focus_training" "Training"
     FocusChat "focus_chat" "Chat"
     FocusRuns "focus_runs" "Runs"
+    FocusEvaluation "focus_evaluation" "Evaluation"
     NextPane "next_pane" "Next pane"
     PreviousPane "previous_pane" "Previous pane"
     Zoom "zoom" "One pane large, or all"
@@ -222,18 +230,20 @@ pub enum Context {
     Training,
     Chat,
     Runs,
+    Evaluation,
     Lists,
     Everywhere,
 }
 
 impl Context {
-    const ALL: [(Context, &str); 8] = [
+    const ALL: [(Context, &str); 9] = [
         (Context::Data, "data"),
         (Context::Picture, "picture"),
         (Context::Parameters, "parameters"),
         (Context::Training, "training"),
         (Context::Chat, "chat"),
         (Context::Runs, "runs"),
+        (Context::Evaluation, "evaluation"),
         (Context::Lists, "lists"),
         (Context::Everywhere, "everywhere"),
     ];

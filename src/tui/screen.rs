@@ -36,7 +36,7 @@ pub fn draw(canvas: &mut Canvas, panes: &mut [Box<dyn Pane>]) {
         return draw_hints(canvas, panes[state.focus as usize].as_ref(), status);
     }
     draw_tabs(canvas, panes, tabs);
-    if state.zoomed || state.focus == PaneId::Runs || area.width < ALL_PANES.0 || area.height < ALL_PANES.1 {
+    if state.zoomed || state.focus.whole() || area.width < ALL_PANES.0 || area.height < ALL_PANES.1 {
         draw_pane(canvas, panes, state.focus, body);
     } else {
         let halves = |first: u16| [Constraint::Percentage(first), Constraint::Fill(1)];
@@ -108,6 +108,7 @@ fn focus_action(id: PaneId) -> Action {
         PaneId::Training => Action::FocusTraining,
         PaneId::Chat => Action::FocusChat,
         PaneId::Runs => Action::FocusRuns,
+        PaneId::Evaluation => Action::FocusEvaluation,
     }
 }
 
