@@ -1,12 +1,12 @@
 //! The program: parse, dispatch, print an error with its hint, exit with the documented code.
 
+mod allocator;
+
 use clap::Parser;
 use std::process::ExitCode;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
+    allocator::set_up();
     let cli = lorascope::cli::Cli::parse();
     let json = cli.global.json;
     match lorascope::cli::run(cli) {

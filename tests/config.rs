@@ -380,3 +380,16 @@ fn the_readme_has_the_table_of_the_fields() {
     let (table, _) = rest.split_once(reference::END).expect("the README has the second marker");
     assert_eq!(table, reference::markdown(), "replace it by the output of `lorascope params --markdown`");
 }
+
+/// How the workbench hands settings to the process of a run.
+#[test]
+fn settings_written_as_yaml_are_read_back_the_same() {
+    for (name, text) in presets::ALL {
+        let mut config = yaml(text).unwrap();
+        config.learning_rate = 1.0 / 3.0;
+        config.default_system = Some("no: \"x\" # 肺".into());
+        config.adapter_name_or_path = Some("/a b/'c'".into());
+        let back = yaml(&layers::to_yaml(&config).unwrap()).unwrap();
+        assert!(back == config, "{name}");
+    }
+}

@@ -66,6 +66,25 @@ fn features_come_back_from_disk() {
     assert_eq!(fs::read(&kept[0]).unwrap().len(), end);
 }
 
+/// What was read ahead on other threads is what is read when it is needed, with a cache on disk and without.
+#[test]
+fn pictures_read_ahead_are_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = TrainConfig { vision_cache_dir: None, ..config(dir.path()) };
+    let want = features(&config);
+    for config in [config.clone(), TrainConfig { vision_cache_dir: Some(dir.path().into()), ..config }] {
+        let model =
+            Qwen3Vl::load(&config.model_name_or_path, &Device::flex(), DType::F32, &|_, _| {}).unwrap();
+        let encoder = Encoder::load(&config.model_name_or_path, &config).unwrap();
+        let mut data = split::load(&config, &encoder, &|_| {}, &AtomicBool::new(false)).unwrap();
+        data.train.pack(&model, &encoder, &[0]).unwrap();
+        data.train.read_ahead(&model, &encoder, &[0, 1, 2]);
+        let (pack, _) = data.train.pack(&model, &encoder, &[0, 1, 2]).unwrap();
+        let got: Vec<_> = pack.visual.merged.into_iter().chain(pack.visual.deepstack).collect();
+        assert!(same(&want, &got));
+    }
+}
+
 #[test]
 fn other_limits_are_other_features() {
     let dir = tempfile::tempdir().unwrap();

@@ -117,7 +117,7 @@ fn large_models_fit_where_they_are_known_to() {
     assert!((bytes(&full, "linear layers") / 62.4e9 - 1.0).abs() < 0.02, "{}", bytes(&full, "linear layers"));
     let four = plan_of("32B", "A6000", |c| {
         (c.quantization_bit, c.per_device_train_batch_size) = (Some(4), 1);
-        c.disable_gradient_checkpointing = false;
+        c.disable_gradient_checkpointing = Some(false);
     });
     // 4 bits, and one byte of scale in 64 values
     let ratio = bytes(&full, "linear layers") / bytes(&four, "linear layers");
@@ -125,7 +125,7 @@ fn large_models_fit_where_they_are_known_to() {
     assert!(four.fits() && !plan_of("32B", "A6000", |_| {}).fits());
     assert!(!plan_of("235B-A22B", "H200", |c| c.quantization_bit = Some(4)).fits() || four.fits());
     let small = plan_of("4B", "4090", |c| {
-        (c.per_device_train_batch_size, c.disable_gradient_checkpointing) = (1, false);
+        (c.per_device_train_batch_size, c.disable_gradient_checkpointing) = (1, Some(false));
     });
     assert!(small.fits());
     assert!(!plan_of("8B", "T4", |_| {}).fits());
@@ -148,9 +148,33 @@ fn every_known_model_and_gpu_has_a_plan() {
     assert!(active("30B-A3B") < active("8B") && active("8B") < active("32B"));
 }
 
+/// Where nothing is asked for, all activations are kept if they fit with a tenth to spare.
+#[test]
+fn activations_are_kept_where_they_fit() {
+    let mut chosen = [0, 0];
+    for gpu in plan::device::gpus() {
+        let with = |asked| {
+            plan_of("8B", &gpu.name, |c| {
+                (c.per_device_train_batch_size, c.disable_gradient_checkpointing) = (4, asked);
+            })
+        };
+        let (free, all, again) = (with(None), with(Some(true)), with(Some(false)));
+        assert!((all.recompute, again.recompute) == (false, true) && again.memory.peak < all.memory.peak);
+        assert_eq!(free.recompute, all.memory.peak as f64 > 0.9 * gpu.memory as f64, "{}", gpu.name);
+        assert_eq!(free.memory.peak, if free.recompute { again.memory.peak } else { all.memory.peak });
+        assert!(free.line().contains(if free.recompute { "computed again" } else { "all activations kept" }));
+        chosen[usize::from(free.recompute)] += 1;
+    }
+    assert!(chosen.iter().all(|n| *n > 0), "{chosen:?}");
+}
+
 #[test]
 fn advice_fits_and_changes_at_most_two_settings() {
-    let config = TrainConfig { per_device_train_batch_size: 8, ..TrainConfig::default() };
+    let config = TrainConfig {
+        per_device_train_batch_size: 8,
+        disable_gradient_checkpointing: Some(true),
+        ..TrainConfig::default()
+    };
     let model = models::find(Path::new("Qwen3-VL-8B-Instruct")).unwrap();
     let lengths = Lengths::assumed(&config, "of the test");
     let device = Device::gpu("rtx 4090").unwrap();

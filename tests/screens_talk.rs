@@ -20,7 +20,7 @@ fn ask(screen: &mut Screen, question: &str) {
 fn asked(screen: &mut Screen) -> Vec<(u64, lorascope::job::AskJob)> {
     let effects = std::mem::take(&mut screen.effects);
     let ask = |effect| match effect {
-        Effect::Submit { id, job: Job::Ask(ask) } => Some((id, ask)),
+        Effect::Submit { id, job: Job::Ask(ask) } => Some((id, *ask)),
         _ => None,
     };
     effects.into_iter().filter_map(ask).collect()

@@ -10,8 +10,9 @@ use lorascope::job::{Command, Event, StepRow};
 use lorascope::model::lora::{Grads, Pass};
 use lorascope::model::peft;
 use lorascope::model::qwen3_vl::Qwen3Vl;
+use lorascope::train::clock::Clock;
 use lorascope::train::run::{Setup, run};
-use lorascope::train::step::{Keep, forward_backward};
+use lorascope::train::step::{Keep, Watch, forward_backward, watched};
 use lorascope::train::{init, split};
 use serde_json::Value;
 use std::path::Path;
@@ -130,6 +131,38 @@ fn recomputed_layers_give_the_same_gradients() {
             all.map(|g| g.expect("every pair has a gradient").into_data()).collect::<Vec<_>>()
         };
         assert!(gradients(Keep::All) == gradients(Keep::Inputs), "{kind}");
+    }
+}
+
+/// A pass can be called off before each layer, on the way there and on the way back.
+#[test]
+fn a_pass_is_called_off_between_layers() {
+    let config = config("dense", Path::new("unused"));
+    let mut model =
+        Qwen3Vl::load(&config.model_name_or_path, &Device::flex(), DType::F32, &|_, _| {}).unwrap();
+    let encoder = Encoder::load(&config.model_name_or_path, &config).unwrap();
+    let mut data = split::load(&config, &encoder, &|_| {}, &AtomicBool::new(false)).unwrap();
+    let adapter = init::from_folder(&model, config.adapter_name_or_path.as_ref().unwrap()).unwrap();
+    model.attach(&adapter).unwrap();
+    let (pack, targets) = data.train.pack(&model, &encoder, &[0]).unwrap();
+    let pass = Pass { adapter: Some(&adapter), dropout_key: None };
+    // How often is asked, and whether the pass came to its end, if the answer is yes after `patience` times.
+    let pass_until = |patience: usize| {
+        let (mut asked, mut clock) = (0, Clock::default());
+        let mut stop = || {
+            asked += 1;
+            asked > patience
+        };
+        let watch = Watch { clock: &mut clock, stop: &mut stop };
+        let mut grads = Grads::new(adapter.pairs.len());
+        let ended =
+            watched(&model, &pass, (&pack, &targets), (1.0, Keep::All), (&mut grads, watch)).is_some();
+        (asked, ended)
+    };
+    let layers = model.text.blocks.len();
+    assert_eq!(pass_until(usize::MAX), (2 * layers, true));
+    for patience in 0..2 * layers {
+        assert_eq!(pass_until(patience), (patience + 1, false));
     }
 }
 

@@ -491,6 +491,47 @@ fn a_checkpoint_that_cannot_be_saved_is_tried_again() {
     assert!(!dir.path().join("checkpoint-2").exists() && dir.path().join("checkpoint-3").exists());
 }
 
+/// A long run goes through its worst micro-batch before the first update, and times the first ones: its numbers are those
+/// of a run that is too short for that.
+#[test]
+fn a_rehearsal_changes_no_number() {
+    let dir = tempfile::tempdir().unwrap();
+    let of = |steps: usize| {
+        let config = TrainConfig {
+            per_device_train_batch_size: 1,
+            gradient_accumulation_steps: 1,
+            lr_scheduler_type: LrScheduler::Constant,
+            max_steps: steps as i64,
+            ..config(&dir.path().join(steps.to_string()))
+        };
+        train(&config, |_, _| {})
+    };
+    let (short, long) = (of(63), of(64));
+    let rehearsed = |run: &Run| (run.says("worst micro-batch"), run.says("an update takes"));
+    assert_eq!((rehearsed(&short), rehearsed(&long)), ((false, false), (true, true)));
+    let warm = |e: &Event| matches!(e, Event::Progress { phase: Phase::WarmingUp, .. });
+    assert!(long.events.iter().any(warm) && !short.events.iter().any(warm));
+    assert!(short.exact() == long.exact()[..63]);
+}
+
+/// Whether activations are kept or layers computed again is said, and changes no number.
+#[test]
+fn what_is_kept_follows_the_memory_or_the_settings() {
+    let dir = tempfile::tempdir().unwrap();
+    let of = |asked: Option<bool>, name: &str| {
+        let config = TrainConfig {
+            disable_gradient_checkpointing: asked,
+            max_steps: 3,
+            ..config(&dir.path().join(name))
+        };
+        train(&config, |_, _| {})
+    };
+    let (free, again) = (of(None, "free"), of(Some(false), "again"));
+    assert!(free.says("all activations kept") && again.says("layers computed again"));
+    assert!(free.exact() == again.exact());
+    assert!(adapter(&dir.path().join("free")) == adapter(&dir.path().join("again")));
+}
+
 /// `reduce_lr_on_plateau` follows the evaluations, and a resumed run remembers them.
 #[test]
 fn the_rate_falls_on_a_plateau() {

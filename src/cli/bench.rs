@@ -1,7 +1,7 @@
 //! `lorascope bench`: how fast and in how much memory a run goes, and how far that is from what the processor can do.
 
 use super::output::Out;
-use super::{config_file, job};
+use super::{bench_quantized, config_file, job};
 use crate::config::TrainConfig;
 use crate::engine::Engine;
 use crate::error::Result;
@@ -17,7 +17,8 @@ use std::path::PathBuf;
 /// Measure a training or prediction run: samples a second, peak memory, where the time goes
 ///
 /// Runs CONFIG.yaml as `train` or `eval` would and sets its speed against what this processor reaches in one large
-/// product and in reading memory. tests/bench/peer.py compares with LLaMA-Factory on the same files.
+/// product and in reading memory. tests/bench/peer.py compares with LLaMA-Factory on the same files. `quantized` trains
+/// on the full model, on 8 and on 4 bits, and says what they change about the loss; nothing is written to output_dir.
 #[derive(Args, Debug)]
 pub struct BenchArgs {
     #[arg(value_enum)]
@@ -35,6 +36,7 @@ pub struct BenchArgs {
 pub enum What {
     Train,
     Predict,
+    Quantized,
 }
 
 /// What was measured.
@@ -58,6 +60,7 @@ pub fn run(args: &BenchArgs, out: &Out) -> Result<()> {
     let mut measured = match args.what {
         What::Train => train(config_file::load(file, settings, out)?, out)?,
         What::Predict => predict(config_file::load_to_evaluate(file, settings, out)?, out)?,
+        What::Quantized => return bench_quantized::run(&config_file::load(file, settings, out)?, out),
     };
     measured.peak_bytes = memory::peak();
     measured.product_flops = limits::products();

@@ -1,19 +1,37 @@
-//! Ctrl-C, SIGTERM and a closed terminal (SIGHUP) as a flag that a job looks at; a second one ends the program at once.
+//! Signals as flags that a job looks at: stop (Ctrl-C, SIGTERM), and the end of the terminal (SIGHUP).
 
 use crate::error::{At, Result};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::flag;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-/// The flag that the first signal sets.
-pub fn stop_flag() -> Result<Arc<AtomicBool>> {
-    let flag = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM, SIGHUP] {
+/// What the system has said.
+pub struct Signals {
+    pub stop: Arc<AtomicBool>,
+    /// The terminal is gone.
+    pub hangup: Arc<AtomicBool>,
+}
+
+/// Listens from now on. A second signal to stop ends the program at once. With `outlives` the end of the terminal is no
+/// reason to stop.
+pub fn listen(outlives: bool) -> Result<Signals> {
+    let signals = Signals { stop: Arc::default(), hangup: Arc::default() };
+    let ends = crate::error::Kind::Stopped.exit_code();
+    let stops: &[i32] = if outlives { &[SIGINT, SIGTERM] } else { &[SIGINT, SIGTERM, SIGHUP] };
+    for signal in stops {
         // In this order: the first signal finds the flag unset, the second finds it set.
-        let ends = crate::error::Kind::Stopped.exit_code();
-        signal_hook::flag::register_conditional_shutdown(signal, ends.into(), flag.clone())
-            .and_then(|_| signal_hook::flag::register(signal, flag.clone()))
+        flag::register_conditional_shutdown(*signal, ends.into(), signals.stop.clone())
+            .and_then(|_| flag::register(*signal, signals.stop.clone()))
             .at("watch for", "Ctrl-C")?;
     }
-    Ok(flag)
+    if outlives {
+        flag::register(SIGHUP, signals.hangup.clone()).at("watch for", "the end of the terminal")?;
+    }
+    Ok(signals)
+}
+
+/// The flag of a job that stops on each of them.
+pub fn stop_flag() -> Result<Arc<AtomicBool>> {
+    listen(false).map(|signals| signals.stop)
 }

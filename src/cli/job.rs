@@ -6,24 +6,31 @@ use crate::engine::Engine;
 use crate::error::{Error, Kind, Result};
 use crate::job::{Command, Event, Job, Level, Outcome};
 use serde_json::Value;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
 /// Runs `job` to its end; `on_event` gets every event but the last. The first Ctrl-C (or SIGTERM) stops and saves,
-/// a second one ends the program at once.
+/// a second one ends the program at once. Training and evaluation go on when their terminal is closed (SIGHUP), other
+/// jobs stop.
 pub fn run(engine: &Engine, job: Job, out: &Out, on_event: &mut dyn FnMut(&Event)) -> Result<Value> {
-    let stop = interrupt::stop_flag()?;
+    let run_dir = run_dir(&job);
+    let signals = interrupt::listen(run_dir.is_some())?;
     let (send, events) = channel();
     let handle = engine.submit(job, move |event| {
         let _ = send.send(event);
     });
     let mut asked = false;
     loop {
-        if stop.load(Ordering::Relaxed) && !asked {
+        if signals.stop.load(Ordering::Relaxed) && !asked {
             asked = true;
             out.note("stopping and saving; Ctrl-C again ends at once");
             handle.send(Command::Stop { save: true });
+        }
+        if signals.hangup.swap(false, Ordering::Relaxed) {
+            let dir = run_dir.as_deref().unwrap_or(Path::new("")).display();
+            out.note(format!("the terminal is gone, the run goes on: `lorascope watch {dir}` shows it"));
         }
         let event = match events.recv_timeout(Duration::from_millis(100)) {
             Ok(event) => event,
@@ -45,8 +52,16 @@ pub fn run(engine: &Engine, job: Job, out: &Out, on_event: &mut dyn FnMut(&Event
     }
 }
 
+/// The folder of a job that can be watched from elsewhere.
+fn run_dir(job: &Job) -> Option<PathBuf> {
+    match job {
+        Job::Train(config) | Job::Evaluate(config) => Some(config.output_dir.clone()),
+        _ => None,
+    }
+}
+
 /// What every subcommand shows alike: progress, findings, notices.
-fn common(event: &Event, out: &Out) {
+pub(super) fn common(event: &Event, out: &Out) {
     match event {
         Event::Progress { .. } | Event::Rows { .. } => out.progress(event),
         Event::Finding(_) => super::findings::print(out, event),
@@ -57,7 +72,8 @@ fn common(event: &Event, out: &Out) {
     }
 }
 
-fn finish(outcome: Outcome) -> Result<Value> {
+/// The result of a job by its end.
+pub(super) fn finish(outcome: Outcome) -> Result<Value> {
     match outcome {
         Outcome::Done { summary } => Ok(summary),
         Outcome::Failed { error } => Err(error),

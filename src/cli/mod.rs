@@ -3,6 +3,7 @@
 pub mod ask;
 pub mod ask_many;
 pub mod bench;
+mod bench_quantized;
 pub mod chat;
 pub mod check;
 pub mod columns;
@@ -29,6 +30,8 @@ pub mod stats;
 pub mod talk;
 pub mod targets;
 pub mod train;
+pub mod watch;
+pub mod workbench;
 
 use crate::error::Result;
 use clap::{Args, Parser, Subcommand};
@@ -51,6 +54,8 @@ pub struct Cli {
     /// Folder of the workbench: data, model, runs
     #[arg(long, value_name = "DIR", default_value = "lorascope-workspace")]
     pub workspace: PathBuf,
+    #[command(flatten)]
+    pub looks: workbench::LooksArgs,
 }
 
 /// Options every subcommand takes.
@@ -85,16 +90,18 @@ pub enum Cmd {
     Params(params::ParamsArgs),
     Plan(plan::PlanArgs),
     Runs(runs::RunsArgs),
+    Watch(watch::WatchArgs),
 }
 
 /// Runs what the command line asks for.
 pub fn run(cli: Cli) -> Result<()> {
     let out = Out::new(cli.global.json, cli.global.quiet);
     match cli.command {
-        None => crate::tui::run(crate::tui::Options {
-            workspace: cli.workspace,
-            config: crate::config::TrainConfig::default(),
-        }),
+        None => workbench::run(cli.workspace, cli.looks, &out),
+        Some(Cmd::Watch(args)) => {
+            let looks = cli.looks;
+            watch::run(&args, &out, |run, control| workbench::watch(run, control, looks, &out))
+        }
         Some(Cmd::Demo(args)) => demo::run(&args, &out),
         Some(Cmd::Convert(args)) => convert::run(&args, &out),
         Some(Cmd::Datasets(args)) => datasets::run(&args, &out),

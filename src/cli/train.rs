@@ -2,7 +2,8 @@
 
 use super::output::Out;
 use super::{columns, config_file, job};
-use crate::engine::Engine;
+use crate::config::TrainConfig;
+use crate::engine::{Engine, launch};
 use crate::error::Result;
 use crate::job::{Event, Job, StepRow, TargetRow};
 use clap::Args;
@@ -10,14 +11,18 @@ use std::path::PathBuf;
 
 /// Train a LoRA adapter; goes on from the newest checkpoint in output_dir
 ///
-/// Takes LLaMA-Factory's YAML keys. Ctrl-C, SIGTERM and SIGHUP stop and save, also while samples are
-/// encoded or an evaluation runs; the same command goes on from there. A second one ends at once. With --json each
-/// event is one line on standard output, the last one the summary.
+/// Takes LLaMA-Factory's YAML keys. Ctrl-C and SIGTERM stop and save, also while samples are encoded or an evaluation
+/// runs; the same command goes on from there. A second one ends at once. When the terminal is closed (SIGHUP) the run
+/// goes on: `lorascope watch DIR` shows it and takes its controls. With --json each event is one line on standard
+/// output, the last one the summary.
 #[derive(Args, Debug)]
 pub struct TrainArgs {
-    /// The configuration
+    /// The configuration, or - for standard input
     #[arg(value_name = "CONFIG.yaml")]
     pub config: PathBuf,
+    /// Start the run in a process of its own and return; `lorascope watch` shows it
+    #[arg(long)]
+    pub detach: bool,
     /// Settings that come after the file, such as learning_rate=1e-4
     #[arg(value_name = "key=value")]
     pub overrides: Vec<String>,
@@ -25,6 +30,9 @@ pub struct TrainArgs {
 
 pub fn run(args: &TrainArgs, out: &Out) -> Result<()> {
     let config = config_file::load(&args.config, &args.overrides, out)?;
+    if args.detach {
+        return detach(config, out);
+    }
     let summary = job::run(&Engine::start(), Job::Train(Box::new(config)), out, &mut |event| {
         print(event, out);
         if !matches!(event, Event::Progress { .. }) {
@@ -33,6 +41,16 @@ pub fn run(args: &TrainArgs, out: &Out) -> Result<()> {
     })?;
     out.line(format!("done: the adapter is in {}", summary["output_dir"].as_str().unwrap_or_default()));
     out.object(&summary);
+    Ok(())
+}
+
+/// Starts the run and leaves it alone.
+fn detach(config: TrainConfig, out: &Out) -> Result<()> {
+    let process = launch::train_detached(&config)?;
+    let dir = config.output_dir.display();
+    out.line(format!("process {process} trains in {dir}"));
+    out.line(format!("watch it: lorascope watch {dir}; stop it: lorascope watch {dir} --tell stop"));
+    out.object(&serde_json::json!({ "process": process, "output_dir": config.output_dir }));
     Ok(())
 }
 

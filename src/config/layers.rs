@@ -3,6 +3,7 @@
 use super::{TrainConfig, fields, llama_factory};
 use crate::error::{At, Error, Result};
 use serde_yaml_ng::{Mapping, Value};
+use std::io::Read;
 use std::path::Path;
 
 /// A larger file is no configuration (the wrong file was named).
@@ -33,7 +34,19 @@ pub fn from_yaml(text: &str, name: &str) -> Result<TrainConfig> {
     Ok(layers.finish().0)
 }
 
+/// Settings as YAML that [`load`] reads back.
+pub fn to_yaml(config: &TrainConfig) -> Result<String> {
+    let plain = serde_json::to_value(config).expect("plain data serialises");
+    serde_yaml_ng::to_string(&plain).map_err(|e| Error::internal(e.to_string()))
+}
+
+/// The text of a file, or of standard input for `-`.
 fn read(path: &Path) -> Result<String> {
+    if path == Path::new("-") {
+        let mut text = String::new();
+        std::io::stdin().take(MAX_BYTES).read_to_string(&mut text).at("read", "standard input")?;
+        return Ok(text);
+    }
     let size = std::fs::metadata(path).at("read", path)?.len();
     if size > MAX_BYTES {
         return Err(Error::input(format!("{} is too large for a configuration file", path.display()))

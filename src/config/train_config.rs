@@ -136,8 +136,9 @@ pub struct TrainConfig {
     pub adam_beta2: f64,
     pub adam_epsilon: f64,
     pub bf16: bool,
-    /// Keep all activations; `false` keeps the layers' inputs and computes each layer again on the way back.
-    pub disable_gradient_checkpointing: bool,
+    /// Keep all activations; `false` keeps the layers' inputs and computes each layer again on the way back; `None`:
+    /// whichever the memory allows.
+    pub disable_gradient_checkpointing: Option<bool>,
     /// Where features of a frozen vision tower are kept for later runs, and how many GB of them.
     pub vision_cache_dir: Option<PathBuf>,
     pub vision_cache_gb: f64,
@@ -206,6 +207,11 @@ impl TrainConfig {
     pub fn lora_scale(&self) -> f64 {
         let r = self.lora_rank as f64;
         self.alpha() / if self.use_rslora { r.sqrt() } else { r }
+    }
+
+    /// Whether layers are computed again on the way back: not where that is left to the plan, until it has chosen.
+    pub fn recomputes(&self) -> bool {
+        self.disable_gradient_checkpointing == Some(false)
     }
 
     /// Whether samples are put together into packs.
@@ -328,7 +334,7 @@ impl Default for TrainConfig {
             adam_beta2: 0.999,
             adam_epsilon: 1e-8,
             bf16: true,
-            disable_gradient_checkpointing: true,
+            disable_gradient_checkpointing: None,
             vision_cache_dir: None,
             vision_cache_gb: 20.0,
             seed: 42,

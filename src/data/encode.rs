@@ -1,6 +1,6 @@
 //! From a sample to token ids, labels and patches, as LLaMA-Factory 0.9.5 encodes it for training.
 
-use super::patches::{self, Patches, PixelLimits, Processor};
+use super::patches::{self, Patches, PixelLimits, Processor, Resized};
 use super::picture::{self, Picture};
 use super::sample::{ImageRef, Message, Sample};
 use super::stream::TextStream;
@@ -125,11 +125,18 @@ impl Encoder {
 
     /// Like [`Encoder::patches`], of pictures without a sample.
     pub fn patches_of(&self, images: &[ImageRef]) -> Result<Vec<Patches>> {
-        let patches = |image| {
-            let picture = Picture::open(image)?;
-            patches::patches(&picture, self.limits, &self.processor).map_err(|e| named(e, image))
-        };
-        images.iter().map(patches).collect()
+        images.iter().map(|image| Ok(self.cut(&self.resized(image)?))).collect()
+    }
+
+    /// A picture, decoded and resized.
+    pub fn resized(&self, image: &ImageRef) -> Result<Resized> {
+        let picture = Picture::open(image)?;
+        Resized::new(&picture, self.limits, &self.processor).map_err(|e| named(e, image))
+    }
+
+    /// A resized picture as the vision tower takes it.
+    pub fn cut(&self, picture: &Resized) -> Patches {
+        picture.cut(&self.processor)
     }
 
     /// The system message, or the default one where there is none (LLaMA-Factory, `template.py`: `system or default`).

@@ -1,5 +1,6 @@
 //! From parquet to encoded samples: conversion, registry, check, pictures, chat template, batches.
 
+pub mod ahead;
 pub mod batch;
 pub mod check;
 pub mod clean;

@@ -121,9 +121,22 @@ pub fn grid(width: u32, height: u32, limits: PixelLimits, processor: &Processor)
 
 /// Resizes, normalises and cuts a picture into patch rows.
 pub fn patches(picture: &Picture, limits: PixelLimits, processor: &Processor) -> Result<Patches> {
-    let raster = resize(picture, limits, processor)?;
-    let grid = [1, raster.height / processor.patch_size, raster.width / processor.patch_size];
-    Ok(Patches { grid, pixels: cut(&raster, grid, processor) })
+    Ok(Resized::new(picture, limits, processor)?.cut(processor))
+}
+
+/// A picture in its final size, before it is cut into patches: three bytes a pixel, an eighth of what they take.
+pub struct Resized(Raster);
+
+impl Resized {
+    pub fn new(picture: &Picture, limits: PixelLimits, processor: &Processor) -> Result<Self> {
+        resize(picture, limits, processor).map(Self)
+    }
+
+    /// Normalises it and cuts it into patch rows.
+    pub fn cut(&self, processor: &Processor) -> Patches {
+        let grid = [1, self.0.height / processor.patch_size, self.0.width / processor.patch_size];
+        Patches { grid, pixels: cut(&self.0, grid, processor) }
+    }
 }
 
 /// The picture in the size and colours that are cut into patches.

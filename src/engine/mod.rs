@@ -1,8 +1,11 @@
 //! The engine: it owns the device and the model, runs jobs, and serves commands between two steps.
 
 mod export;
+pub mod launch;
 mod loaded;
+mod record;
 mod talk;
+pub mod watch;
 mod work;
 
 use crate::error::{Error, Kind};
@@ -36,6 +39,8 @@ impl JobHandle {
 struct Request {
     job: Job,
     inbox: Receiver<Command>,
+    /// The other end of `inbox`, for those who watch from other processes.
+    commands: Sender<Command>,
     on_event: OnEvent,
 }
 
@@ -60,7 +65,7 @@ impl Engine {
     pub fn submit(&self, job: Job, on_event: impl Fn(Event) + Send + Sync + 'static) -> JobHandle {
         let (commands, inbox) = channel();
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        let request = Request { job, inbox, on_event: Arc::new(on_event) };
+        let request = Request { job, inbox, commands: commands.clone(), on_event: Arc::new(on_event) };
         if matches!(request.job, Job::Convert(_) | Job::Check(_)) {
             std::thread::Builder::new()
                 .name(format!("job {id}"))

@@ -3,13 +3,14 @@
 use super::Request;
 use super::export;
 use super::loaded::Loaded;
+use super::record::{self, Record};
 use super::talk;
 use crate::config::TrainConfig;
 use crate::data::{check, convert};
 use crate::error::{Error, Kind, Result};
 use crate::eval::predict;
 use crate::job::{Command, Emit, Event, Job, Level, Outcome};
-use crate::runs::{EventLog, RunLock};
+use crate::runs::RunLock;
 use crate::train::output::{self, resume_folder};
 use crate::train::run;
 use serde_json::{Value, json};
@@ -17,7 +18,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, Sender};
 use std::time::Duration;
 
 /// What stays between jobs: the loaded model.
@@ -29,13 +30,14 @@ pub(super) struct Worker {
 impl Worker {
     /// Runs a job to its end and sends exactly one `Finished`.
     pub(super) fn run(&mut self, request: Request) {
-        let Request { job, inbox, on_event } = request;
-        let log = Mutex::new(None);
+        let Request { job, inbox, commands, on_event } = request;
+        let record = Mutex::new(None);
         let emit = |event: Event| {
-            keep(&log, &event);
+            record::keep(&record, &event);
             on_event(event);
         };
-        let result = catch_unwind(AssertUnwindSafe(|| self.dispatch(&job, &inbox, &log, &emit)));
+        let ways = Ways { inbox: &inbox, commands, record: &record, emit: &emit };
+        let result = catch_unwind(AssertUnwindSafe(|| self.dispatch(&job, ways)));
         let outcome = match result {
             Ok(Ok(summary)) => Outcome::Done { summary },
             Ok(Err(error)) if error.kind == Kind::Stopped => {
@@ -54,26 +56,31 @@ impl Worker {
                 Outcome::Failed { error: panic_error(panic.as_ref()) }
             }
         };
-        emit(Event::Finished(outcome));
+        let finished = Event::Finished(outcome);
+        record::keep(&record, &finished);
+        // Those who watch have it, and the folder is free, before anybody here acts on it.
+        record::close(&record);
+        on_event(finished);
     }
 
-    fn dispatch(&mut self, job: &Job, inbox: &Receiver<Command>, log: &Log, emit: Emit) -> Result<Value> {
+    fn dispatch(&mut self, job: &Job, ways: Ways) -> Result<Value> {
+        let (inbox, emit) = (ways.inbox, ways.emit);
         match job {
             Job::Convert(job) => with_stop(inbox, |stop| convert::run(job, stop, emit)),
             Job::Check(job) => with_stop(inbox, |stop| check::run(job, stop, emit)),
             Job::Train(config) => {
-                let _lock = RunLock::acquire(&config.output_dir)?;
+                let lock = RunLock::acquire(&config.output_dir)?;
                 if resume_folder(config)?.is_none() {
                     output::clear(config)?;
                 }
-                open_log(log, &config.output_dir)?;
+                ways.open_record(&config.output_dir, lock)?;
                 let (model, encoder, device) =
                     self.load(&config.model_name_or_path, config, emit)?.for_training(config);
                 run::run(run::Setup { model, encoder, config, device }, inbox, emit)
             }
             Job::Evaluate(config) => {
-                let _lock = RunLock::acquire(&config.output_dir)?;
-                open_log(log, &config.output_dir)?;
+                let lock = RunLock::acquire(&config.output_dir)?;
+                ways.open_record(&config.output_dir, lock)?;
                 let loaded = self.load(&config.model_name_or_path, config, emit)?;
                 loaded.forget_talk();
                 loaded.use_adapter(config.adapter_name_or_path.as_deref())?;
@@ -103,29 +110,24 @@ impl Worker {
     }
 }
 
-/// The run folder's `events.jsonl`, once a job has one.
-type Log = Mutex<Option<EventLog>>;
-
-fn open_log(log: &Log, dir: &Path) -> Result<()> {
-    *log.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(EventLog::open(dir)?);
-    Ok(())
+/// The ways to and from a job.
+struct Ways<'a> {
+    inbox: &'a Receiver<Command>,
+    commands: Sender<Command>,
+    record: &'a Mutex<Option<Record>>,
+    emit: Emit<'a>,
 }
 
-/// A full disk must not end a run: what cannot be kept waits for the next event. Pieces of answers are not kept.
-fn keep(log: &Log, event: &Event) {
-    if matches!(
-        event,
-        Event::Token { .. }
-            | Event::Odds { .. }
-            | Event::Answered { .. }
-            | Event::Scores { .. }
-            | Event::Progress { .. }
-    ) {
-        return;
-    }
-    let mut log = log.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    if let Some(log) = log.as_mut() {
-        let _ = log.push(event);
+impl Ways<'_> {
+    /// From now on what the job says is kept in the run folder, and the run can be watched.
+    fn open_record(self, dir: &Path, lock: RunLock) -> Result<()> {
+        let (record, cannot_be_watched) = Record::open(dir, lock, self.commands)?;
+        *self.record.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(record);
+        if let Some(e) = cannot_be_watched {
+            let line = format!("this run cannot be watched from elsewhere: {}", e.message);
+            (self.emit)(Event::Log { level: Level::Warning, line });
+        }
+        Ok(())
     }
 }
 

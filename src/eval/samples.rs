@@ -44,6 +44,12 @@ impl Samples {
         Ok((pack, targets))
     }
 
+    /// Begins to read the pictures of the samples at `places`, the next ones, on other threads.
+    pub fn read_ahead(&mut self, model: &Qwen3Vl, encoder: &Encoder, places: &[usize]) {
+        let next: Vec<_> = places.iter().map(|&p| (p, &self.all[p])).collect();
+        self.features.read_ahead(model, encoder, &next);
+    }
+
     /// Tokens of a micro-batch padded to its longest sample and that to a multiple of 8, as LLaMA-Factory pads.
     /// Only its statistics need them: nothing is padded here.
     pub fn padded_tokens(&self, places: &[usize]) -> u64 {
@@ -54,6 +60,11 @@ impl Samples {
     /// Time spent waiting for pictures since the last call, in seconds.
     pub fn take_data_wait(&mut self) -> f64 {
         std::mem::take(&mut self.features.data_wait).as_secs_f64()
+    }
+
+    /// Bytes of the picture features that are kept.
+    pub fn feature_bytes(&self) -> u64 {
+        self.features.bytes() as u64
     }
 
     /// "id (row N)" of the samples at `places`, for messages.

@@ -8,7 +8,7 @@ pub struct Backend {
     pub dtype: DType,
     /// "CPU, 2 threads" or the GPU's name.
     pub name: String,
-    /// Why it is not the GPU, where one might be expected.
+    /// What is other than might be expected: no GPU, or no bf16.
     pub note: Option<String>,
 }
 
@@ -32,6 +32,27 @@ pub fn cpu(note: Option<String>) -> Backend {
     Backend { device: Device::flex(), dtype: DType::F32, name, note }
 }
 
+/// The GPU's name, and the bytes on it that are free or held by this process; `None` on the CPU.
+pub fn gpu_memory(device: &Device) -> Option<(String, u64)> {
+    #[cfg(feature = "cuda")]
+    if let Some(pool) = device.memory_pool_usage() {
+        let (name, free) = super::cuda::free_memory()?;
+        return Some((name, free + pool.bytes_reserved));
+    }
+    let _ = device;
+    None
+}
+
+/// Bytes in use on the GPU as its driver counts them, by whomever; `None` on the CPU or where it does not answer.
+pub fn gpu_in_use(device: &Device) -> Option<u64> {
+    #[cfg(feature = "cuda")]
+    if device.memory_pool_usage().is_some() {
+        return super::cuda::first_gpu().ok()?.memory.map(|(_, used)| used);
+    }
+    let _ = device;
+    None
+}
+
 #[cfg(not(feature = "cuda"))]
 fn gpu(_bf16: bool, wanted: bool) -> Result<Backend, Option<String>> {
     let note = "no GPU is used: this program was built without `--features cuda`; computing on the CPU";
@@ -41,13 +62,15 @@ fn gpu(_bf16: bool, wanted: bool) -> Result<Backend, Option<String>> {
 #[cfg(feature = "cuda")]
 fn gpu(bf16: bool, wanted: bool) -> Result<Backend, Option<String>> {
     let no = |why: String| Some(format!("no GPU is used: {why}; computing on the CPU"));
-    let dtype = if bf16 { DType::BF16 } else { DType::F32 };
-    let name = match super::cuda::first_gpu() {
-        Ok(gpu) => gpu.name,
-        Err(_) if wanted => "CUDA device 0".into(),
+    let (name, can) = match super::cuda::first_gpu() {
+        Ok(gpu) => (gpu.name, gpu.bf16),
+        Err(_) if wanted => ("CUDA device 0".into(), true),
         Err(why) => return Err(no(why)),
     };
     super::cuda::preflight().map_err(no)?;
     super::cuda::configure();
-    Ok(Backend { device: Device::cuda(0usize), dtype, name, note: None })
+    let dtype = if bf16 && can { DType::BF16 } else { DType::F32 };
+    let note =
+        (bf16 && !can).then(|| format!("{name} does not compute in bf16: computing in f32, twice as large"));
+    Ok(Backend { device: Device::cuda(0usize), dtype, name, note })
 }

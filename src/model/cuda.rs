@@ -5,8 +5,12 @@
 
 use cubecl::config::cache::CacheConfig;
 use cubecl::config::{CubeClRuntimeConfig, RuntimeConfig};
+use cubecl::prelude::Runtime;
+use nvml_wrapper::Nvml;
+use nvml_wrapper::error::NvmlError;
 use std::env;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 /// A GPU as the driver describes it.
 #[derive(Clone, Debug)]
@@ -14,6 +18,8 @@ pub struct Gpu {
     pub name: String,
     /// Bytes of device memory: all, and in use by any process.
     pub memory: Option<(u64, u64)>,
+    /// Whether its units compute in bf16: from compute capability 8 on.
+    pub bf16: bool,
 }
 
 /// Asks NVML, never burn: enumerating devices through burn panics where there is no driver.
@@ -21,17 +27,25 @@ pub struct Gpu {
 /// # Errors
 /// Why there is no GPU, for people.
 pub fn first_gpu() -> Result<Gpu, String> {
-    let nvml = nvml_wrapper::Nvml::init().map_err(|e| format!("the NVIDIA driver does not answer ({e})"))?;
+    static NVML: OnceLock<Result<Nvml, NvmlError>> = OnceLock::new();
+    let nvml = NVML.get_or_init(Nvml::init);
+    let nvml = nvml.as_ref().map_err(|e| format!("the NVIDIA driver does not answer ({e})"))?;
     let gpu = nvml.device_by_index(0).map_err(|e| format!("the driver knows no GPU ({e})"))?;
     let memory = gpu.memory_info().ok().map(|m| (m.total, m.used));
-    Ok(Gpu { name: gpu.name().unwrap_or_else(|_| "GPU 0".into()), memory })
+    let bf16 = gpu.cuda_compute_capability().is_ok_and(|c| c.major >= 8);
+    Ok(Gpu { name: gpu.name().unwrap_or_else(|_| "GPU 0".into()), memory, bf16 })
 }
 
-/// Percent of the last moments in which kernels ran on the first GPU, and its memory in use.
-pub fn usage() -> Option<(u32, u64)> {
-    let nvml = nvml_wrapper::Nvml::init().ok()?;
-    let gpu = nvml.device_by_index(0).ok()?;
-    Some((gpu.utilization_rates().ok()?.gpu, gpu.memory_info().ok()?.used))
+/// The first GPU's name, and the bytes on it that nobody holds. Where NVML does not answer, the driver's word on all
+/// of its memory, as if nobody else were there.
+pub fn free_memory() -> Option<(String, u64)> {
+    if let Some((gpu, (all, used))) = first_gpu().ok().and_then(|gpu| Some((gpu.clone(), gpu.memory?))) {
+        return Some((gpu.name, all.saturating_sub(used)));
+    }
+    let client = cubecl::cuda::CudaRuntime::client(&cubecl::cuda::CudaDevice::new(0));
+    let properties = client.properties();
+    // CubeCL lets a page be a quarter of the device
+    Some((properties.identity.name.clone(), 4 * properties.memory.max_page_size))
 }
 
 /// Looks for the run-time compiler and its headers.
@@ -109,15 +123,4 @@ pub fn configure() {
         // Somebody else may have read the configuration before; then its defaults hold, which is harmless.
         let _ = CubeClRuntimeConfig::try_set(config.override_from_env());
     });
-}
-
-/// While it lives, kernels are compiled and kept but not run: a pass over the shapes of a job pays for the
-/// compilation only. Nothing that is read back meanwhile has a meaning.
-pub struct CompileOnly(#[allow(dead_code)] cubecl::dry_run::DryRun);
-
-impl CompileOnly {
-    #[allow(clippy::new_without_default)] // a guard is not a value
-    pub fn new() -> Self {
-        Self(cubecl::dry_run::DryRun::new())
-    }
 }

@@ -96,7 +96,7 @@ fn moves(c: &TrainConfig) -> Vec<Move> {
         ];
         add("batch", changes, 0);
     }
-    if c.disable_gradient_checkpointing {
+    if c.disable_gradient_checkpointing == Some(true) {
         add("recompute", vec![change("disable_gradient_checkpointing", false)], 1);
     }
     for (bits, cost) in [(8, 3), (4, 4)] {

@@ -121,16 +121,33 @@ impl Device {
         }
     }
 
-    /// This machine: the memory that is free now, and the speed of a product measured for a tenth of a second.
+    /// A GPU that is there, as the driver calls it, and the bytes a run may take. Its speed is that of the table's
+    /// row whose words are all in the name.
+    pub fn present(name: &str, memory: u64) -> Self {
+        let words = |s: &str| s.to_lowercase().split([' ', '-']).map(String::from).collect::<Vec<_>>();
+        let there = words(name);
+        let known = gpus().into_iter().filter(|g| words(&g.name).iter().all(|w| there.contains(w)));
+        let known = known.max_by_key(|g| words(&g.name).len());
+        let other = Self { flops: None, bandwidth: None, source: "driver".into(), ..Self::of_memory(0.0) };
+        Self { name: name.into(), memory, ..known.unwrap_or(other) }
+    }
+
+    /// This machine: the memory that is free or this process's, and the speed of a product measured for a tenth of
+    /// a second.
     pub fn cpu() -> Self {
+        Self { flops: Some(measure()), source: "measured".into(), ..Self::cpu_of_unknown_speed() }
+    }
+
+    /// [`Device::cpu`] without the measurement.
+    pub fn cpu_of_unknown_speed() -> Self {
         Self {
             name: format!("this CPU, {} threads", rayon::current_num_threads()),
             kind: Kind::Cpu,
             memory: available(),
-            flops: Some(measure()),
+            flops: None,
             bandwidth: None,
             bf16: false,
-            source: "measured".into(),
+            source: "not measured".into(),
         }
     }
 
@@ -203,14 +220,19 @@ fn freed() -> u64 {
     (32 + 8 * rayon::current_num_threads() as u64) << 20
 }
 
-/// Free memory in bytes, within the limit of the control group; 0 where the system does not tell.
+/// Memory in bytes that is free or held by this process, within the limit of the control group; 0 where the system
+/// does not tell.
 fn available() -> u64 {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-    let info = read("/proc/meminfo");
-    let line = info.lines().find(|l| l.starts_with("MemAvailable:"));
-    let kib: u64 = line.and_then(|l| l.split_whitespace().nth(1)?.parse().ok()).unwrap_or(0);
+    let kib = |path: &str, key: &str| -> u64 {
+        let (text, words) = (read(path), |l: &str| l.split_whitespace().nth(1).and_then(|n| n.parse().ok()));
+        text.lines().find(|l| l.starts_with(key)).and_then(words).unwrap_or(0)
+    };
+    // not the pages of mapped weight files, which can be given up at any time
+    let own = kib("/proc/self/status", "RssAnon:");
+    let bytes = 1024 * (kib("/proc/meminfo", "MemAvailable:") + own);
     let group: Option<u64> = read("/sys/fs/cgroup/memory.max").trim().parse().ok();
-    group.map_or(kib * 1024, |most| most.min(kib * 1024))
+    group.map_or(bytes, |most| most.min(bytes))
 }
 
 /// Operations a second of a product of two matrices: the best of a few.
@@ -226,4 +248,21 @@ fn measure() -> f64 {
         best = best.min(start.elapsed().as_secs_f64());
     }
     2.0 * (N as f64).powi(3) / best
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_card_is_known_by_the_words_of_its_name() {
+        let speed = |name| Device::present(name, 5).flops;
+        let row = |name: &str| gpus().into_iter().find(|g| g.name == name).and_then(|g| g.flops);
+        assert_eq!(speed("NVIDIA H100 80GB HBM3"), row("H100-80GB"));
+        assert_eq!(speed("NVIDIA A100-SXM4-40GB"), row("A100-40GB"));
+        assert_eq!(speed("NVIDIA GeForce RTX 4090"), row("RTX-4090"));
+        assert_eq!(speed("NVIDIA GeForce GTX 1080"), None);
+        let there = Device::present("NVIDIA L40S", 5);
+        assert_eq!((there.name.as_str(), there.memory, there.flops), ("NVIDIA L40S", 5, row("L40S")));
+    }
 }

@@ -52,7 +52,7 @@ impl Flops {
 
     /// Of a mean update of a run of `epochs`. With `cached` features a picture is looked at once.
     pub fn step(&self, c: &TrainConfig, cached: bool, epochs: usize) -> f64 {
-        let again = if c.disable_gradient_checkpointing { 0.0 } else { 1.0 };
+        let again = if c.recomputes() { 1.0 } else { 0.0 };
         // back: the gradient to the input is as much as the forward pass; attention has five products instead of two
         let text = self.layers * (2.0 + again) + self.attention * (3.5 + again) + self.head + self.lora;
         let vision = match (self.vision_trained, cached) {
@@ -67,7 +67,7 @@ impl Flops {
     pub fn traffic(&self, c: &TrainConfig, model: &ModelConfig) -> f64 {
         let bytes = c.quantization().map_or(2 * self.read, |how| how.bytes(self.read));
         let head = 2 * (model.text.hidden_size * model.text.vocab_size) as u64;
-        let passes = if c.disable_gradient_checkpointing { 2 } else { 3 };
+        let passes = if c.recomputes() { 3 } else { 2 };
         ((bytes * passes + 2 * head) * c.gradient_accumulation_steps as u64) as f64
     }
 }

@@ -3,7 +3,7 @@
 use crate::config::TrainConfig;
 use crate::config::steps::held_out;
 use crate::data::dataset;
-use crate::data::encode::Encoder;
+use crate::data::encode::{Encoded, Encoder};
 use crate::data::sample::Sample;
 use crate::error::Result;
 use std::path::Path;
@@ -39,6 +39,8 @@ pub struct Lengths {
     pub rows: usize,
     /// Those that were looked at, in file order.
     pub samples: Vec<Length>,
+    /// The largest micro-batch, where the order of samples is known.
+    pub worst: Option<Batch>,
     /// Bytes of `tokenizer.json`.
     pub tokenizer: u64,
     /// Where they are from, for people.
@@ -87,7 +89,7 @@ impl Lengths {
             n => format!("lengths: every {n}th of {} samples of {}", all.len(), config.dataset.join(", ")),
         };
         let tokenizer = std::fs::metadata(model_dir.join("tokenizer.json")).map_or(0, |m| m.len());
-        Ok(Self { rows, samples, tokenizer, source })
+        Ok(Self { rows, samples, worst: None, tokenizer, source })
     }
 
     /// One kind of sample: a picture as large as the settings let it be, and a short text.
@@ -100,7 +102,7 @@ impl Lengths {
             "lengths: assumed, as {why}: {tokens} tokens, {} of them a picture, {answer} with loss; 1,000 samples",
             patches / MERGED
         );
-        Self { rows: 1000, samples: vec![one], tokenizer: QWEN_TOKENIZER, source }
+        Self { rows: 1000, samples: vec![one], worst: None, tokenizer: QWEN_TOKENIZER, source }
     }
 
     /// The lengths with the limits of `config`, which may be narrower than those they were read with.
@@ -112,20 +114,26 @@ impl Lengths {
             Length { tokens, labels: s.labels.min(tokens), patches, largest: s.largest.min(most) }
         };
         let samples = self.samples.iter().map(fit).collect();
-        Sized { rows: self.rows, tokenizer: self.tokenizer, samples }
+        Sized { rows: self.rows, tokenizer: self.tokenizer, samples, worst: self.worst.clone() }
     }
 }
 
 fn length(encoder: &Encoder, sample: &Sample) -> Result<Length> {
     let grids = encoder.grids(sample)?;
-    let encoded = encoder.encode(sample, &grids)?;
-    let patches: Vec<usize> = grids.iter().map(|g| g.iter().product()).collect();
-    Ok(Length {
-        tokens: encoded.input_ids.len(),
-        labels: encoded.label_tokens(),
-        patches: patches.iter().sum(),
-        largest: patches.iter().copied().max().unwrap_or(0),
-    })
+    Ok(Length::of(&encoder.encode(sample, &grids)?))
+}
+
+impl Length {
+    /// Of an encoded sample.
+    pub fn of(encoded: &Encoded) -> Self {
+        let patches = || encoded.grids.iter().map(|g| g.iter().product::<usize>());
+        Self {
+            tokens: encoded.input_ids.len(),
+            labels: encoded.label_tokens(),
+            patches: patches().sum(),
+            largest: patches().max().unwrap_or(0),
+        }
+    }
 }
 
 /// Lengths within the limits of a configuration.
@@ -133,6 +141,7 @@ pub struct Sized {
     pub rows: usize,
     pub tokenizer: u64,
     pub samples: Vec<Length>,
+    worst: Option<Batch>,
 }
 
 /// A micro-batch of samples in a row.
@@ -153,9 +162,12 @@ impl Sized {
         self.samples.iter().map(of).sum::<f64>() / self.samples.len().max(1) as f64
     }
 
-    /// The micro-batch of `config` with the most tokens: in file order the real one, else the longest samples
-    /// together. Packs are taken as full, of samples of the mean length.
+    /// The micro-batch of `config` with the most tokens: the known one, in file order the real one, else the longest
+    /// samples together. Packs are taken as full, of samples of the mean length.
     pub fn worst(&self, config: &TrainConfig) -> Batch {
+        if let Some(worst) = &self.worst {
+            return worst.clone();
+        }
         let size = config.per_device_train_batch_size;
         if config.packs() {
             let each = (config.longest() as f64 / self.mean(|s| s.tokens as f64).max(1.0)) as usize;
@@ -191,12 +203,19 @@ impl Sized {
 fn batch(part: &[Length], size: usize) -> Batch {
     let all: Vec<Length> =
         if part.len() < size { part.iter().copied().cycle().take(size).collect() } else { part.to_vec() };
-    Batch {
-        tokens: all.iter().map(|s| s.tokens).sum(),
-        labels: all.iter().map(|s| s.labels).sum(),
-        patches: all.iter().map(|s| s.patches).sum(),
-        longest: all.iter().map(|s| s.tokens).max().unwrap_or(0),
-        largest: all.iter().map(|s| s.largest).max().unwrap_or(0),
-        pictures: all.iter().filter(|s| s.patches > 0).count(),
+    Batch::of(&all)
+}
+
+impl Batch {
+    /// These samples together.
+    pub fn of(all: &[Length]) -> Self {
+        Self {
+            tokens: all.iter().map(|s| s.tokens).sum(),
+            labels: all.iter().map(|s| s.labels).sum(),
+            patches: all.iter().map(|s| s.patches).sum(),
+            longest: all.iter().map(|s| s.tokens).max().unwrap_or(0),
+            largest: all.iter().map(|s| s.largest).max().unwrap_or(0),
+            pictures: all.iter().filter(|s| s.patches > 0).count(),
+        }
     }
 }

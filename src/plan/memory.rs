@@ -14,6 +14,9 @@ use crate::model::{ModelConfig, TextConfig, VisionConfig};
 /// Features of pictures that are kept at most (`eval::features`).
 const FEATURES: u64 = 2 << 30;
 
+/// Resized pictures that wait at most (`eval::features`).
+const WAITING: u64 = 64 << 20;
+
 /// Logits that are there at once (`eval::loss`).
 const LOGITS: usize = 16 << 20;
 
@@ -54,6 +57,10 @@ pub(super) fn of(c: &TrainConfig, model: &ModelConfig, lengths: &Sized, device: 
     resident.push(part("optimizer", 2 * trained, "two moments".into()));
     let (features, features_fit) = features(c, model, &shapes, lengths, on);
     resident.push(part("picture features", features, "kept from the first epoch on".into()));
+    if on.device == Kind::Cpu {
+        let ahead = (2 * resized(&model.vision, worst.patches)).min(WAITING);
+        resident.push(part("pictures read ahead", ahead, "resized, of two micro-batches at most".into()));
+    }
     resident.push(part(
         "process",
         device.process_bytes(lengths.tokenizer),
@@ -61,7 +68,7 @@ pub(super) fn of(c: &TrainConfig, model: &ModelConfig, lengths: &Sized, device: 
     ));
     let phases = vec![
         loading(c, &shapes, on),
-        pictures(&model.vision, &worst, on),
+        pictures(&model.vision, &worst, shapes.trained_vision > 0, on),
         step(c, model, &shapes, &worst, on),
     ];
     let largest = phases.iter().map(|p| p.bytes).max().unwrap_or(0);
@@ -134,22 +141,29 @@ fn loading(c: &TrainConfig, s: &Shapes, on: On) -> Part {
 }
 
 /// The tower on the largest picture, a picture a thread on the CPU, and the pixels of the batch.
-fn pictures(v: &VisionConfig, worst: &Batch, on: On) -> Part {
+fn pictures(v: &VisionConfig, worst: &Batch, trained: bool, on: On) -> Part {
     // Of one block: input, normed, queries to values, turned ones, result, sums; or both sides of the activation.
     let d = v.hidden_size;
     let wide = (12 * d).max(4 * d + 2 * v.intermediate_size) as u64;
     let scores = if on.device == Kind::Cuda { attention_scores(v.num_heads, worst.largest) } else { 0 };
-    let pixels = 4 * (worst.patches * v.patch_len()) as u64;
     let at_once = match on.device {
         Kind::Cpu => worst.pictures.min(rayon::current_num_threads()).max(1),
         Kind::Cuda => 1,
     };
+    // resized pictures of the batch; patches of those that are looked at
+    let cut = if trained { worst.patches } else { worst.largest * at_once };
+    let pixels = resized(v, worst.patches) + 4 * (cut * v.patch_len()) as u64;
     let bytes = (on.float * wide * worst.largest as u64 + scores) * at_once as u64 + pixels;
     part(
         "pictures",
         bytes,
         format!("{at_once} of {} patches at once, and the pixels of a batch", worst.largest),
     )
+}
+
+/// Bytes of pictures of so many patches before they are cut.
+fn resized(v: &VisionConfig, patches: usize) -> u64 {
+    3 * (patches * v.patch_size.pow(2)) as u64
 }
 
 /// What a layer keeps of the forward pass, in values a token.
@@ -185,7 +199,7 @@ fn attention_scores(heads: usize, n: usize) -> u64 {
 fn step(c: &TrainConfig, model: &ModelConfig, s: &Shapes, worst: &Batch, on: On) -> Part {
     let (t, tokens) = (&model.text, worst.tokens as u64);
     let layers = 0..t.num_hidden_layers;
-    let recompute = !c.disable_gradient_checkpointing;
+    let recompute = c.recomputes();
     let all: usize =
         layers.clone().map(|i| if recompute { t.hidden_size } else { kept(t, t.is_sparse(i)) }).sum();
     let largest = |of: fn(&TextConfig, bool) -> usize| layers.clone().map(|i| of(t, t.is_sparse(i))).max();
@@ -214,7 +228,7 @@ fn step(c: &TrainConfig, model: &ModelConfig, s: &Shapes, worst: &Batch, on: On)
 
 /// What one layer keeps while it is computed again.
 fn recomputed(c: &TrainConfig, t: &TextConfig, worst: &Batch, on: On) -> u64 {
-    if c.disable_gradient_checkpointing {
+    if !c.recomputes() {
         return 0;
     }
     let most = (0..t.num_hidden_layers).map(|i| kept(t, t.is_sparse(i))).max().unwrap_or(0);

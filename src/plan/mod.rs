@@ -18,10 +18,15 @@ use crate::error::Result;
 use crate::model::ModelConfig;
 use flops::Flops;
 
+/// Share of the memory that a plan may fill which keeps all activations unasked.
+const ROOM: f64 = 0.9;
+
 /// What a run will take.
 #[derive(Clone, Debug, serde::Serialize)]
 pub struct Plan {
     pub device: Device,
+    /// Whether layers are computed again on the way back, as the settings say or the memory demands.
+    pub recompute: bool,
     pub memory: Memory,
     pub steps: Steps,
     /// Floating point operations of a mean update, and of the whole run.
@@ -39,6 +44,30 @@ impl Plan {
     ///
     /// Errors: a `lora_target` that names nothing of the model.
     pub fn of(config: &TrainConfig, model: &ModelConfig, lengths: &Lengths, device: &Device) -> Result<Self> {
+        if config.disable_gradient_checkpointing.is_some() {
+            return Self::decided(config, model, lengths, device);
+        }
+        let with = |keep_all| {
+            let config = TrainConfig { disable_gradient_checkpointing: Some(keep_all), ..config.clone() };
+            Self::decided(&config, model, lengths, device)
+        };
+        let all = with(true)?;
+        if all.memory.peak as f64 <= ROOM * device.memory as f64 {
+            return Ok(all);
+        }
+        let mut plan = with(false)?;
+        plan.assumptions
+            .push(format!("layers are computed again: to keep all would take {}", size(all.memory.peak)));
+        Ok(plan)
+    }
+
+    /// Where the settings say whether layers are computed again.
+    fn decided(
+        config: &TrainConfig,
+        model: &ModelConfig,
+        lengths: &Lengths,
+        device: &Device,
+    ) -> Result<Self> {
         let sized = lengths.sized(config);
         let steps = steps(config, sized.items(config), 1);
         let memory = memory::of(config, model, &sized, device)?;
@@ -48,11 +77,12 @@ impl Plan {
         let seconds = device.seconds(step_flops, flops.traffic(config, model));
         let mut assumptions = vec![lengths.source.clone()];
         assumptions.extend(device.assumption());
-        if !config.disable_shuffling {
+        if !config.disable_shuffling && lengths.worst.is_none() {
             assumptions.push("worst batch: the longest samples meet in one micro-batch".into());
         }
         Ok(Self {
             device: device.clone(),
+            recompute: config.recomputes(),
             memory,
             steps,
             step_flops,
@@ -80,8 +110,9 @@ impl Plan {
     /// One line for people: memory against what there is, and time.
     pub fn line(&self) -> String {
         let verdict = if self.fits() { "fits" } else { "does not fit" };
+        let kept = if self.recompute { "layers computed again" } else { "all activations kept" };
         let time = self.total_seconds.map(|s| format!(" · about {}", duration(s))).unwrap_or_default();
-        format!("{verdict}: {} of {}{time}", size(self.memory.peak), size(self.device.memory))
+        format!("{verdict}: {} of {}, {kept}{time}", size(self.memory.peak), size(self.device.memory))
     }
 }
 

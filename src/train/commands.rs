@@ -52,6 +52,12 @@ impl<'a> Inbox<'a> {
         Some(command)
     }
 
+    /// Whether a stop is among what was said: work that takes long asks before it goes on.
+    pub fn stop_waits(&mut self) -> bool {
+        self.waiting.extend(self.from.try_iter());
+        self.waiting.iter().any(|command| matches!(command, Command::Stop { .. }))
+    }
+
     fn set_paused(&mut self, paused: bool, emit: Emit) {
         if self.paused != paused {
             self.paused = paused;
@@ -82,5 +88,26 @@ impl<'a> Inbox<'a> {
             });
             talk::refuse(id, e, emit);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::channel;
+
+    #[test]
+    fn a_stop_that_waits_is_seen_and_nothing_is_lost_or_reordered() {
+        let (say, from) = channel();
+        let mut inbox = Inbox::new(&from, vec![Command::SaveNow]);
+        assert!(!inbox.stop_waits());
+        say.send(Command::Pause).expect("it listens");
+        assert!(!inbox.stop_waits());
+        say.send(Command::Stop { save: false }).expect("it listens");
+        assert!(inbox.stop_waits() && inbox.stop_waits());
+        let mut next = || inbox.next(&|_| {});
+        assert!(matches!(next(), Some(Command::SaveNow)));
+        assert!(matches!(next(), Some(Command::Pause)));
+        assert!(matches!(next(), Some(Command::Stop { save: false })));
     }
 }

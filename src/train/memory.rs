@@ -1,13 +1,23 @@
 //! Memory in use: of the device where it keeps count, else of this process.
 
+use crate::model::backend;
 use burn::tensor::Device;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Bytes in use on the device; resident memory of the process where the backend keeps no count (the CPU), or
-/// cannot answer any more.
+/// Bytes in use on the device, as its driver counts them, else the backend's pools; resident memory of the process
+/// where there is none (the CPU), or nobody can answer any more.
 pub fn in_use(device: &Device) -> u64 {
+    let answer = catch_unwind(AssertUnwindSafe(|| {
+        let pools = device.memory_pool_usage()?.bytes_reserved;
+        Some(backend::gpu_in_use(device).unwrap_or(pools))
+    }));
+    answer.ok().flatten().unwrap_or_else(resident)
+}
+
+/// The most bytes that were held at once: by the device's pools, which give nothing back, or [`peak`].
+pub fn held(device: &Device) -> u64 {
     let pool = catch_unwind(AssertUnwindSafe(|| device.memory_pool_usage()));
-    pool.ok().flatten().map_or_else(resident, |usage| usage.bytes_in_use)
+    pool.ok().flatten().map_or_else(peak, |usage| usage.bytes_reserved)
 }
 
 /// Resident memory in bytes; 0 where the system does not tell.

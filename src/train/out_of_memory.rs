@@ -26,10 +26,17 @@ fn is_about_memory(text: &str) -> bool {
         .any(|w| letters.contains(w))
 }
 
-/// The error: what was computed, how much memory is in use, and two settings to lower.
-/// `batch` is the part of the step, and samples and tokens of the micro-batch.
-pub fn error(panic: &str, config: &TrainConfig, batch: (Option<Part>, usize, usize), in_use: u64) -> Error {
-    let (part, samples, tokens) = batch;
+/// Where memory ran out: the part of the step, its micro-batch, and whether layers were computed again.
+pub struct At {
+    pub part: Option<Part>,
+    pub samples: usize,
+    pub tokens: usize,
+    pub recomputed: bool,
+}
+
+/// The error: what was computed, how much memory is in use, and settings to change.
+pub fn error(panic: &str, config: &TrainConfig, at: At, in_use: u64) -> Error {
+    let At { part, samples, tokens, recomputed } = at;
     let doing = part.map_or("training", Part::name);
     let gib = in_use as f64 / f64::from(1 << 30);
     let first = panic.lines().next().unwrap_or_default();
@@ -47,7 +54,8 @@ pub fn error(panic: &str, config: &TrainConfig, batch: (Option<Part>, usize, usi
             config.gradient_accumulation_steps, config.image_max_pixels
         ),
     };
-    Error::new(Kind::Training, message).hint(hint)
+    let first = if recomputed { "" } else { "set disable_gradient_checkpointing: false, or " };
+    Error::new(Kind::Training, message).hint(format!("{first}{hint}"))
 }
 
 #[cfg(test)]
@@ -72,7 +80,9 @@ mod tests {
     #[test]
     fn the_error_names_what_was_computed_and_two_settings() {
         let config = TrainConfig { per_device_train_batch_size: 16, ..TrainConfig::default() };
-        let e = error("OutOfMemory { .. }\n at x", &config, (Some(Part::Backward), 16, 9000), 3 << 30);
+        let at = |part, samples, tokens, recomputed| At { part, samples, tokens, recomputed };
+        let e =
+            error("OutOfMemory { .. }\n at x", &config, at(Some(Part::Backward), 16, 9000, false), 3 << 30);
         assert_eq!(
             e.message,
             "out of memory while computing the backward pass: a micro-batch of 16 samples and 9000 tokens, 3.0 GiB \
@@ -82,7 +92,9 @@ mod tests {
         assert!(
             hint.contains("per_device_train_batch_size (16)") && hint.contains("image_max_pixels (589824)")
         );
+        assert!(hint.starts_with("set disable_gradient_checkpointing: false"));
         let small = TrainConfig { per_device_train_batch_size: 1, ..config };
-        assert!(error("x", &small, (None, 1, 9), 0).hint.unwrap_or_default().contains("cutoff_len (2048)"));
+        let hint = error("x", &small, at(None, 1, 9, true), 0).hint.unwrap_or_default();
+        assert!(hint.starts_with("lower cutoff_len (2048)"));
     }
 }

@@ -4,8 +4,8 @@ use super::changes::CHANGES;
 use super::checkpoint;
 use super::position::Position;
 use super::run::BAD_BATCH;
-use crate::config::TrainConfig;
 use crate::config::steps::Steps;
+use crate::config::{TrainConfig, layers};
 use crate::error::{At, Error, Result};
 use crate::files;
 use crate::job::StepRow;
@@ -62,8 +62,7 @@ impl Output {
                 state.log_history = before.log_history;
             }
         }
-        let config_json = serde_json::to_value(config).expect("plain data serialises");
-        let text = serde_yaml_ng::to_string(&config_json).map_err(|e| Error::internal(e.to_string()))?;
+        let text = layers::to_yaml(config)?;
         files::write(&dir.join(TRAINING_ARGS), text.as_bytes())?;
         let model_dir = config.model_name_or_path.clone();
         Ok(Self { dir, model_dir, log, state, last: StepRow::default() })

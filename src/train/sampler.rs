@@ -5,6 +5,7 @@ use super::packing;
 use crate::config::TrainConfig;
 use crate::config::steps::held_out;
 use rand_mt::Mt;
+use std::ops::Range;
 
 /// Places of all `n` samples in the order of `epoch` (from 0). Without `shuffle` as they are in the file.
 pub fn order(n: usize, seed: u64, epoch: usize, shuffle: bool) -> Vec<usize> {
@@ -24,6 +25,7 @@ pub struct Items {
 }
 
 /// What goes through the model at once.
+#[derive(Clone, Debug)]
 pub struct MicroBatch {
     /// Places of its samples in the training set.
     pub places: Vec<usize>,
@@ -57,6 +59,11 @@ impl Items {
 
     pub fn is_empty(&self) -> bool {
         self.all.is_empty()
+    }
+
+    /// The micro-batches of the updates `steps` of a run with `per_epoch` updates in an epoch.
+    pub fn of_steps(&mut self, steps: Range<usize>, per_epoch: usize) -> impl Iterator<Item = MicroBatch> {
+        steps.flat_map(move |step| self.update(step / per_epoch, step % per_epoch))
     }
 
     /// The micro-batches of an update (from 0) of an epoch.

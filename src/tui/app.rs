@@ -2,19 +2,22 @@
 
 use super::Msg;
 use super::action::{Action, Keymap};
+use super::ascii;
 use super::effects::{Effect, Load, Loaded};
+use super::layout::{self, SHARES, Split};
 use super::panes::{self, Canvas, Hit, Pane};
 use super::picture_worker::Wanted;
 use super::pictures::{PictureKey, Pictures};
 use super::screen;
 use super::state::{PaneId, State};
 use super::theme::Theme;
-use super::widgets::popup::{Answer, Popup};
+use super::widgets::popup::{Answer, Popup, PopupHits};
 use crate::config::TrainConfig;
+use crate::engine::watch::Take;
 use crate::job::{ConvertJob, Level};
 use crossterm::event::{KeyEvent, KeyEventKind, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 use ratatui::Frame;
-use ratatui::layout::Rect;
+use ratatui::layout::{Position, Rect};
 use ratatui_image::picker::ProtocolType;
 use std::path::PathBuf;
 
@@ -24,6 +27,10 @@ pub struct App {
     pub(super) panes: [Box<dyn Pane>; PaneId::ALL.len()],
     /// What the last frame put where.
     hits: Vec<(Rect, Hit)>,
+    popup_hits: PopupHits,
+    body: Rect,
+    /// The line between panes that the mouse holds.
+    dragging: Option<Split>,
     wants: Vec<PictureKey>,
     ahead: Vec<PictureKey>,
 }
@@ -34,6 +41,9 @@ impl App {
             state: State::new(workspace, config, theme),
             panes: panes::all(),
             hits: Vec::new(),
+            popup_hits: PopupHits::default(),
+            body: Rect::default(),
+            dragging: None,
             wants: Vec::new(),
             ahead: Vec::new(),
         }
@@ -42,6 +52,16 @@ impl App {
     /// What to do first.
     pub fn start(&self) -> Vec<Effect> {
         vec![Effect::Load(Load::Workspace(self.state.workspace.clone()))]
+    }
+
+    /// What to do first when a run is to be watched: its pane large, its data beside.
+    pub fn start_watching(&mut self, run: PathBuf, take: Option<Take>) -> Vec<Effect> {
+        self.state.zoomed = true;
+        self.state.data.dir = self.state.config.dataset_dir.clone();
+        self.state.adapter = Some(run.clone());
+        let mut effects = self.state.watch(run, take);
+        effects.push(Effect::Load(Load::Registry(self.state.data.dir.clone())));
+        effects
     }
 
     /// The terminal's way to show pictures.
@@ -57,6 +77,7 @@ impl App {
             Msg::Mouse(mouse) => self.on_mouse(mouse),
             Msg::Paste(pasted) => self.on_paste(&pasted),
             Msg::Job { id, event } => self.state.on_event(id, event),
+            Msg::Link { id, heard } => self.state.on_link(id, heard),
             Msg::Loaded(loaded) => self.on_loaded(loaded),
             Msg::Resize | Msg::Signal(_) => Vec::new(),
         }
@@ -74,12 +95,18 @@ impl App {
         }
         let mut canvas = Canvas::new(frame, &self.state);
         screen::draw(&mut canvas, &mut self.panes);
-        let Canvas { hits, wants, ahead, view, cursor, .. } = canvas;
+        let Canvas { hits, wants, ahead, view, cursor, body, .. } = canvas;
         match &mut popup {
-            Some(popup) => popup.draw(frame, &self.state.theme, &self.state.keys),
+            Some(popup) => {
+                self.popup_hits = popup.draw(frame, &self.state.theme, &self.state.keys, self.state.words);
+            }
             None => cursor.into_iter().for_each(|at| frame.set_cursor_position(at)),
         }
+        if self.state.ascii {
+            ascii::replace(frame.buffer_mut());
+        }
         (self.hits, self.wants, self.ahead, self.state.popup) = (hits, wants, ahead, popup);
+        self.body = body;
         if let Some(view) = view {
             self.state.data.view = view;
         }
@@ -142,7 +169,7 @@ impl App {
             Answer::Tell(command) => self.state.tell(command),
             Answer::TellAndQuit(command) => {
                 self.state.quit_after_job = true;
-                self.state.notify(Level::Info, "quitting as soon as the job has ended");
+                self.state.notify(Level::Info, self.state.words.get("notice.quitting"));
                 let effects = self.state.tell(command);
                 if effects.is_empty() { vec![Effect::Quit] } else { effects }
             }
@@ -179,49 +206,70 @@ impl App {
             Action::NextPane => state.focus = state.focus.next(1),
             Action::PreviousPane => state.focus = state.focus.next(PaneId::ALL.len() - 1),
             Action::Zoom => state.zoomed = !state.zoomed,
-            Action::Narrower => state.split.0 = state.split.0.saturating_sub(5).max(20),
-            Action::Wider => state.split.0 = (state.split.0 + 5).min(80),
-            Action::Lower => state.split.1 = state.split.1.saturating_sub(5).max(20),
-            Action::Taller => state.split.1 = (state.split.1 + 5).min(80),
+            Action::Narrower => state.split.0 = share(state.split.0, false),
+            Action::Wider => state.split.0 = share(state.split.0, true),
+            Action::Lower => state.split.1 = share(state.split.1, false),
+            Action::Taller => state.split.1 = share(state.split.1, true),
             Action::Demo => return state.start_demo(),
             Action::Convert if state.busy.is_none() => state.popup = Some(Popup::Files(Default::default())),
+            Action::TakeControls => return state.take_controls(),
+            Action::NextTheme | Action::NextLanguage | Action::LowBandwidth => state.change_looks(action),
             Action::Train => return state.start_training(),
             Action::Palette => state.popup = Some(Popup::palette()),
             Action::Help => {
                 let mut notes = pane.notes();
-                notes.push(format!("Pictures: {}", state.pictures.describe()));
-                state.popup = Some(Popup::help(&state.keys, pane.context(), pane.name(), &notes));
+                notes.push(state.words.fill("help.pictures", &[("how", &state.pictures.describe())]));
+                let name = state.words.get(pane.name());
+                state.popup = Some(Popup::help(state, pane.context(), name, &notes));
             }
             Action::Repaint => return vec![Effect::Repaint],
             Action::Back if state.zoomed => state.zoomed = false,
             Action::Quit => return self.quit(),
+            Action::Detach => return self.leave(),
             _ => {}
         }
         Vec::new()
     }
 
+    /// Asks what is to become of a run that this screen commands.
     fn quit(&mut self) -> Vec<Effect> {
-        if self.state.training() {
-            self.state.popup = Some(Popup::quit_while_training());
-        } else if let Some(busy) = &self.state.busy {
-            self.state.popup = Some(Popup::quit_while_busy(&busy.what));
-        } else {
-            return vec![Effect::Quit];
+        let state = &mut self.state;
+        let mine = state.run.as_ref().filter(|r| r.alive() && r.controls.yours);
+        if let (Some(run), None) = (mine, &state.busy) {
+            let dir = run.run_dir.display().to_string();
+            state.popup = Some(Popup::quit_while_training(state.words, &dir));
+            return Vec::new();
         }
+        self.leave()
+    }
+
+    /// Leaves; a run goes on, a conversion would be broken off.
+    fn leave(&mut self) -> Vec<Effect> {
+        let Some(busy) = &self.state.busy else { return vec![Effect::Quit] };
+        self.state.popup = Some(Popup::quit_while_busy(self.state.words, busy.what));
         Vec::new()
     }
 
     fn on_mouse(&mut self, mouse: MouseEvent) -> Vec<Effect> {
-        if self.state.popup.is_some() {
-            return Vec::new();
+        let at = Position::new(mouse.column, mouse.row);
+        if let Some(popup) = &mut self.state.popup {
+            let answer = popup.mouse(mouse.kind, at, &self.popup_hits);
+            return self.on_answer(answer);
         }
-        let at = (mouse.column, mouse.row).into();
+        match (mouse.kind, self.dragging) {
+            (MouseEventKind::Drag(MouseButton::Left), Some(split)) => {
+                let share = layout::dragged(self.body, split, (at.x, at.y));
+                match split {
+                    Split::Columns => self.state.split.0 = share,
+                    Split::Rows => self.state.split.1 = share,
+                }
+                return Vec::new();
+            }
+            (MouseEventKind::Up(_), _) => self.dragging = None,
+            _ => {}
+        }
         let under = |hit: &&(Rect, Hit)| hit.0.contains(at);
         let Some((_, hit)) = self.hits.iter().rev().find(under).copied() else { return Vec::new() };
-        let pane = self.hits.iter().rev().filter(under).find_map(|(_, hit)| match hit {
-            Hit::Pane(id) => Some(*id),
-            _ => None,
-        });
         let ctrl = mouse.modifiers.contains(KeyModifiers::CONTROL);
         let wheel = match mouse.kind {
             MouseEventKind::ScrollDown => Some(if ctrl { Action::ZoomOut } else { Action::Down }),
@@ -229,21 +277,31 @@ impl App {
             MouseEventKind::Down(MouseButton::Left) => None,
             _ => return Vec::new(),
         };
-        if let Some(id) = pane {
+        let before = self.state.focus;
+        let pane = self.hits.iter().rev().filter(under).find_map(|(_, hit)| match hit {
+            Hit::Pane(id) => Some(*id),
+            _ => None,
+        });
+        if let Some(id) = pane.filter(|_| !matches!(hit, Hit::Split(_))) {
             self.state.focus = id;
         }
-        match (wheel, hit) {
-            (Some(action), _) => {
-                let (pane, state) = self.focused();
-                pane.act(action, state).unwrap_or_default()
-            }
-            (None, Hit::Row(id, row)) => {
-                self.panes[id as usize].click(row, &mut self.state);
-                Vec::new()
-            }
-            (None, Hit::Act(action)) => self.act(action),
-            (None, Hit::Pane(_)) => Vec::new(),
+        if let Some(action) = wheel {
+            let (pane, state) = self.focused();
+            return pane.act(action, state).unwrap_or_default();
         }
+        self.click(hit, before)
+    }
+
+    fn click(&mut self, hit: Hit, before: PaneId) -> Vec<Effect> {
+        match hit {
+            Hit::Row(id, row) => self.panes[id as usize].click(row, &mut self.state),
+            Hit::Act(action) => return self.act(action),
+            // The name of the pane that has the focus already makes it large.
+            Hit::Title(id) if id == before => self.state.zoomed = !self.state.zoomed,
+            Hit::Split(split) => self.dragging = Some(split),
+            Hit::Title(_) | Hit::Pane(_) => {}
+        }
+        Vec::new()
     }
 
     fn on_loaded(&mut self, loaded: Loaded) -> Vec<Effect> {
@@ -256,6 +314,11 @@ impl App {
                 }
             }
             Loaded::Adapter(adapter) => state.adapter = adapter,
+            Loaded::Running(dir) => {
+                if state.run.is_none() {
+                    return state.watch(dir, Some(Take::IfFree));
+                }
+            }
             Loaded::Registry(Ok(names)) => {
                 let first = state.config.dataset.first();
                 let open = names.iter().position(|n| Some(n) == first).unwrap_or(0);
@@ -281,7 +344,9 @@ impl App {
                 state.busy = None;
                 state.fail(&error);
             }
-            Loaded::Files(Err(error)) | Loaded::FreeRunDir(Err(error)) => state.fail(&error),
+            Loaded::Trouble(error) | Loaded::Files(Err(error)) | Loaded::FreeRunDir(Err(error)) => {
+                state.fail(&error);
+            }
             Loaded::Runs(told) => return state.on_runs(told),
             Loaded::Talk(told) => return state.on_talk(told),
             Loaded::Settings(told) => state.on_settings(told),
@@ -289,4 +354,10 @@ impl App {
         }
         Vec::new()
     }
+}
+
+/// A share a step smaller or larger.
+fn share(now: u16, more: bool) -> u16 {
+    let next = if more { now.saturating_add(5) } else { now.saturating_sub(5) };
+    next.clamp(*SHARES.start(), *SHARES.end())
 }

@@ -7,8 +7,10 @@ use super::state::JobId;
 use super::{Msg, run_worker, settings_worker, talk_worker, worker};
 use crate::config::TrainConfig;
 use crate::demo::DemoPaths;
+use crate::engine::launch::{self, Remote};
+use crate::engine::watch::{Heard, Take};
 use crate::engine::{Engine, JobHandle};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::job::{Command, Event, Job};
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -24,6 +26,17 @@ pub enum Effect {
     Send {
         id: JobId,
         command: Command,
+    },
+    /// Follow the run in this folder, with the controls or without.
+    Watch {
+        id: JobId,
+        dir: PathBuf,
+        take: Option<Take>,
+    },
+    /// Take or leave the controls of a run.
+    Control {
+        id: JobId,
+        take: Take,
     },
     Load(Load),
     Browse(Ask),
@@ -61,8 +74,12 @@ pub enum Load {
 pub enum Loaded {
     /// The settings of a workspace, if it has its own.
     Config(Box<TrainConfig>),
+    /// Something of the workspace cannot be read.
+    Trouble(Error),
     Registry(Result<Vec<String>>),
     Adapter(Option<PathBuf>),
+    /// A run of the workspace that a process works on.
+    Running(PathBuf),
     Demo(Result<(DemoPaths, Box<TrainConfig>)>),
     Files(Result<Vec<PathBuf>>),
     FreeRunDir(Result<Box<TrainConfig>>),
@@ -78,10 +95,16 @@ pub enum Loaded {
     },
 }
 
+/// The way to a job.
+enum Way {
+    Here(JobHandle),
+    Remote(Remote),
+}
+
 /// Runs effects; what comes of them arrives as messages.
 pub struct Runner {
     engine: Engine,
-    jobs: HashMap<JobId, JobHandle>,
+    jobs: HashMap<JobId, Way>,
     loads: Sender<Load>,
     browser: Browser,
     /// Set when the terminal's way to show pictures is known.
@@ -99,17 +122,19 @@ impl Runner {
     /// Does one thing. `Quit`, `Copy` and `Repaint` belong to the caller.
     pub fn run(&mut self, effect: Effect) {
         match effect {
-            Effect::Submit { id, job } => {
-                let out = self.out.clone();
-                let handle = self.engine.submit(job, move |event: Event| {
-                    // A closed workbench is not the end of a job.
-                    let _ = out.send(Msg::Job { id, event });
-                });
-                self.jobs.insert(id, handle);
+            Effect::Submit { id, job } => self.submit(id, job),
+            Effect::Watch { id, dir, take } => {
+                let heard = self.heard(id);
+                self.jobs.insert(id, Way::Remote(launch::watch(&dir, take, heard)));
             }
-            Effect::Send { id, command } => {
-                if let Some(handle) = self.jobs.get(&id) {
-                    handle.send(command);
+            Effect::Send { id, command } => match self.jobs.get(&id) {
+                Some(Way::Here(job)) => drop(job.send(command)),
+                Some(Way::Remote(run)) => drop(run.send(command)),
+                None => {}
+            },
+            Effect::Control { id, take } => {
+                if let Some(Way::Remote(run)) = self.jobs.get(&id) {
+                    run.control(take);
                 }
             }
             Effect::Load(load) => {
@@ -122,6 +147,36 @@ impl Runner {
                 }
             }
             Effect::Copy { .. } | Effect::Repaint | Effect::Quit => {}
+        }
+    }
+
+    /// Training has a process of its own, which outlives this one; other jobs run here.
+    fn submit(&mut self, id: JobId, job: Job) {
+        let way = match job {
+            Job::Train(config) => {
+                // The model for questions makes room for the one that trains.
+                self.engine = Engine::start();
+                Way::Remote(launch::train(&config, self.heard(id)))
+            }
+            job => {
+                let out = self.out.clone();
+                Way::Here(self.engine.submit(job, move |event: Event| {
+                    // A closed workbench is not the end of a job.
+                    let _ = out.send(Msg::Job { id, event });
+                }))
+            }
+        };
+        self.jobs.insert(id, way);
+    }
+
+    fn heard(&self, id: JobId) -> impl Fn(Heard) + Send + 'static {
+        let out = self.out.clone();
+        move |heard| {
+            let msg = match heard {
+                Heard::Event(event) => Msg::Job { id, event },
+                heard => Msg::Link { id, heard },
+            };
+            let _ = out.send(msg);
         }
     }
 

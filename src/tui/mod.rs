@@ -2,15 +2,20 @@
 
 pub mod action;
 pub mod app;
+mod ascii;
 pub mod browse;
 mod clipboard;
 mod detect;
 pub mod effects;
 pub mod inline;
+mod keys;
+pub mod layout;
+pub mod pace;
 pub mod panes;
 pub mod picture_worker;
 pub mod pictures;
 pub mod prompt;
+mod remembered;
 pub mod run_worker;
 mod screen;
 pub mod settings_worker;
@@ -20,30 +25,55 @@ mod terminal;
 pub mod text;
 pub mod theme;
 mod widgets;
+pub mod wire;
+pub mod words;
 mod worker;
 
 use crate::config::TrainConfig;
+use crate::engine::watch::{Heard, Take};
 use crate::error::{Error, Kind, Result};
-use crate::job::{Command, Event, Level};
+use crate::job::{Event, Level};
+use action::Keymap;
 use app::App;
 use crossterm::event::{KeyEvent, MouseEvent};
-use crossterm::execute;
-use crossterm::terminal::{BeginSynchronizedUpdate, EndSynchronizedUpdate};
 use effects::{Effect, Loaded, Runner};
+use pace::{Pace, Reason};
 use ratatui::Terminal;
-use ratatui::backend::CrosstermBackend;
+use remembered::Remembered;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use state::JobId;
 use std::io::{Stdout, stdout};
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::time::{Duration, Instant};
+use std::time::Instant;
+use wire::{Rate, Wire};
+use words::{Language, Words};
 
 /// What the workbench starts with.
 pub struct Options {
     /// Holds data/, model/, runs/ and demo.yaml; need not exist yet.
     pub workspace: PathBuf,
     pub config: TrainConfig,
+    /// A run to watch, and whether to take its controls.
+    pub watch: Option<(PathBuf, bool)>,
+    pub looks: Looks,
+}
+
+/// How it looks, where the command line says so.
+#[derive(Clone, Debug, Default)]
+pub struct Looks {
+    /// `en` or `zh`.
+    pub language: Option<String>,
+    pub theme: Option<String>,
+    pub ascii: bool,
+    pub low_bandwidth: bool,
+}
+
+/// What is left when the workbench is closed.
+#[derive(Debug, Default)]
+pub struct Left {
+    /// The run that goes on without it.
+    pub running: Option<PathBuf>,
 }
 
 /// Everything that can reach the workbench.
@@ -57,78 +87,125 @@ pub enum Msg {
         id: JobId,
         event: Event,
     },
+    /// What the connection to a run of another process says about itself.
+    Link {
+        id: JobId,
+        heard: Heard,
+    },
     /// Something a worker has loaded.
     Loaded(Loaded),
     /// The system asks the program to end.
     Signal(i32),
 }
 
-/// Time between two frames after a key and the like: at most 10 a second.
-const FRAME: Duration = Duration::from_millis(100);
-/// Time between two frames when only a job had something to say: a curve that grows costs bytes over SSH.
-const JOB_FRAME: Duration = Duration::from_millis(250);
-/// Time between two frames when what a frame missed has come: rows and pictures that scroll into view.
-const ANSWER_FRAME: Duration = Duration::from_millis(30);
 /// Messages taken in before the next frame, so that a flood of them cannot starve the screen.
 const BURST: usize = 4096;
-/// How long a job may take to save when the system asks the program to end.
-const LAST_SAVE: Duration = Duration::from_secs(60);
 
-/// Opens the workbench on the terminal and stays until the user leaves.
-pub fn run(options: Options) -> Result<()> {
-    let theme = theme::Theme::choose(|name| std::env::var(name).ok());
-    let colours = theme.colours;
+/// Opens the workbench on the terminal and stays until the user leaves. Runs are processes of their own: they go on
+/// whatever ends this.
+pub fn run(options: Options) -> Result<Left> {
     let (out, inbox) = channel();
+    let before = Remembered::read(env);
+    let watch = options.watch.clone();
+    let log = options.workspace.join("lorascope.log");
+    let mut app = app(options, &before)?;
     // The panic hook must be there before any other thread is.
-    let guard = terminal::Guard::take(options.workspace.join("lorascope.log"))?;
+    let guard = terminal::Guard::take(log)?;
+    let effects = match watch {
+        Some((run, control)) => app.start_watching(run, control.then_some(Take::Take)),
+        None => app.start(),
+    };
+    let slow = app.state.line.slow;
     let mut workbench = Workbench {
-        app: App::new(options.workspace, options.config, theme),
+        app,
         runner: Runner::start(out.clone()),
-        terminal: Terminal::new(CrosstermBackend::new(stdout())).map_err(|e| screen_error(&e))?,
+        terminal: Terminal::new(Wire::new(stdout())).map_err(|e| screen_error(&e))?,
+        pace: Pace::new(Instant::now(), slow),
+        rate: Rate::default(),
     };
     watch_signals(out.clone())?;
-    for effect in workbench.app.start() {
+    for effect in effects {
         workbench.runner.run(effect);
     }
-    workbench.draw()?;
-    // The terminal is asked before its keys are read, and after the first frame: an answer may take a while.
-    let wish = std::env::var("LORASCOPE_PICTURES").ok();
-    let detected = detect::detect(wish.as_deref(), colours);
-    workbench.app.set_pictures(detected.picker.as_ref().map(|p| p.protocol_type()), detected.reason);
-    workbench.runner.pictures = detected.picker.map(|p| picture_worker::start(p, out.clone()));
-    for key in detected.keys {
-        let _ = out.send(Msg::Key(key)); // the receiver is ours
-    }
+    workbench.draw(Reason::Use)?;
+    workbench.ask_for_pictures(&out);
     read_keys(out)?;
     let ended = workbench.turn(&inbox);
     drop(guard);
+    let state = &workbench.app.state;
+    Remembered::of(state, &before).write(&before, env);
+    let running = state.left_running().map(|run| std::path::absolute(&run).unwrap_or(run));
+    let goes_on = |error: Error| match &running {
+        Some(run) => {
+            let run = run.display();
+            error.hint(format!("the run goes on: `lorascope watch {run}` shows it"))
+        }
+        None => error,
+    };
     match ended {
-        Ok(None) => Ok(()),
-        Ok(Some(signal)) => {
-            workbench.save_and_end(&inbox);
-            Err(Error::new(Kind::Stopped, format!("ended by signal {signal}")))
-        }
+        Ok(None) => Ok(Left { running }),
+        Ok(Some(signal)) => Err(goes_on(Error::new(Kind::Stopped, format!("ended by signal {signal}")))),
         // The terminal went away before the signal for it came.
-        Err(error) => {
-            workbench.save_and_end(&inbox);
-            Err(error)
-        }
+        Err(error) => Err(goes_on(error)),
     }
+}
+
+fn env(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// The workbench by what the command line, the environment and the user's files say.
+fn app(options: Options, before: &Remembered) -> Result<App> {
+    let looks = options.looks;
+    let theme = match looks.theme {
+        Some(name) => {
+            theme::Theme::choose(|k| if k == "LORASCOPE_THEME" { Some(name.clone()) } else { env(k) }, None)
+        }
+        None => theme::Theme::choose(env, before.variant()),
+    };
+    let mut app = App::new(options.workspace, options.config, theme);
+    let state = &mut app.state;
+    state.ascii = looks.ascii || ascii::wanted(env);
+    let named = looks.language.as_deref().and_then(Language::named).or(before.language());
+    // Chinese cannot be read in ASCII.
+    let language = if state.ascii { Language::English } else { named.unwrap_or_else(|| Language::of(env)) };
+    state.words = Words { language };
+    state.line.slow = looks.low_bandwidth;
+    state.split = before.split.map_or(state.split, |(x, y)| (x.clamp(20, 80), y.clamp(20, 80)));
+    if let Some(path) = remembered::keys_path(env).filter(|p| p.exists()) {
+        let text = std::fs::read_to_string(&path).map_err(|e| Error::io("read", &path, &e))?;
+        state.keys = Keymap::embedded().with(&text, &path.display().to_string())?;
+    }
+    Ok(app)
 }
 
 struct Workbench {
     app: App,
     runner: Runner,
-    terminal: Terminal<CrosstermBackend<Stdout>>,
+    terminal: Terminal<Wire<Stdout>>,
+    pace: Pace,
+    rate: Rate,
 }
 
 impl Workbench {
+    /// The terminal is asked how it shows pictures before its keys are read, and after the first frame: an answer may
+    /// take a while.
+    fn ask_for_pictures(&mut self, out: &Sender<Msg>) {
+        let state = &self.app.state;
+        let wish = env("LORASCOPE_PICTURES").or_else(|| state.ascii.then(|| "off".into()));
+        let detected = detect::detect(wish.as_deref(), state.theme.colours);
+        self.app.set_pictures(detected.picker.as_ref().map(|p| p.protocol_type()), detected.reason);
+        self.runner.pictures = detected.picker.map(|p| picture_worker::start(p, out.clone()));
+        for key in detected.keys {
+            let _ = out.send(Msg::Key(key)); // the receiver is ours
+        }
+    }
+
     /// Takes messages and draws until someone wants to leave; gives the signal if it was one.
     fn turn(&mut self, inbox: &Receiver<Msg>) -> Result<Option<i32>> {
-        let mut last = Instant::now();
-        let mut due = Some(last); // when to draw, if anything changed
+        let mut wanted = Some(Reason::Use);
         loop {
-            let first = match due {
+            let first = match wanted.map(|reason| self.pace.due(reason)) {
                 Some(due) => match inbox.recv_timeout(due.saturating_duration_since(Instant::now())) {
                     Err(RecvTimeoutError::Disconnected) => return Ok(None),
                     other => other.ok(),
@@ -139,15 +216,15 @@ impl Workbench {
                 if let Msg::Signal(signal) = msg {
                     return Ok(Some(signal));
                 }
-                let frame = last + frame_after(&msg);
-                due = Some(due.map_or(frame, |due| due.min(frame)));
+                let news = is_news(&msg) && wanted != Some(Reason::Use);
+                wanted = Some(if news { Reason::News } else { Reason::Use });
                 if !self.take(msg)? {
                     return Ok(None);
                 }
             }
-            if due.is_some_and(|due| Instant::now() >= due) {
-                self.draw()?;
-                (due, last) = (None, Instant::now());
+            if let Some(reason) = wanted.filter(|reason| Instant::now() >= self.pace.due(*reason)) {
+                self.draw(reason)?;
+                wanted = None;
             }
         }
     }
@@ -169,13 +246,14 @@ impl Workbench {
         if let Some(id) = ended {
             self.runner.ended(id);
         }
+        self.pace.set_slow(self.app.state.line.slow);
         Ok(true)
     }
 
     /// Copies to the clipboard and says so.
     fn copy(&mut self, what: &str, text: &str) -> Result<()> {
-        let sent =
-            clipboard::copy(&mut stdout(), text, clipboard::in_tmux()).map_err(|e| screen_error(&e))?;
+        let sent = clipboard::copy(self.terminal.backend_mut(), text, clipboard::in_tmux())
+            .map_err(|e| screen_error(&e))?;
         let all = text.chars().count();
         let much = if sent < all { format!("the first {sent} of {all}") } else { sent.to_string() };
         let tmux = if clipboard::in_tmux() { ", through tmux" } else { "" };
@@ -183,40 +261,24 @@ impl Workbench {
         Ok(())
     }
 
-    /// Sends what changed to the terminal, in one piece where it can.
-    fn draw(&mut self) -> Result<()> {
-        execute!(stdout(), BeginSynchronizedUpdate).map_err(|e| screen_error(&e))?;
+    /// Sends what changed to the terminal.
+    fn draw(&mut self, reason: Reason) -> Result<()> {
+        let before = self.terminal.backend().sent();
+        self.app.state.line.rate = self.rate.note(Instant::now(), before);
         self.terminal.draw(|frame| self.app.draw(frame)).map_err(|e| screen_error(&e))?;
-        execute!(stdout(), EndSynchronizedUpdate).map_err(|e| screen_error(&e))?;
+        let sent = self.terminal.backend().sent();
+        self.pace.drawn(Instant::now(), reason, sent - before);
         for effect in self.app.wanted() {
             self.runner.run(effect);
         }
         Ok(())
     }
-
-    /// Lets a training job write its last checkpoint after the screen is gone.
-    fn save_and_end(&mut self, inbox: &Receiver<Msg>) {
-        for effect in self.app.state.tell(Command::Stop { save: true }) {
-            self.runner.run(effect);
-        }
-        let deadline = Instant::now() + LAST_SAVE;
-        while self.app.state.training() {
-            match inbox.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-                Ok(msg @ Msg::Job { .. }) => drop(self.app.update(msg)),
-                Ok(_) => {}
-                Err(_) => return,
-            }
-        }
-    }
 }
 
-/// How soon after the last frame a message is shown.
-fn frame_after(msg: &Msg) -> Duration {
-    match msg {
-        Msg::Job { .. } => JOB_FRAME,
-        Msg::Loaded(Loaded::Browse(_) | Loaded::Picture { .. }) => ANSWER_FRAME,
-        _ => FRAME,
-    }
+/// What comes in a stream and may wait; where a run stands is shown at once, and so is an answer.
+fn is_news(msg: &Msg) -> bool {
+    let Msg::Job { event, .. } = msg else { return false };
+    matches!(event, Event::Step(_) | Event::Progress { .. } | Event::Rows { .. } | Event::Log { .. })
 }
 
 fn screen_error(e: &std::io::Error) -> Error {

@@ -1,6 +1,7 @@
 //! The whole screen: tabs, panes, the line of hints, the status line.
 
 use super::action::Action;
+use super::layout;
 use super::panes::{Canvas, Hit, Pane, row};
 use super::state::run::Status;
 use super::state::{PaneId, State};
@@ -10,9 +11,6 @@ use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, BorderType, Padding};
-
-/// From this size on all panes are shown at once.
-const ALL_PANES: (u16, u16) = (120, 36);
 
 /// Draws everything but popups.
 pub fn draw(canvas: &mut Canvas, panes: &mut [Box<dyn Pane>]) {
@@ -36,18 +34,12 @@ pub fn draw(canvas: &mut Canvas, panes: &mut [Box<dyn Pane>]) {
         return draw_hints(canvas, panes[state.focus as usize].as_ref(), status);
     }
     draw_tabs(canvas, panes, tabs);
-    if state.zoomed || state.focus.whole() || area.width < ALL_PANES.0 || area.height < ALL_PANES.1 {
-        draw_pane(canvas, panes, state.focus, body);
-    } else {
-        let halves = |first: u16| [Constraint::Percentage(first), Constraint::Fill(1)];
-        let [left, right] = Layout::horizontal(halves(state.split.0)).areas(body);
-        let rows = halves(state.split.1);
-        let [data, parameters] = Layout::vertical(rows).areas(left);
-        let [training, chat] = Layout::vertical(rows).areas(right);
-        for (id, part) in PaneId::ALL.into_iter().zip([data, parameters, training, chat]) {
-            draw_pane(canvas, panes, id, part);
-        }
+    canvas.body = body;
+    let arranged = layout::arrange(body, state.focus, state.zoomed, state.split);
+    for (id, part) in arranged.panes {
+        draw_pane(canvas, panes, id, part);
     }
+    canvas.hits.extend(arranged.splits.into_iter().map(|(line, split)| (line, Hit::Split(split))));
     draw_hints(canvas, panes[state.focus as usize].as_ref(), hints);
     draw_status(canvas, status);
 }
@@ -61,7 +53,8 @@ fn draw_pane(canvas: &mut Canvas, panes: &mut [Box<dyn Pane>], id: PaneId, area:
         return pane.draw(canvas, area);
     }
     let focused = state.focus == id;
-    let name = format!(" {} {} ", id as usize + 1, pane.name());
+    canvas.hits.push((row(area, 0), Hit::Title(id)));
+    let name = format!(" {} {} ", id as usize + 1, state.words.get(pane.name()));
     let room = usize::from(area.width).saturating_sub(text::width(&name) + 4);
     let title = pane.title(state);
     let mut spans = vec![Span::styled(name, if focused { theme.focus } else { theme.strong })];
@@ -84,8 +77,7 @@ fn draw_tabs(canvas: &mut Canvas, panes: &[Box<dyn Pane>], area: Rect) {
     let mut spans = Vec::new();
     let mut x = area.x;
     for id in PaneId::ALL {
-        let name = panes[id as usize].name();
-        let tab = format!(" {} {name} ", id as usize + 1);
+        let tab = format!(" {} {} ", id as usize + 1, state.words.get(panes[id as usize].name()));
         let width = text::width(&tab) as u16;
         canvas.hits.push((Rect { x, width, ..area }, Hit::Act(focus_action(id))));
         spans.push(Span::styled(tab, if state.focus == id { theme.select } else { theme.dim }));
@@ -127,22 +119,26 @@ fn draw_hints(canvas: &mut Canvas, pane: &dyn Pane, area: Rect) {
     }
     let mut hints = if pane.typing(state) { Vec::new() } else { pane.hints(state) };
     if hints.is_empty() {
-        let hint = text::truncate(pane.typing_hint(), area.width.into());
+        let hint = text::truncate(state.words.get(pane.typing_hint()), area.width.into());
         return canvas.line(area, 0, Line::styled(hint, theme.dim));
     }
     // Help and quit are always seen; the rest as far as there is room.
-    let last = [(Action::Help, "help"), (Action::Quit, "quit")];
-    hints.extend([(Action::Zoom, "zoom"), (Action::Palette, "actions")]);
+    let last = [(Action::Help, "hint.help"), (Action::Quit, "hint.quit")];
+    if state.run.as_ref().is_some_and(|r| r.alive() && !r.controls.yours) {
+        hints.insert(0, (Action::TakeControls, "hint.take_controls"));
+    }
+    hints.extend([(Action::Zoom, "hint.zoom"), (Action::Palette, "hint.actions")]);
     let reserved = 16.min(area.width);
     draw_keys(canvas, pane, &hints, Rect { width: area.width - reserved, ..area });
     draw_keys(canvas, pane, &last, Rect { x: area.right() - reserved, width: reserved, ..area });
 }
 
-fn draw_keys(canvas: &mut Canvas, pane: &dyn Pane, hints: &[(Action, &str)], area: Rect) {
+fn draw_keys(canvas: &mut Canvas, pane: &dyn Pane, hints: &[(Action, &'static str)], area: Rect) {
     let state = canvas.state;
     let theme = &state.theme;
     let mut x = area.x + 1;
     for (action, what) in hints {
+        let what = state.words.get(what);
         let key = state.keys.hint_in(pane.context(), *action);
         let width = (text::width(&key) + 1 + text::width(what)) as u16;
         if x + width > area.right() {
@@ -178,58 +174,66 @@ fn draw_status(canvas: &mut Canvas, area: Rect) {
 }
 
 fn running(state: &State) -> (String, Style) {
-    let theme = &state.theme;
+    let (theme, words) = (&state.theme, state.words);
     if let Some(busy) = &state.busy {
         let progress = if busy.total > 0 { format!(" {}/{}", busy.done, busy.total) } else { " …".into() };
-        return (format!("{}{progress}", busy.what), theme.accent);
+        return (format!("{}{progress}", words.get(busy.what)), theme.accent);
     }
-    let Some(run) = &state.run else { return ("idle".into(), theme.dim) };
+    let Some(run) = &state.run else { return (words.get("status.idle").into(), theme.dim) };
     let style = match run.status {
         Status::Failed(_) => theme.bad,
         Status::Paused | Status::Stopping | Status::Stopped => theme.warn,
         Status::Done => theme.good,
         Status::Starting | Status::Running => theme.accent,
     };
-    let mut words = run.word().to_string();
+    let mut line = words.get(run.word()).to_string();
     match run.phase {
-        Some((_, done, total)) if total > 0 => words.push_str(&format!(" {done}/{total}")),
+        Some((_, done, total)) if total > 0 => line.push_str(&format!(" {done}/{total}")),
         _ if run.total_steps > 0 => {
             let percent = 100 * run.step() / run.total_steps;
-            words.push_str(&format!(" {}/{} · {percent} %", run.step(), run.total_steps));
+            line.push_str(&format!(" {}/{} · {percent} %", run.step(), run.total_steps));
         }
         _ => {}
     }
     if let Some(seconds) = run.remaining() {
-        words.push_str(&format!(" · ETA {}", text::duration(seconds)));
+        line.push_str(&format!(" · {} {}", words.get("status.eta"), text::duration(seconds)));
     }
-    (words, style)
+    if run.alive() && !run.controls.yours {
+        line.push_str(&format!(" · {}", words.get("status.watching")));
+    } else if run.alive() && run.controls.watching > 1 {
+        let others = (run.controls.watching - 1).to_string();
+        line.push_str(&format!(" · {}", words.fill("status.watched", &[("n", &others)])));
+    }
+    (line, style)
 }
 
-/// Device and memory.
+/// Device and memory, and what a slow line has to carry.
 fn machine(state: &State) -> String {
-    let Some(run) = &state.run else { return String::new() };
-    let memory = run.last.as_ref().map(|r| text::bytes(r.memory));
-    let known = [Some(run.device.clone()).filter(|d| !d.is_empty()), memory];
-    known.into_iter().flatten().collect::<Vec<_>>().join(" · ")
+    let run = state.run.as_ref();
+    let device = run.map(|r| r.device.clone()).filter(|d| !d.is_empty());
+    let memory = run.and_then(|r| r.last.as_ref()).map(|r| text::bytes(r.memory));
+    let line = state.line.slow.then(|| format!("{}/s", text::bytes(state.line.rate as u64)));
+    [device, memory, line].into_iter().flatten().collect::<Vec<_>>().join(" · ")
 }
 
 /// What someone new would want to press next.
 fn next_step(state: &State) -> String {
-    let key = |action| state.keys.hint(action);
+    let say = |what, action| state.words.fill(what, &[("key", &state.keys.hint(action))]);
     if state.busy.is_some() {
         return String::new();
     }
     match &state.run {
-        None if state.data.names.is_empty() => format!("Start here: {} gets the demo", key(Action::Demo)),
+        None if state.data.names.is_empty() => say("next.demo", Action::Demo),
         None if state.config.model_name_or_path.as_os_str().is_empty() => {
-            format!("Next: {} set the base model", key(Action::FocusParameters))
+            say("next.model", Action::FocusParameters)
         }
-        None => format!("Next: {} starts training", key(Action::Train)),
+        None => say("next.train", Action::Train),
+        Some(run) if run.alive() && !run.controls.yours => String::new(),
         Some(run) if run.alive() && state.talk.exchanges.is_empty() && run.step() > 0 => {
-            format!("Next: {} ask the model while it trains", key(Action::FocusChat))
+            say("next.ask_training", Action::FocusChat)
         }
         Some(run) if !run.alive() && run.error().is_none() && state.talk.exchanges.is_empty() => {
-            format!("Next: {} ask the tuned model", key(Action::FocusChat))
+            say("next.ask", Action::FocusChat)
         }
         Some(_) => String::new(),
     }

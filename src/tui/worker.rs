@@ -5,6 +5,7 @@ use super::effects::{Load, Loaded};
 use crate::config::{TrainConfig, layers};
 use crate::data::registry::Registry;
 use crate::demo::DemoPaths;
+use crate::engine::watch::{self, SOCKET};
 use crate::error::{Error, Kind, Result};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -30,12 +31,25 @@ pub fn start(out: Sender<Msg>) -> Sender<Load> {
 fn answer(load: Load, send: &dyn Fn(Loaded) -> bool) {
     match load {
         Load::Workspace(dir) => {
-            if let Ok(config) = layers::load(Some(&dir.join("demo.yaml")), &[]) {
-                send(Loaded::Config(Box::new(at_home(config, &dir))));
+            let mut runs = vec![dir.join("runs")];
+            let settings = Some(dir.join("demo.yaml")).filter(|file| file.exists());
+            match settings.map(|file| layers::load(Some(&file), &[])) {
+                Some(Ok(config)) => {
+                    let config = at_home(config, &dir);
+                    runs.extend(config.output_dir.parent().map(Path::to_path_buf));
+                    send(Loaded::Config(Box::new(config)));
+                }
+                Some(Err(error)) => {
+                    send(Loaded::Trouble(error));
+                }
+                None => {}
             }
             send(Loaded::Adapter(newest_adapter(&dir.join("runs"))));
             if dir.join("data").join("dataset_info.json").exists() {
                 send(Loaded::Registry(registry(&dir.join("data"))));
+            }
+            if let Some(run) = running(&runs) {
+                send(Loaded::Running(run));
             }
         }
         Load::Registry(dir) => {
@@ -95,6 +109,17 @@ fn at_home(mut config: TrainConfig, workspace: &Path) -> TrainConfig {
     home(&mut config.output_dir);
     config.media_dir.as_mut().map(home);
     config
+}
+
+/// The run below one of these folders that a process works on, the one begun last.
+fn running(roots: &[PathBuf]) -> Option<PathBuf> {
+    let sockets = roots.iter().flat_map(|root| {
+        let pattern = format!("{}/**/{SOCKET}", glob::Pattern::escape(&root.to_string_lossy()));
+        glob::glob(&pattern).into_iter().flatten().flatten()
+    });
+    let runs = sockets.filter_map(|socket| socket.parent().map(Path::to_path_buf));
+    let begun = |run: &PathBuf| run.join(SOCKET).metadata().and_then(|m| m.modified()).ok();
+    runs.filter(|run| watch::is_running(run)).max_by_key(begun)
 }
 
 /// The folder with the newest `adapter_config.json`, among the runs and their checkpoints.

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """The CUDA path without a GPU: the driver is a stand-in (stand_in.c), the kernel compiler is the real NVRTC.
 
-  dry_run.py PROGRAM [--only NAME] [--arch 80] [--keep DIR]
+  dry_run.py PROGRAM [--only NAME] [--arch 80] [--set key=value]
 
-For each model and architecture: one training step with an evaluation after it, then generation, in bf16. It fails when
-something is missing on that path: an operation, a type, a kernel that does not compile. It says nothing about
-numbers or speed. NVRTC and its headers come from PyPI by name; that is the only download.
+For each model and architecture: the warm-up of a run, training steps, an evaluation, then generation, in bf16. It fails
+when something is missing on that path: an operation, a type, a kernel that does not compile. It says nothing about
+numbers or speed. The peak of device memory is set against the program's plan for such a GPU. NVRTC and its headers
+come from PyPI by name; that is the only download.
 """
 import argparse
 import glob
@@ -41,13 +42,15 @@ output_dir: {out}
 bf16: true
 image_max_pixels: 65536
 cutoff_len: 1024
-max_samples: 2
-max_steps: 1
-eval_steps: 1
-save_steps: 1
+max_samples: 8
+max_steps: 4
+eval_steps: 4
+save_steps: 4
+logging_steps: 1
 lora_rank: 8
 lora_dropout: 0.05
 per_device_train_batch_size: 2
+gradient_accumulation_steps: 2
 max_new_tokens: 4
 """
 
@@ -93,11 +96,22 @@ def run(args, env, report):
     return told
 
 
+def planned(args, env):
+    """Bytes on the device by the plan, without the driver's own, which the stand-in does not count."""
+    done = subprocess.run([str(a) for a in args], env=env, cwd=GOLDEN, text=True, capture_output=True)
+    if not done.stdout:
+        sys.exit(f"{' '.join(map(str, args))}\n{done.stderr}")
+    memory = json.loads(done.stdout)["plan"]["memory"]
+    return memory["peak"] - sum(part["bytes"] for part in memory["resident"] if part["name"] == "process")
+
+
 def main():
     ask = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ask.add_argument("program")
     ask.add_argument("--only", action="append", help="a case: " + ", ".join(c[0] for c in CASES))
     ask.add_argument("--arch", action="append", help="80, 90 (default: both)")
+    ask.add_argument("--set", action="append", default=[], metavar="key=value", help="another setting of the training run")
+    ask.add_argument("--memory", type=int, default=80, help="GiB of the device")
     ask.add_argument("--cache", type=pathlib.Path, default=pathlib.Path(tempfile.gettempdir()) / "lorascope-cuda-dry-run")
     a = ask.parse_args()
     program = pathlib.Path(a.program).resolve()
@@ -113,14 +127,16 @@ def main():
             for arch in a.arch or ["80", "90"]:
                 report = work / "report.json"
                 env = os.environ | {"LORASCOPE_DEVICE": "cuda", "CUDA_PATH": str(cuda), "LD_LIBRARY_PATH": str(lib), "STAND_IN_CC": arch,
-                                    "STAND_IN_REPORT": str(report), "STAND_IN_COPY": str(64 << 20), "XDG_CACHE_HOME": str(work / "cache")}
+                                    "STAND_IN_REPORT": str(report), "STAND_IN_COPY": str(64 << 20), "STAND_IN_GB": str(a.memory), "XDG_CACHE_HOME": str(work / "cache")}
                 out = work / f"{name}-{arch}"
                 settings = work / f"{name}-{arch}.yaml"
                 settings.write_text(SETTINGS.format(weights=weights, data=GOLDEN / "data", out=out))
                 print(f" sm_{arch}", flush=True)
-                trained = run([program, "train", settings], env, report)
+                trained = run([program, "train", settings, *a.set], env, report)
+                plan = planned([program, "plan", settings, *a.set, "--memory", a.memory, "--json"], env)
+                print(f"  plan: {plan / 2**20:.0f} MiB; the peak is {trained['peak_bytes'] / plan:.2f} of it", flush=True)
                 asked = run([program, "eval", settings, f"adapter_name_or_path={out}", f"output_dir={out}-eval"], env, report)
-                results.append({"model": name, "arch": arch, "train": trained, "eval": asked})
+                results.append({"model": name, "arch": arch, "train": trained, "planned": plan, "eval": asked})
     print(json.dumps(results))
 
 

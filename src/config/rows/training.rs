@@ -108,12 +108,12 @@ pub(super) const ROWS: &[Field] = &[
         "",
         "The frozen model in bfloat16; adapters and optimizer stay in f32. The CPU computes in f32.",
     ),
-    row(
+    opt(
         "disable_gradient_checkpointing",
         Group::Optimisation,
         Bool,
         "",
-        "Keep all activations: fastest. false computes each layer again in the backward pass: smallest, a third slower.",
+        "true keeps all activations: fastest. false computes each layer again on the way back: smallest, a third slower. null: true if it fits.",
     ),
     opt(
         "vision_cache_dir",

@@ -1,7 +1,10 @@
 //! Huffman codes and bits of sequential JPEG data, read over but not turned into numbers. Numbers are those of ITU-T T.81.
 
-/// Codes of up to this many bits are found by one look.
-const LOOK: usize = 11;
+use std::cell::Cell;
+use std::rc::Rc;
+
+/// Codes of up to this many bits are found by one look, and as many codes at once as are whole in it.
+const LOOK: usize = 12;
 
 /// What a code does: how many bits it takes with the value behind it, and how many coefficients it goes on.
 #[derive(Clone, Copy, Default)]
@@ -9,13 +12,34 @@ struct Step {
     /// 0: no code, or one that is longer than `LOOK`.
     bits: u8,
     advance: u8,
+    /// Of the code alone, in a table of single steps.
+    length: u8,
 }
 
-/// An end-of-block code goes on by more than a block has.
+/// An end-of-block code goes on by more than a block has. What is added to it is the way of the codes before it.
 const END: u8 = 128;
+
+/// What a table is made from.
+#[derive(PartialEq)]
+struct Key {
+    counts: [u8; 16],
+    symbols: Box<[u8]>,
+    dc: bool,
+}
+
+/// Two pairs of tables for each of some encoders.
+const MOST_KNOWN: usize = 16;
+
+thread_local! {
+    /// The tables that were used last, the latest first.
+    static KNOWN: Cell<Vec<(Key, Rc<Table>)>> = Cell::default();
+}
 
 pub(super) struct Table {
     short: [Step; 1 << LOOK],
+    /// All codes of AC coefficients that begin in so many bits and of which the code is whole, up to an end of block.
+    /// Worth its making only for a table that comes again.
+    several: Option<Box<[Step; 1 << LOOK]>>,
     /// For each length: the first code, and the number of it among all (F.2.2.3).
     first: [(u32, usize); 17],
     counts: [u8; 16],
@@ -27,6 +51,7 @@ impl Table {
     pub fn new(counts: &[u8; 16], symbols: &[u8], dc: bool) -> Option<Self> {
         let mut table = Self {
             short: [Step::default(); 1 << LOOK],
+            several: None,
             first: [(0, 0); 17],
             counts: *counts,
             steps: Vec::new(),
@@ -48,7 +73,7 @@ impl Table {
                 };
                 // A symbol without a meaning here is no code.
                 let bits = if advance == 0 { 0 } else { length as u8 + size };
-                let step = Step { bits, advance };
+                let step = Step { bits, advance, length: length as u8 };
                 table.steps.push(step);
                 if code + 1 >= 1 << length {
                     return None;
@@ -62,6 +87,46 @@ impl Table {
             code <<= 1;
         }
         Some(table)
+    }
+
+    /// [`Table::new`], or the table that was made before from the same. Most encoders write the tables of Annex K.
+    pub fn cached(counts: &[u8; 16], symbols: &[u8], dc: bool) -> Option<Rc<Self>> {
+        let key = Key { counts: *counts, symbols: symbols.into(), dc };
+        let mut known = KNOWN.take();
+        let found = known.iter().position(|(known, _)| *known == key).map(|i| known.remove(i).1);
+        let table = match found {
+            Some(table) if dc || table.several.is_some() => Some(table),
+            Some(_) => Self::new(counts, symbols, dc).map(|table| Rc::new(table.with_several())),
+            None => Self::new(counts, symbols, dc).map(Rc::new),
+        };
+        if let Some(table) = &table {
+            known.truncate(MOST_KNOWN - 1);
+            known.insert(0, (key, Rc::clone(table)));
+        }
+        KNOWN.set(known);
+        table
+    }
+
+    fn with_several(mut self) -> Self {
+        self.several = Some(Box::new(std::array::from_fn(|front| self.steps_in(front))));
+        self
+    }
+
+    /// The steps in the `LOOK` bits `front`, one after another, as one; none if there is no code.
+    fn steps_in(&self, front: usize) -> Step {
+        let mut all = Step::default();
+        while usize::from(all.bits) < LOOK && all.advance < END {
+            // Zeros come in from below: a code that reaches into them is not known.
+            let step = self.short[(front << all.bits) & ((1 << LOOK) - 1)];
+            let known = usize::from(step.length) + usize::from(all.bits) <= LOOK;
+            let advance = (all.advance & !END) + (step.advance & !END);
+            if step.bits == 0 || !known || advance >= 64 {
+                break;
+            }
+            all.bits += step.bits;
+            all.advance = advance | (step.advance & END);
+        }
+        all
     }
 
     /// The step of a code longer than `LOOK` at the front of 16 bits.
@@ -148,8 +213,7 @@ impl<'a> Bits<'a> {
         }
         let step = table.short[(self.buffer >> (64 - LOOK)) as usize];
         let step = if step.bits == 0 { table.long((self.buffer >> 48) as u32)? } else { step };
-        self.buffer <<= step.bits;
-        self.count -= u32::from(step.bits);
+        self.take(step);
         Some(step)
     }
 
@@ -158,12 +222,32 @@ impl<'a> Bits<'a> {
         if self.step(dc).is_none() {
             return false;
         }
+        let several = ac.several.as_deref();
         let mut k = 1u32;
         while k < 64 {
+            if self.count < 32 {
+                self.fill();
+            }
+            if let Some(several) = several {
+                let steps = several[(self.buffer >> (64 - LOOK)) as usize];
+                let way = u32::from(steps.advance & !END);
+                // Behind the last coefficient the next block begins, with a code of another table.
+                if steps.bits > 0 && k + way < 64 {
+                    self.take(steps);
+                    k += u32::from(steps.advance);
+                    continue;
+                }
+            }
             let Some(step) = self.step(ac) else { return false };
             k += u32::from(step.advance);
         }
         k == 64 || k >= u32::from(END)
+    }
+
+    #[inline(always)]
+    fn take(&mut self, step: Step) {
+        self.buffer <<= step.bits;
+        self.count -= u32::from(step.bits);
     }
 
     /// More was read than there is.

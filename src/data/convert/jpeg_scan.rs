@@ -5,6 +5,7 @@
 
 use super::jpeg_code::{Bits, Table};
 use image::metadata::Orientation;
+use std::rc::Rc;
 
 /// What a JPEG is found to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,8 +71,8 @@ struct Reader {
     progressive: bool,
     /// Which quantisation tables are there.
     quant: [bool; 4],
-    dc: [Option<Box<Table>>; 4],
-    ac: [Option<Box<Table>>; 4],
+    dc: [Option<Rc<Table>>; 4],
+    ac: [Option<Rc<Table>>; 4],
 }
 
 impl Reader {
@@ -161,8 +162,8 @@ impl Reader {
                 1 => &mut self.ac,
                 _ => return Err(Stop::Unknown),
             };
-            let table = Table::new(counts, symbols, class == 0).ok_or(Stop::Unknown)?;
-            *tables.get_mut(slot).ok_or(Stop::Unknown)? = Some(Box::new(table));
+            let table = Table::cached(counts, symbols, class == 0).ok_or(Stop::Unknown)?;
+            *tables.get_mut(slot).ok_or(Stop::Unknown)? = Some(table);
             segment = &rest[16 + total..];
         }
         Ok(())

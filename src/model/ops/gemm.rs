@@ -1,10 +1,7 @@
-//! Matrix product on slices: the one place that calls the `gemm` crate, which takes raw pointers.
-//!
-//! Why `unsafe` here: the fused CPU kernels multiply strided views (one head of `[T, heads, d]`) and accumulate
-//! into existing memory. Through tensors each of these costs a copy and an addition of the whole result.
-//! Every pointer is checked against its slice before the call.
+//! Matrix product on slices: strided views are multiplied where they lie, and added to what is there. Through tensors each of
+//! these would cost a copy and an addition of the whole result.
 
-use super::thin;
+use super::{blocked, thin};
 use rayon::prelude::*;
 
 /// Fewer numbers than this are not worth waking other threads.
@@ -73,36 +70,7 @@ pub fn gemm(out: &mut [f32], out_stride: usize, keep: f32, scale: f32, a: Mat, b
     if n <= thin::FEW && a.col_stride == 1 && m >= n && k > 0 {
         return thin_columns(out, out_stride, (keep, scale), a, b.t(), cores);
     }
-    let parallelism = match cores {
-        Cores::All => gemm::Parallelism::Rayon(0),
-        Cores::One => gemm::Parallelism::None,
-    };
-    // SAFETY: the assertions above keep every element of the three views inside its slice, `out` is borrowed
-    // mutably and so overlaps neither input, and strides of usize slices fit isize.
-    #[allow(unsafe_code)]
-    unsafe {
-        gemm::gemm(
-            m,
-            n,
-            k,
-            out.as_mut_ptr(),
-            1,
-            out_stride as isize,
-            keep != 0.0,
-            a.data.as_ptr(),
-            a.col_stride as isize,
-            a.row_stride as isize,
-            b.data.as_ptr(),
-            b.col_stride as isize,
-            b.row_stride as isize,
-            keep,
-            scale,
-            false,
-            false,
-            false,
-            parallelism,
-        );
-    }
+    blocked::product(out, out_stride, (keep, scale), a, b, cores);
 }
 
 /// [`gemm`] of a few rows `a` and the transpose of `b`.

@@ -7,11 +7,14 @@
 use super::gemm::Mat;
 use super::lanes::with_simd;
 use pulp::{Arch, Simd, WithSimd};
+use rayon::prelude::*;
 
 /// Rows of a tile.
 pub const ROWS: usize = 6;
 /// Depth of the panels that stay in the first-level cache.
 const DEPTH: usize = 512;
+/// Numbers that one task packs at least.
+const PACK_AT_ONCE: usize = 64 * 1024;
 /// Widest tile: two of the widest vectors.
 pub const WIDEST: usize = 32;
 
@@ -62,21 +65,27 @@ impl Packed {
         self.fill(b.t(), columns());
     }
 
+    /// [`Packed::fill_right`] on all cores.
+    pub fn fill_right_on_all_cores(&mut self, b: Mat) {
+        let (m, width) = (b.t(), columns());
+        self.resize(m, width);
+        let panels = PACK_AT_ONCE.div_ceil((width * m.cols).max(1));
+        let part = (panels * width * m.cols).max(1);
+        self.data.par_chunks_mut(part).enumerate().for_each(|(i, data)| {
+            let from = i * panels * width;
+            pack_lines(data, m.part(from..(from + panels * width).min(m.rows)), width);
+        });
+    }
+
     /// The rows of `m` become lines.
     fn fill(&mut self, m: Mat, width: usize) {
+        self.resize(m, width);
+        pack_lines(&mut self.data, m, width);
+    }
+
+    fn resize(&mut self, m: Mat, width: usize) {
         (self.lines, self.depth, self.width) = (m.rows, m.cols, width);
-        let panel = width * m.cols;
-        self.data.resize(m.rows.div_ceil(width) * panel, 0.0);
-        let data = &mut self.data;
-        with_simd(
-            #[inline(always)]
-            || match width {
-                ROWS => pack::<ROWS>(data, m),
-                8 => pack::<8>(data, m),
-                16 => pack::<16>(data, m),
-                _ => pack::<WIDEST>(data, m),
-            },
-        );
+        self.data.resize(m.rows.div_ceil(width) * width * m.cols, 0.0);
     }
 
     /// One panel of a right operand to be computed: [depth, columns()].
@@ -103,6 +112,19 @@ impl Packed {
         let panels = self.data.chunks_exact((self.width * self.depth).max(1));
         panels.enumerate().map(|(i, p)| (i * self.width, p)).take(lines.div_ceil(self.width))
     }
+}
+
+/// Copies the rows of `m` into panels of `width` lines.
+fn pack_lines(data: &mut [f32], m: Mat, width: usize) {
+    with_simd(
+        #[inline(always)]
+        || match width {
+            ROWS => pack::<ROWS>(data, m),
+            8 => pack::<8>(data, m),
+            16 => pack::<16>(data, m),
+            _ => pack::<WIDEST>(data, m),
+        },
+    );
 }
 
 /// Copies the rows of `m` into panels of W lines.

@@ -41,7 +41,7 @@ impl Weights {
         let [_, out, inner] = *wanted;
         let floats = convert::convert(self.source(name, entry)?, dtype).at("read", self.path(entry))?;
         let floats = if turn { floats.transpose_last([inner, out]) } else { floats };
-        Ok(Tensor::from_data(floats.into_data(wanted), (device, dtype)))
+        Ok(super::frozen(floats.into_data(wanted), device, dtype))
     }
 
     /// The tensor `[E, out, in]` in the file, and whether it lies there as `[E, in, out]`.

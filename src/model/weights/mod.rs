@@ -9,7 +9,7 @@ pub use experts::ExpertLayout;
 pub use quantized::Target;
 
 use crate::error::{At, Error, Result};
-use burn::tensor::{DType, Device, Tensor};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 use memmap2::Mmap;
 use safetensors::Dtype;
 use std::collections::BTreeMap;
@@ -57,6 +57,12 @@ pub struct Raw<'a> {
     pub bytes: &'a [u8],
 }
 
+/// A tensor that stays as long as the model: on a GPU in an allocation of its own size, where the pool for passing
+/// ones would round it up.
+fn frozen<const D: usize>(data: TensorData, device: &Device, dtype: DType) -> Tensor<D> {
+    device.memory_persistent_allocations(data, |data| Tensor::from_data(data, (device, dtype)))
+}
+
 impl Weights {
     /// Opens `model.safetensors`, or the shards of `model.safetensors.index.json`, in `dir`.
     ///
@@ -102,7 +108,7 @@ impl Weights {
         }
         let read = convert::convert(self.source(name, entry)?, dtype).at("read", self.path(entry))?;
         let data = read.into_data(&shape);
-        Ok(Tensor::from_data(data, (device, dtype)))
+        Ok(frozen(data, device, dtype))
     }
 
     /// A tensor as it lies in its file, by its name there; `None` if there is none.

@@ -65,9 +65,11 @@ impl Trainer<'_> {
         let n = set.all.len();
         let places: Vec<usize> = (0..n).collect();
         let (mut sum, mut read, mut done) = (0.0, 0, 0);
-        for places in places.chunks(self.config.per_device_eval_batch_size) {
+        let mut batches = places.chunks(self.config.per_device_eval_batch_size).peekable();
+        while let Some(places) = batches.next() {
             self.clock.start(Part::Evaluation);
             let batch = batch::read(set, (self.model, self.encoder), places)?;
+            set.read_ahead(self.model, self.encoder, batches.peek().copied().unwrap_or_default());
             // Pictures may have taken a while.
             let control = self.serve_evaluating();
             if matches!(control, Control::Stop { .. }) {

@@ -4,7 +4,9 @@ mod bad_batch;
 mod batch;
 mod evaluate;
 mod finish;
+mod forecast;
 mod progress;
+mod rehearse;
 mod save;
 mod serve;
 mod start;
@@ -18,7 +20,7 @@ use super::commands::{Control, Inbox};
 use super::optimizer::AdamW;
 use super::output::Output;
 use super::position::Position;
-use super::sampler::Items;
+use super::sampler::{Items, MicroBatch};
 use super::split::Split;
 use crate::config::steps::Steps;
 use crate::config::{Every, Strategy, TrainConfig};
@@ -27,6 +29,7 @@ use crate::error::Result;
 use crate::job::{Command, Emit, Event, Level, Phase};
 use crate::model::lora::Adapter;
 use crate::model::qwen3_vl::Qwen3Vl;
+use forecast::Forecast;
 use save::Retry;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -46,7 +49,7 @@ pub struct Setup<'a> {
 pub fn run(setup: Setup, inbox: &Receiver<Command>, emit: Emit) -> Result<Value> {
     match start::prepare(setup, inbox, emit)? {
         start::Ready::Done(summary) => Ok(summary),
-        start::Ready::Train(mut trainer) => trainer.train(),
+        start::Ready::Train(mut trainer, chosen) => trainer.train(&chosen),
     }
 }
 
@@ -78,6 +81,9 @@ struct Trainer<'a> {
     first_step: usize,
     /// Learning rate and gradient norm of the last update.
     last: (f64, f64),
+    forecast: Forecast,
+    /// Samples whose pictures are read while a micro-batch is computed.
+    soon: Vec<usize>,
     retry: Retry,
     /// Samples whose pictures could not be read, each told once.
     unreadable: BTreeSet<usize>,
@@ -95,7 +101,11 @@ enum Update {
 }
 
 impl Trainer<'_> {
-    fn train(&mut self) -> Result<Value> {
+    /// Trains; `chosen` is rehearsed first.
+    fn train(&mut self, chosen: &[MicroBatch]) -> Result<Value> {
+        if let Control::Stop { save } = self.rehearse(chosen)? {
+            return self.stopped(save);
+        }
         // A run that was stopped during an evaluation does that first.
         let here = self.position.step;
         if here > 0
@@ -106,19 +116,28 @@ impl Trainer<'_> {
         {
             return self.stopped(save);
         }
+        let mut next = None;
         while self.position.step < self.plan.total && !self.is_stopped_early() {
             self.make_changes();
             let step = self.position.step;
-            let (epoch, update) = (step / self.plan.updates_per_epoch, step % self.plan.updates_per_epoch);
-            let micro_batches = self.items.update(epoch, update);
-            if let Update::Stop { save } = self.update(&micro_batches)? {
+            let micro_batches = next.take().unwrap_or_else(|| self.micro_batches(step));
+            let after = if step + 1 < self.plan.total { self.micro_batches(step + 1) } else { Vec::new() };
+            let began = Instant::now();
+            if let Update::Stop { save } = self.update(&micro_batches, &after)? {
                 return self.stopped(save);
             }
+            next = Some(after);
+            self.took(began.elapsed().as_secs_f64());
             if let Control::Stop { save } = self.after_update()? {
                 return self.stopped(save);
             }
         }
         self.finish()
+    }
+
+    fn micro_batches(&mut self, step: usize) -> Vec<MicroBatch> {
+        let per_epoch = self.plan.updates_per_epoch;
+        self.items.update(step / per_epoch, step % per_epoch)
     }
 
     /// Logs, evaluates and saves where it is time to.

@@ -10,14 +10,12 @@ impl Trainer<'_> {
     /// Where the run stands: step, epoch and times.
     pub(super) fn now(&self) -> StepRow {
         let elapsed = self.began.elapsed().as_secs_f64();
-        let done = (self.position.step - self.first_step).max(1) as f64;
-        let left = (self.plan.total - self.position.step) as f64;
         StepRow {
             step: self.position.step,
             total_steps: self.plan.total,
             epoch: self.epoch(),
             elapsed,
-            remaining: elapsed / done * left,
+            remaining: self.remaining(),
             memory: memory::in_use(&self.model.device),
             ..StepRow::default()
         }
@@ -31,6 +29,8 @@ impl Trainer<'_> {
         }
         self.position.since_log = Default::default();
         let data_wait = self.data.train.take_data_wait();
+        let split = self.clock.take(data_wait);
+        self.forecast.looked += split.data + split.vision;
         let row = StepRow {
             loss: counts.loss / counts.updates as f64,
             lr: self.last.0,
@@ -40,7 +40,7 @@ impl Trainer<'_> {
             label_tokens: counts.label_tokens,
             seconds: self.since.elapsed().as_secs_f64(),
             data_wait,
-            split: self.clock.take(data_wait),
+            split,
             ..self.now()
         };
         self.since = Instant::now();

@@ -1,5 +1,7 @@
 //! Where a run starts: from nothing, from an adapter, or from a checkpoint.
 
+use super::forecast::Forecast;
+use super::rehearse::Chosen;
 use super::save::Retry;
 use super::{Setup, Trainer, finish, log};
 use crate::config::TrainConfig;
@@ -14,7 +16,7 @@ use crate::train::commands::Inbox;
 use crate::train::optimizer::AdamW;
 use crate::train::output::{self, Output};
 use crate::train::position::Position;
-use crate::train::sampler::Items;
+use crate::train::sampler::{Items, MicroBatch};
 use crate::train::split::{self, Split};
 use crate::train::{changes, checkpoint, init, report};
 use serde_json::Value;
@@ -26,7 +28,8 @@ use std::time::{Duration, Instant};
 
 /// A run that can begin, or one that has nothing left to do.
 pub(super) enum Ready<'a> {
-    Train(Box<Trainer<'a>>),
+    /// And the micro-batches to rehearse.
+    Train(Box<Trainer<'a>>, Vec<MicroBatch>),
     Done(Value),
 }
 
@@ -40,7 +43,7 @@ pub(super) fn prepare<'a>(
     let (data, waiting) = load_data(config, encoder, inbox, emit)?;
     super::evaluate::check_metric(config, &data)?;
     let lengths: Vec<usize> = data.train.all.iter().map(|s| s.encoded.input_ids.len()).collect();
-    let items = Items::new(config, &lengths);
+    let mut items = Items::new(config, &lengths);
     if config.dataloader_drop_last && items.len() < config.per_device_train_batch_size {
         return Err(Error::usage(format!("{} samples are less than one micro-batch", items.len())).hint(
             "dataloader_drop_last leaves nothing: set it to false, or lower per_device_train_batch_size",
@@ -64,8 +67,13 @@ pub(super) fn prepare<'a>(
         parameters: model.parameters + start.adapter.parameters(),
         targets: report::targets(&model.config, &report::of_adapter(&start.adapter), config),
     });
+    let rest = (start.position.step..plan.total, plan.updates_per_epoch);
+    let chosen = Chosen::new(&mut items, &data.train, rest, model.on_cpu());
+    let how = (chosen.worst(), chosen.long);
+    let forecast = Forecast::new(config, model, &data.train.all, how, emit);
+    let rehearsed = if chosen.long { chosen.all } else { Vec::new() };
     let to_come = changes_to_come(config, resume.as_deref(), &mut start.position);
-    Ok(Ready::Train(Box::new(Trainer {
+    let trainer = Trainer {
         model,
         encoder,
         config: config.clone(),
@@ -84,10 +92,13 @@ pub(super) fn prepare<'a>(
         since: Instant::now(),
         began: Instant::now(),
         last: (0.0, 0.0),
+        forecast,
+        soon: Vec::new(),
         retry: Retry::default(),
         unreadable: BTreeSet::new(),
         log_is_broken: false,
-    })))
+    };
+    Ok(Ready::Train(Box::new(trainer), rehearsed))
 }
 
 /// Reads and encodes the samples on another thread, so that a stop is heard meanwhile. Other commands are handed

@@ -3,18 +3,21 @@
 use super::bad_batch::Bad;
 use super::{Trainer, Update, batch};
 use crate::config::LrScheduler;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::lora::{Grads, Pass};
 use crate::model::ops::dropout::mix;
 use crate::train::clock::Part;
 use crate::train::commands::Control;
 use crate::train::position::Counts;
 use crate::train::sampler::MicroBatch;
-use crate::train::step::{self, Keep};
+use crate::train::step::{self, Keep, Watch};
 use crate::train::{memory, optimizer, out_of_memory, schedule};
 
+/// Micro-batches whose pictures are read while another one is computed.
+const AHEAD: usize = 2;
+
 /// How a micro-batch ended.
-enum Micro {
+pub(super) enum Micro {
     /// Its mean loss is added, and this was counted.
     Done(Counts),
     /// None of its samples could be read.
@@ -27,13 +30,16 @@ enum Micro {
 }
 
 impl Trainer<'_> {
-    /// One optimizer update, or none where the batch is bad and may be skipped.
-    pub(super) fn update(&mut self, micro_batches: &[MicroBatch]) -> Result<Update> {
+    /// One optimizer update, or none where the batch is bad and may be skipped. `next` is the one after it, whose
+    /// pictures are read meanwhile.
+    pub(super) fn update(&mut self, micro_batches: &[MicroBatch], next: &[MicroBatch]) -> Result<Update> {
         let mut grads = Grads::new(self.adapter.pairs.len());
         let mut counts = Counts::default();
         let share = 1.0 / micro_batches.len() as f32;
         for (i, micro) in micro_batches.iter().enumerate() {
             let key = mix(self.config.seed, self.position.micro_steps + i as u64);
+            let after = micro_batches[i + 1..].iter().chain(next).take(AHEAD);
+            self.soon = after.flat_map(|m| m.places.iter().copied()).collect();
             match self.guarded(micro, (share, key), &mut grads)? {
                 Micro::Done(more) => counts.add(&more),
                 Micro::Empty => {}
@@ -63,16 +69,30 @@ impl Trainer<'_> {
     }
 
     /// A micro-batch; a device that runs out of memory is an error that says what to do.
-    fn guarded(&mut self, micro: &MicroBatch, how: (f32, u64), grads: &mut Grads) -> Result<Micro> {
+    pub(super) fn guarded(
+        &mut self,
+        micro: &MicroBatch,
+        how: (f32, u64),
+        grads: &mut Grads,
+    ) -> Result<Micro> {
         self.clock.stop();
-        out_of_memory::catch(|| self.micro_step(micro, how, grads)).unwrap_or_else(|panic| {
-            let tokens = micro.places.iter().map(|&p| self.data.train.all[p].encoded.input_ids.len()).sum();
-            let batch = (self.clock.now(), micro.places.len(), tokens);
-            Err(out_of_memory::error(&panic, &self.config, batch, memory::in_use(&self.model.device)))
-        })
+        out_of_memory::catch(|| self.micro_step(micro, how, grads))
+            .unwrap_or_else(|panic| Err(self.too_large(micro, &panic)))
     }
 
-    fn micro_step(
+    /// The error of a micro-batch that did not fit.
+    pub(super) fn too_large(&self, micro: &MicroBatch, panic: &str) -> Error {
+        let tokens = micro.places.iter().map(|&p| self.data.train.all[p].encoded.input_ids.len()).sum();
+        let at = out_of_memory::At {
+            part: self.clock.now(),
+            samples: micro.places.len(),
+            tokens,
+            recomputed: self.forecast.keep == Keep::Inputs,
+        };
+        out_of_memory::error(panic, &self.config, at, memory::in_use(&self.model.device))
+    }
+
+    pub(super) fn micro_step(
         &mut self,
         micro: &MicroBatch,
         (share, key): (f32, u64),
@@ -85,6 +105,7 @@ impl Trainer<'_> {
         let with = (model, self.encoder);
         let train = &mut self.data.train;
         let read = self.clock.time(Part::Vision, || batch::read(train, with, &micro.places))?;
+        self.data.train.read_ahead(model, self.encoder, &self.soon);
         self.note_lost(&read.lost);
         let Some((pack, targets)) = read.pack else { return Ok(Micro::Empty) };
         // Pictures may have taken a while.
@@ -92,10 +113,13 @@ impl Trainer<'_> {
             return Ok(Micro::Stop { save });
         }
         let pass = Pass { adapter: Some(&self.adapter), dropout_key: Some(key) };
-        let keep = Keep::of(&self.config);
-        let model = &*self.model;
-        let sums = (grads, &mut self.clock);
-        let mean = step::timed(model, &pass, (&pack, &targets), (share, keep), sums);
+        let (model, keep) = (&*self.model, self.forecast.keep);
+        let watch = Watch { clock: &mut self.clock, stop: &mut || self.inbox.stop_waits() };
+        let mean = step::watched(model, &pass, (&pack, &targets), (share, keep), (grads, watch));
+        let Some(mean) = mean else {
+            self.clock.stop();
+            return Ok(Micro::Stop { save: matches!(self.serve(), Control::Stop { save: true }) });
+        };
         let mean = f64::from(mean.into_data().try_to_vec::<f32>().expect("the loss is f32")[0]);
         self.clock.stop();
         if !mean.is_finite() {

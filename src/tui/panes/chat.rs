@@ -24,9 +24,6 @@ pub struct ChatPane {
     show_caption: bool,
 }
 
-/// Said wherever answers are shown.
-const NO_DEVICE: &str = "Not a medical device: for research, no diagnosis.";
-
 impl Pane for ChatPane {
     fn context(&self) -> Context {
         Context::Chat
@@ -37,7 +34,7 @@ impl Pane for ChatPane {
     }
 
     fn title(&self, state: &State) -> String {
-        format!("answers: {}", who(state))
+        state.words.fill("chat.answers", &[("who", &who(state))])
     }
 
     fn hints(&self, state: &State) -> Vec<(Action, &'static str)> {
@@ -146,15 +143,16 @@ impl Pane for ChatPane {
 
 /// Who would answer now.
 fn who(state: &State) -> String {
+    let words = state.words;
     let run = state.run.as_ref().filter(|r| r.alive());
     match (state.talk.use_base, run, &state.adapter) {
-        (true, ..) => "base model".into(),
-        (_, Some(run), _) => format!("adapter in training, step {}", run.step()),
+        (true, ..) => words.get("chat.base").into(),
+        (_, Some(run), _) => words.fill("chat.in_training", &[("n", &run.step().to_string())]),
         (_, None, Some(dir)) => {
             let name = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            format!("adapter {}", crate::data::clean::for_terminal(&name))
+            words.fill("chat.adapter", &[("name", &crate::data::clean::for_terminal(&name))])
         }
-        (_, None, None) => "base model (no adapter yet)".into(),
+        (_, None, None) => words.get("chat.no_adapter").into(),
     }
 }
 
@@ -168,7 +166,11 @@ fn suggestion(state: &State) -> String {
 fn draw_question(canvas: &mut Canvas, area: Rect) {
     let state = canvas.state;
     let (theme, talk) = (&state.theme, &state.talk);
-    canvas.line(area, usize::from(area.height.saturating_sub(1)), Line::styled(NO_DEVICE, theme.dim));
+    canvas.line(
+        area,
+        usize::from(area.height.saturating_sub(1)),
+        Line::styled(state.words.get("chat.no_device"), theme.dim),
+    );
     if area.height < 2 {
         return;
     }
@@ -181,8 +183,11 @@ fn draw_question(canvas: &mut Canvas, area: Rect) {
     }
     if talk.input.text().is_empty() {
         let key = if talk.typing { "Enter".into() } else { state.keys.hint_in(Context::Chat, Action::Write) };
-        let verb = if talk.typing { "asks" } else { "to ask, for example" };
-        let hint = format!("{key} {verb}: {}", suggestion(state));
+        let parts = [("key", key.as_str()), ("question", &suggestion(state))];
+        let hint = match talk.typing {
+            true => state.words.fill("chat.enter_asks", &parts),
+            false => state.words.fill("chat.to_ask", &parts),
+        };
         canvas.line(at, 0, Line::styled(text::truncate(&hint, at.width.into()), theme.dim));
     } else if !talk.typing {
         canvas.line(at, 0, Line::raw(talk.input.text().to_string()));
@@ -199,12 +204,13 @@ impl ChatPane {
             canvas.picture(picture, &ImageRef::Path(path.clone()));
             let words = Rect { y: picture.bottom(), height: area.height - picture.height, ..area };
             let name = crate::data::clean::for_terminal(&path.display().to_string());
-            let name = format!("{} dropped · {name}", state.talk.dropped.len());
+            let parts = [("n", state.talk.dropped.len().to_string()), ("name", name)];
+            let name = state.words.fill("chat.dropped", &parts.each_ref().map(|(k, v)| (*k, v.as_str())));
             return canvas.line(words, 0, Line::styled(text::truncate(&name, words.width.into()), theme.dim));
         }
         let Some(sample) = state.data.sample() else {
             let key = state.keys.hint(Action::FocusData);
-            canvas.wrapped(area, 0, &format!("No picture: choose a sample in {key} Data."), theme.dim);
+            canvas.wrapped(area, 0, &state.words.fill("chat.no_picture", &[("key", &key)]), theme.dim);
             return;
         };
         let rows = if self.show_caption { (area.height / 2).max(2) } else { 1 };
@@ -217,27 +223,27 @@ impl ChatPane {
         }
         let words = Rect { y: picture.bottom(), height: area.height - picture.height, ..area };
         let id = crate::data::clean::for_terminal(&sample.id);
-        let name = format!("row {} · {id}", sample.row);
+        let name = format!("{} · {id}", state.words.fill("data.row", &[("n", &sample.row.to_string())]));
         canvas.line(words, 0, Line::styled(text::truncate(&name, words.width.into()), theme.dim));
         if self.show_caption {
-            canvas.wrapped(words, 1, &format!("Caption: {}", caption(sample)), theme.good);
+            let caption = state.words.fill("chat.caption", &[("caption", &caption(sample))]);
+            canvas.wrapped(words, 1, &caption, theme.good);
         }
     }
 
     fn draw_talk(&mut self, canvas: &mut Canvas, area: Rect) {
         let state = canvas.state;
-        let theme = &state.theme;
         if state.talk.exchanges.is_empty() {
-            let lines = [
-                "Ask about the picture, also while training:".to_string(),
-                "the model answers as it is at that step.".to_string(),
-                format!(
-                    "{} then {} shows what training changed.",
-                    state.keys.hint(Action::ToggleBase),
-                    state.keys.hint_in(Context::Chat, Action::Retry)
-                ),
+            let keys = [
+                ("base", state.keys.hint(Action::ToggleBase)),
+                ("retry", state.keys.hint_in(Context::Chat, Action::Retry)),
             ];
-            return canvas.empty(area, "No questions yet", &lines);
+            let lines = [
+                state.words.get("chat.also_training").to_string(),
+                state.words.get("chat.as_it_is").to_string(),
+                state.words.fill("chat.compare", &keys.each_ref().map(|(name, key)| (*name, key.as_str()))),
+            ];
+            return canvas.empty(area, state.words.get("chat.none"), &lines);
         }
         let columns = usize::from(area.width);
         let mut lines = Vec::new();
@@ -245,13 +251,13 @@ impl ChatPane {
         while let Some(exchange) = rest.next() {
             match rest.next_if(|next| next.beside) {
                 Some(other) if columns >= SIDE_BY_SIDE => {
-                    lines.extend(beside(exchange, other, columns, theme));
+                    lines.extend(beside(exchange, other, columns, state));
                 }
                 Some(other) => {
-                    lines.extend(exchange_lines(exchange, columns, theme));
-                    lines.extend(exchange_lines(other, columns, theme));
+                    lines.extend(exchange_lines(exchange, columns, state));
+                    lines.extend(exchange_lines(other, columns, state));
                 }
-                None => lines.extend(exchange_lines(exchange, columns, theme)),
+                None => lines.extend(exchange_lines(exchange, columns, state)),
             }
         }
         lines.pop(); // the empty line behind the last answer
@@ -268,17 +274,12 @@ impl ChatPane {
 const SIDE_BY_SIDE: usize = 44;
 
 /// One question and two answers to it.
-fn beside(
-    left: &Exchange,
-    right: &Exchange,
-    columns: usize,
-    theme: &crate::tui::theme::Theme,
-) -> Vec<Line<'static>> {
+fn beside(left: &Exchange, right: &Exchange, columns: usize, state: &State) -> Vec<Line<'static>> {
     let half = (columns - 2) / 2;
     let question = text::wrap(&left.question, columns, 200);
     let asked = text::wrap(&left.question, half, 200).len();
-    let mut all: Vec<Line> = question.into_iter().map(|l| Line::styled(l, theme.accent)).collect();
-    let answers = |e: &Exchange| exchange_lines(e, half, theme).into_iter().skip(asked).collect::<Vec<_>>();
+    let mut all: Vec<Line> = question.into_iter().map(|l| Line::styled(l, state.theme.accent)).collect();
+    let answers = |e: &Exchange| exchange_lines(e, half, state).into_iter().skip(asked).collect::<Vec<_>>();
     let (mut a, mut b) = (answers(left), answers(right));
     let rows = a.len().max(b.len());
     a.resize(rows, Line::raw(""));
@@ -309,32 +310,33 @@ fn unsure(exchange: &Exchange) -> Option<String> {
         format!("{:?} {:.0} %{}", o.token.trim(), o.logprob.exp() * 100.0, other.unwrap_or_default())
     };
     let all: Vec<String> = odds.iter().take(SHOWN).map(one).collect();
-    (!all.is_empty()).then(|| crate::data::clean::for_terminal(&format!("least sure: {}", all.join(", "))))
+    (!all.is_empty()).then(|| crate::data::clean::for_terminal(&all.join(", ")))
 }
 
 /// A question, who answers, the answer, and an empty line.
 fn exchange_lines(
     exchange: &Exchange,
     columns: usize,
-    theme: &crate::tui::theme::Theme,
+    State { theme, words, .. }: &State,
 ) -> Vec<Line<'static>> {
     // More than this of one answer is never looked at in a terminal.
     const MOST: usize = 2000;
     let styled = |lines: Vec<String>, style: Style| lines.into_iter().map(move |l| Line::styled(l, style));
     let mut all: Vec<_> = styled(text::wrap(&exchange.question, columns, MOST), theme.accent).collect();
-    let (state, style) = match &exchange.status {
-        Answering::Waiting => (" · waiting …", theme.dim),
+    let (status, style) = match &exchange.status {
+        Answering::Waiting => (words.get("chat.waiting"), theme.dim),
         Answering::Streaming => (" · …", theme.dim),
         Answering::Done => ("", theme.dim),
-        Answering::Stopped => (" · stopped", theme.warn),
-        Answering::Failed(_) => (" · failed", theme.bad),
+        Answering::Stopped => (words.get("chat.stopped"), theme.warn),
+        Answering::Failed(_) => (words.get("chat.failed"), theme.bad),
     };
-    let time = exchange.first_token.map(|s| format!(" · first word after {s:.2} s")).unwrap_or_default();
-    let corrected = if exchange.corrected { " · corrected" } else { "" };
-    let by = text::truncate(&format!("{}{state}{corrected}{time}", exchange.by), columns).into_owned();
+    let time = exchange.first_token.map(|s| words.fill("chat.first_word", &[("s", &format!("{s:.2}"))]));
+    let corrected = if exchange.corrected { words.get("chat.corrected") } else { "" };
+    let by = format!("{}{status}{corrected}{}", exchange.by, time.unwrap_or_default());
+    let by = text::truncate(&by, columns).into_owned();
     all.push(Line::styled(by, style));
     all.extend(styled(text::wrap(exchange.answer.trim_end(), columns, MOST), Style::new()));
-    if let Some(unsure) = unsure(exchange) {
+    if let Some(unsure) = unsure(exchange).map(|all| words.fill("chat.unsure", &[("all", &all)])) {
         all.extend(styled(text::wrap(&unsure, columns, 4), theme.dim));
     }
     if let Answering::Failed(why) = &exchange.status {

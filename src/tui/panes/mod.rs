@@ -10,6 +10,7 @@ pub mod train;
 
 use super::action::{Action, Context};
 use super::effects::Effect;
+use super::layout::Split;
 use super::pictures::{PictureKey, Shown, Slot, View};
 use super::state::{PaneId, State};
 use super::text;
@@ -26,7 +27,7 @@ pub trait Pane {
     fn name(&self) -> &'static str;
     /// What stands behind the name in the frame: counts, the open file.
     fn title(&self, state: &State) -> String;
-    /// Actions worth showing in the line of hints.
+    /// Actions worth showing in the line of hints, each with a text or its key.
     fn hints(&self, state: &State) -> Vec<(Action, &'static str)>;
     /// Handles an action; `None` when it is not one of the pane's.
     fn act(&mut self, action: Action, state: &mut State) -> Option<Vec<Effect>>;
@@ -43,9 +44,9 @@ pub trait Pane {
     fn paste(&mut self, _pasted: &str, _state: &mut State) -> Vec<Effect> {
         Vec::new()
     }
-    /// The keys worth knowing while [`Pane::typing`].
+    /// The keys worth knowing while [`Pane::typing`]: a text or its key.
     fn typing_hint(&self) -> &'static str {
-        " Enter done · Esc cancel"
+        "typing.line"
     }
     /// Whether the pane has the whole screen now.
     fn full_screen(&self) -> bool {
@@ -75,8 +76,12 @@ pub fn all() -> [Box<dyn Pane>; PaneId::ALL.len()] {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hit {
     Pane(PaneId),
+    /// The border with the name.
+    Title(PaneId),
     Row(PaneId, usize),
     Act(Action),
+    /// A line between panes.
+    Split(Split),
 }
 
 /// Where a pane draws, and what it asks for while drawing.
@@ -92,6 +97,8 @@ pub struct Canvas<'a, 'b> {
     /// Places of the list of samples that are on screen.
     pub view: Option<std::ops::Range<usize>>,
     pub cursor: Option<Position>,
+    /// Where the panes are.
+    pub body: Rect,
 }
 
 impl<'a, 'b> Canvas<'a, 'b> {
@@ -104,6 +111,7 @@ impl<'a, 'b> Canvas<'a, 'b> {
             ahead: Vec::new(),
             view: None,
             cursor: None,
+            body: Rect::default(),
         }
     }
 }
@@ -142,7 +150,8 @@ impl Canvas<'_, '_> {
         }
         let pictures = &self.state.pictures;
         if pictures.protocol.is_none() {
-            self.wrapped(area, 0, &format!("picture {}", pictures.describe()), dim);
+            let what = self.state.words.fill("picture.off", &[("why", &pictures.describe())]);
+            self.wrapped(area, 0, &what, dim);
             return;
         }
         if self.state.popup.is_some() && !pictures.plain_cells() {
@@ -153,7 +162,7 @@ impl Canvas<'_, '_> {
             None => {
                 match pictures.stand_in(&key) {
                     Some(shown) => self.shown(area, shown),
-                    None => drop(self.wrapped(area, 0, "loading the picture …", dim)),
+                    None => drop(self.wrapped(area, 0, self.state.words.get("picture.loading"), dim)),
                 }
                 self.wants.push(key);
             }

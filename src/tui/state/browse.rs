@@ -49,7 +49,7 @@ impl State {
         match self.data.undone.pop() {
             Some(change) => self.change(change.row, Edit::Again(change)),
             None => {
-                self.notify(Level::Info, "nothing was taken back");
+                self.notify(Level::Info, self.words.get("data.nothing_undone"));
                 Vec::new()
             }
         }
@@ -64,7 +64,7 @@ impl State {
             (Copied::Id, _) => ("id", sample.id.clone()),
             (Copied::Path, Some(image @ ImageRef::Path(_))) => ("path", picture::name(image)),
             (Copied::Path, _) => {
-                self.notify(Level::Warning, "this sample has no picture file");
+                self.notify(Level::Warning, self.words.get("data.no_file"));
                 return Vec::new();
             }
         };

@@ -172,7 +172,7 @@ impl State {
     /// Evaluates the base model, then the adapter.
     pub fn start_evaluation(&mut self) -> Vec<Effect> {
         if self.training() {
-            self.notify(Level::Warning, "training runs: evaluate when it has ended, or with eval_steps");
+            self.notify(Level::Warning, self.words.get("eval.training"));
             return Vec::new();
         }
         if self.evaluation.tuned.running() || self.evaluation.base.running() {
@@ -228,7 +228,7 @@ impl State {
                     self.evaluation.trouble = Some(crate::data::clean::for_terminal(&error.message));
                     self.fail(error);
                 }
-                Outcome::Stopped { .. } => self.notify(Level::Warning, "stopped; what is predicted is kept"),
+                Outcome::Stopped { .. } => self.notify(Level::Warning, self.words.get("eval.stopped")),
                 Outcome::Done { summary } => {
                     let report = summary["report"].as_str().unwrap_or_default();
                     self.notify(Level::Info, format!("report: {report}"));

@@ -4,17 +4,20 @@ pub mod browse;
 pub mod data;
 pub mod evaluation;
 pub mod look;
+mod looks;
 pub mod run;
 pub mod runs;
 pub mod search;
 pub mod settings;
 pub mod talk;
+pub mod watch;
 
 use super::action::Keymap;
 use super::effects::{Effect, Load};
 use super::pictures::Pictures;
 use super::theme::Theme;
 use super::widgets::popup::Popup;
+use super::words::{Language, Words};
 use crate::config::TrainConfig;
 use crate::data::clean;
 use crate::error::Error;
@@ -46,11 +49,6 @@ impl PaneId {
     pub const ALL: [PaneId; 6] =
         [PaneId::Data, PaneId::Parameters, PaneId::Training, PaneId::Chat, PaneId::Runs, PaneId::Evaluation];
 
-    /// Whether it has the whole screen when it is focused.
-    pub fn whole(self) -> bool {
-        matches!(self, PaneId::Runs | PaneId::Evaluation)
-    }
-
     /// The pane `by` places further, around.
     pub fn next(self, by: usize) -> Self {
         Self::ALL[(self as usize + by) % Self::ALL.len()]
@@ -66,9 +64,26 @@ pub struct Notice {
 /// Work besides training that the user waits for: unpacking, converting.
 pub struct Busy {
     pub job: Option<JobId>,
-    pub what: String,
+    /// The key of its text.
+    pub what: &'static str,
     pub done: usize,
     pub total: usize,
+}
+
+/// Looks that were chosen in the workbench.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Chosen {
+    pub theme: bool,
+    pub language: bool,
+}
+
+/// The line to the terminal.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Line {
+    /// Low-bandwidth mode.
+    pub slow: bool,
+    /// Bytes a second.
+    pub rate: f64,
 }
 
 /// Everything the panes show.
@@ -97,6 +112,13 @@ pub struct State {
     pub notice: Option<Notice>,
     pub keys: Keymap,
     pub theme: Theme,
+    pub words: Words,
+    /// What was chosen by a key, and so is remembered.
+    pub chosen: Chosen,
+    /// The line to the terminal.
+    pub line: Line,
+    /// Draw nothing but ASCII.
+    pub ascii: bool,
     /// The user wants to leave as soon as the running job has ended.
     pub quit_after_job: bool,
     next_job: JobId,
@@ -124,6 +146,10 @@ impl State {
             notice: None,
             keys: Keymap::embedded(),
             theme,
+            words: Words { language: Language::English },
+            chosen: Chosen::default(),
+            line: Line::default(),
+            ascii: false,
             quit_after_job: false,
             next_job: 1,
             workspace,
@@ -142,9 +168,13 @@ impl State {
 
     /// A job to submit, under a new number.
     pub fn submit(&mut self, job: Job) -> (JobId, Effect) {
-        let id = self.next_job;
-        self.next_job += 1;
+        let id = self.new_job();
         (id, Effect::Submit { id, job })
+    }
+
+    fn new_job(&mut self) -> JobId {
+        self.next_job += 1;
+        self.next_job - 1
     }
 
     /// Whether a training job is alive.
@@ -155,10 +185,10 @@ impl State {
     /// Unpacks the demo; conversion follows when it is there.
     pub fn start_demo(&mut self) -> Vec<Effect> {
         if self.busy.is_some() || self.training() {
-            self.notify(Level::Warning, "something is running: wait for it, or stop it first");
+            self.notify(Level::Warning, self.words.get("notice.something_runs"));
             return Vec::new();
         }
-        self.busy = Some(Busy { job: None, what: "unpacking the demo".into(), done: 0, total: 0 });
+        self.busy = Some(Busy { job: None, what: "busy.unpacking", done: 0, total: 0 });
         vec![Effect::Load(Load::Demo(self.workspace.clone()))]
     }
 
@@ -171,22 +201,22 @@ impl State {
     fn next_conversion(&mut self) -> Vec<Effect> {
         let Some(job) = self.conversions.pop_front() else { return Vec::new() };
         self.data.dir = job.out.clone();
-        let (id, effect) = self.submit(Job::Convert(job));
-        self.busy = Some(Busy { job: Some(id), what: "converting".into(), done: 0, total: 0 });
+        let (id, effect) = self.submit(Job::Convert(Box::new(job)));
+        self.busy = Some(Busy { job: Some(id), what: "busy.converting", done: 0, total: 0 });
         vec![effect]
     }
 
     /// Training as the parameters say, in a run folder that is free.
     pub fn start_training(&mut self) -> Vec<Effect> {
         if self.training() {
-            self.notify(Level::Warning, "a training job is running already");
+            self.notify(Level::Warning, self.words.get("notice.training_runs"));
             return Vec::new();
         }
         let problems = crate::config::validate::problems(&self.config);
         let fatal: Vec<_> = problems.iter().filter(|p| p.fatal).collect();
         if !fatal.is_empty() {
             let lines = fatal.iter().map(|p| format!("{}: {}", p.key, p.message)).collect();
-            self.popup = Some(Popup::text("Training cannot start", lines));
+            self.popup = Some(Popup::text(self.words.get("notice.cannot_start"), lines));
             return Vec::new();
         }
         self.focus = PaneId::Training;
@@ -234,7 +264,7 @@ impl State {
         match event {
             Event::Progress { phase, done, total } => {
                 if let Some(busy) = &mut self.busy {
-                    (busy.what, busy.done, busy.total) = (phase.name().into(), done, total);
+                    (busy.what, busy.done, busy.total) = (phase.name(), done, total);
                 }
                 Vec::new()
             }
@@ -242,9 +272,11 @@ impl State {
                 self.busy = None;
                 match outcome {
                     Outcome::Done { .. } if !self.conversions.is_empty() => return self.next_conversion(),
-                    Outcome::Done { .. } => self.notify(Level::Info, "converted and registered"),
+                    Outcome::Done { .. } => self.notify(Level::Info, self.words.get("notice.converted")),
                     Outcome::Failed { error } => self.fail(&error),
-                    Outcome::Stopped { .. } => self.notify(Level::Warning, "conversion stopped"),
+                    Outcome::Stopped { .. } => {
+                        self.notify(Level::Warning, self.words.get("notice.conversion_stopped"))
+                    }
                 }
                 self.conversions.clear();
                 vec![Effect::Load(Load::Registry(self.data.dir.clone()))]

@@ -3,6 +3,7 @@
 use super::JobId;
 use crate::config::{TrainConfig, fields};
 use crate::data::clean;
+use crate::engine::watch::Controls;
 use crate::error::Error;
 use crate::job::{Event, Level, Outcome, Phase, StepRow, TargetRow};
 use crate::runs::{self, Columns};
@@ -47,6 +48,8 @@ pub struct Run {
     pub scores: Vec<(String, f64)>,
     pub saved: Option<(usize, PathBuf)>,
     pub log: VecDeque<(Level, String)>,
+    /// Whether this screen may command, and how many watch.
+    pub controls: Controls,
     /// The settings it runs with, where they are known.
     pub config: Option<Box<TrainConfig>>,
     pub changes: Vec<Changed>,
@@ -73,10 +76,16 @@ impl Run {
             scores: Vec::new(),
             saved: None,
             log: VecDeque::new(),
+            controls: Controls { yours: true, watching: 1 },
             config: None,
             changes: Vec::new(),
             opened: None,
         }
+    }
+
+    /// A run of another process, which is only watched at first.
+    pub fn watched(job: JobId, run_dir: PathBuf) -> Self {
+        Self { controls: Controls { yours: false, watching: 1 }, ..Self::new(job, run_dir) }
     }
 
     /// A run of a folder, not run here; its events are to follow.
@@ -120,8 +129,9 @@ impl Run {
     /// Takes in one event of the job.
     pub fn on_event(&mut self, event: Event) {
         match event {
-            Event::Started { run_dir, device, total_steps, trainable, parameters, targets } => {
-                (self.run_dir, self.total_steps, self.targets) = (run_dir, total_steps, targets);
+            // Its folder is known: as another process names it, it may be relative to another place.
+            Event::Started { run_dir: _, device, total_steps, trainable, parameters, targets } => {
+                (self.total_steps, self.targets) = (total_steps, targets);
                 self.device = clean::for_terminal(&device);
                 (self.trainable, self.parameters) = (trainable, parameters);
             }

@@ -2,9 +2,10 @@
 
 use super::run::Run;
 use super::{PaneId, State};
+use crate::engine::watch::Take;
 use crate::job::Level;
 use crate::runs::delete::Doomed;
-use crate::runs::{Comparison, Detail};
+use crate::runs::{Comparison, Detail, Status};
 use crate::tui::effects::{Effect, Load};
 use crate::tui::run_worker::{Ask, Told};
 use crate::tui::text;
@@ -83,9 +84,8 @@ impl State {
                 self.runs.loading = false;
                 self.take(found, |state, list| state.runs.listed(list));
             }
-            Told::Opened(found) => self.take(found, |state, run| {
-                (state.runs.opened, state.focus) = (Some(run), PaneId::Training);
-            }),
+            Told::Opened(Ok(run)) => return self.open_run(run),
+            Told::Opened(Err(error)) => self.fail(&error),
             Told::Compared(found) => self.take(found, |state, compared| {
                 (state.runs.compared, state.focus) = (Some(compared), PaneId::Runs);
             }),
@@ -116,6 +116,22 @@ impl State {
                 return self.submit_training(*config);
             }
             Told::Resumed(Err(error)) => self.fail(&error),
+        }
+        Vec::new()
+    }
+
+    /// Shows a run of a folder; one that goes on is followed, unless another one goes on here.
+    fn open_run(&mut self, run: Box<Run>) -> Vec<Effect> {
+        let here = self.run.as_ref().is_some_and(|r| r.alive() && r.run_dir == run.run_dir);
+        let goes_on = run.opened == Some(Status::Running);
+        self.focus = PaneId::Training;
+        if here {
+            self.runs.opened = None;
+        } else if goes_on && !self.training() {
+            self.runs.opened = None;
+            return self.watch(run.run_dir.clone(), Some(Take::IfFree));
+        } else {
+            self.runs.opened = Some(run);
         }
         Vec::new()
     }

@@ -7,6 +7,7 @@ use crate::data::picture;
 use crate::data::{ImageRef, Sample};
 use crate::error::Error;
 use crate::job::{AskJob, Command, Event, Job, Level, Odds, Outcome, Sampling, Turn};
+use crate::tui::action::Action;
 use crate::tui::effects::{Effect, Load};
 use crate::tui::talk_worker::{Ask, Told};
 use crate::tui::widgets::input::Input;
@@ -115,6 +116,13 @@ impl Talk {
             any = true;
         }
         any
+    }
+
+    /// A question that the job did not take.
+    pub fn refused(&mut self, job: JobId, why: &str) {
+        for exchange in self.exchanges.iter_mut().filter(|e| e.running() && e.job == job) {
+            exchange.status = Answering::Failed(clean::for_terminal(why));
+        }
     }
 
     /// Whether an answer is being written.
@@ -234,7 +242,7 @@ impl State {
                 self.talk.next_ask += 1;
                 let ask = self.talk.next_ask;
                 let by = if turn.use_base { "base".into() } else { format!("adapter, step {}", run.step()) };
-                let command = Command::Ask { id: ask, turn };
+                let command = Command::Ask { id: ask, turn: Box::new(turn) };
                 (by, run.job, Some(ask), Effect::Send { id: run.job, command })
             }
             None => {
@@ -246,7 +254,7 @@ impl State {
                     turn,
                     config: Box::new(self.config.clone()),
                 };
-                let (job, effect) = self.submit(Job::Ask(ask));
+                let (job, effect) = self.submit(Job::Ask(Box::new(ask)));
                 (by.to_string(), job, None, effect)
             }
         };
@@ -301,10 +309,8 @@ impl State {
         self.talk.typing = false;
         if let Some(last) = self.talk.last().filter(|_| !answer.trim().is_empty()) {
             (last.answer, last.corrected, last.status) = (answer, true, Answering::Done);
-            self.notify(
-                Level::Info,
-                format!("corrected; the next key can add it to the data set {CORRECTED}"),
-            );
+            let key = self.keys.hint(Action::AddPair);
+            self.notify(Level::Info, self.words.fill("chat.take_now", &[("key", &key), ("name", CORRECTED)]));
         }
     }
 

@@ -5,11 +5,13 @@ use super::table::Scroll;
 use crate::job::Command;
 use crate::tui::action::{Action, Context, Keymap};
 use crate::tui::effects::Load;
+use crate::tui::state::State;
 use crate::tui::text;
 use crate::tui::theme::Theme;
-use crossterm::event::{KeyCode, KeyEvent};
+use crate::tui::words::{Language, Words};
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEventKind};
 use ratatui::Frame;
-use ratatui::layout::Rect;
+use ratatui::layout::{Position, Rect};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, BorderType, Clear, Padding, Paragraph};
 
@@ -31,12 +33,19 @@ pub enum Answer {
     Convert(String),
 }
 
+/// Where a box and its rows are.
+#[derive(Default)]
+pub struct PopupHits {
+    area: Rect,
+    rows: Vec<(Rect, usize)>,
+}
+
 /// A box over the panes.
 pub enum Popup {
     Text { title: String, lines: Vec<String>, scroll: usize },
     Ask { title: String, lines: Vec<String>, choices: Vec<(char, String, Answer)> },
     Files(Input),
-    Palette { input: Input, selected: usize, scroll: Scroll },
+    Palette { input: Input, selected: usize, scroll: Scroll, found: Vec<Action> },
 }
 
 impl Popup {
@@ -45,54 +54,97 @@ impl Popup {
     }
 
     pub fn palette() -> Self {
-        Popup::Palette { input: Input::default(), selected: 0, scroll: Scroll::default() }
+        Popup::Palette {
+            input: Input::default(),
+            selected: 0,
+            scroll: Scroll::default(),
+            found: Action::ALL.to_vec(),
+        }
     }
 
     /// Keys of a pane, of lists and of everywhere.
-    pub fn help(keys: &Keymap, pane: Context, title: &str, notes: &[String]) -> Self {
+    pub fn help(state: &State, pane: Context, title: &str, notes: &[String]) -> Self {
+        let words = state.words;
+        let sections = [
+            (pane, title),
+            (Context::Lists, words.get("help.lists")),
+            (Context::Everywhere, words.get("help.everywhere")),
+        ];
         let mut lines = Vec::new();
-        for (context, name) in [(pane, title), (Context::Lists, "Lists"), (Context::Everywhere, "Everywhere")]
-        {
+        for (context, name) in sections {
             lines.push(name.to_uppercase());
-            let bound = keys.bound(context);
-            lines.extend(bound.iter().map(|(a, k)| format!("  {} {}", text::pad(k, 14), a.help())));
+            let bound = state.keys.bound(context).into_iter().filter(|b| !b.1.is_empty());
+            lines.extend(bound.map(|(a, k)| format!("  {} {}", text::pad(&k, 14), words.action(a))));
             lines.push(String::new());
         }
         lines.extend_from_slice(notes);
-        Popup::text(&format!("Help · {title}"), lines)
+        Popup::text(&format!("{} · {title}", words.get("help.title")), lines)
     }
 
-    /// Asks before work is lost by quitting.
-    pub fn quit_while_training() -> Self {
+    /// Asks what becomes of a run that this screen commands.
+    pub fn quit_while_training(words: Words, run_dir: &str) -> Self {
         let tell = |save| Answer::TellAndQuit(Command::Stop { save });
+        let back = words.fill("quit.back", &[("run", run_dir)]);
         Popup::Ask {
-            title: "A training job is running".into(),
-            lines: vec!["It ends when Lorascope ends.".into()],
+            title: words.get("quit.title").into(),
+            lines: vec![words.get("quit.goes_on").into(), back],
             choices: vec![
-                ('s', "save a checkpoint, stop, quit".into(), tell(true)),
-                ('x', "stop and quit; steps since the last checkpoint are lost".into(), tell(false)),
+                ('d', words.get("quit.detach").into(), Answer::QuitNow),
+                ('s', words.get("quit.save").into(), tell(true)),
+                ('x', words.get("quit.stop").into(), tell(false)),
             ],
         }
     }
 
     /// Asks before a conversion is broken off.
-    pub fn quit_while_busy(what: &str) -> Self {
+    pub fn quit_while_busy(words: Words, what: &'static str) -> Self {
         Popup::Ask {
-            title: format!("Still {what}"),
-            lines: vec!["Quitting breaks it off; it can be started again.".into()],
-            choices: vec![('x', "quit now".into(), Answer::QuitNow)],
+            title: words.fill("quit.busy", &[("what", words.get(what))]),
+            lines: vec![words.get("quit.busy_again").into()],
+            choices: vec![('x', words.get("quit.now").into(), Answer::QuitNow)],
         }
     }
 
     /// Asks before steps are lost.
-    pub fn stop_now(lost: usize) -> Self {
+    pub fn stop_now(words: Words, lost: usize) -> Self {
         Popup::Ask {
-            title: "Stop without saving?".into(),
-            lines: vec![format!("{lost} steps since the last checkpoint are lost.")],
+            title: words.get("stop.title").into(),
+            lines: vec![words.fill("stop.lost", &[("n", &lost.to_string())])],
             choices: vec![
-                ('x', "stop now".into(), Answer::Tell(Command::Stop { save: false })),
-                ('s', "save first, then stop".into(), Answer::Tell(Command::Stop { save: true })),
+                ('x', words.get("stop.now").into(), Answer::Tell(Command::Stop { save: false })),
+                ('s', words.get("stop.save").into(), Answer::Tell(Command::Stop { save: true })),
             ],
+        }
+    }
+
+    /// Takes what the mouse did: a click on a row chooses it, one beside the box closes it, the wheel moves.
+    pub fn mouse(&mut self, kind: MouseEventKind, at: Position, hits: &PopupHits) -> Answer {
+        let press = |code| KeyEvent::new(code, KeyModifiers::NONE);
+        match kind {
+            MouseEventKind::ScrollDown => self.wheel(press(KeyCode::Down)),
+            MouseEventKind::ScrollUp => self.wheel(press(KeyCode::Up)),
+            MouseEventKind::Down(MouseButton::Left) if !hits.area.contains(at) => Answer::Close,
+            MouseEventKind::Down(MouseButton::Left) => {
+                let row = hits.rows.iter().find(|hit| hit.0.contains(at)).map(|hit| hit.1);
+                row.map_or(Answer::Open, |row| self.choose(row))
+            }
+            _ => Answer::Open,
+        }
+    }
+
+    fn wheel(&mut self, key: KeyEvent) -> Answer {
+        match self {
+            Popup::Text { .. } | Popup::Palette { .. } => self.key(key),
+            Popup::Ask { .. } | Popup::Files(_) => Answer::Open,
+        }
+    }
+
+    fn choose(&mut self, row: usize) -> Answer {
+        match self {
+            Popup::Text { .. } | Popup::Files(_) => Answer::Open,
+            // The row behind the last choice leaves all as it is.
+            Popup::Ask { choices, .. } => choices.get(row).map_or(Answer::Close, |c| c.2.clone()),
+            Popup::Palette { found, .. } => found.get(row).map_or(Answer::Open, |a| Answer::Act(*a)),
         }
     }
 
@@ -132,21 +184,19 @@ impl Popup {
                 Typed::Cancel => Answer::Close,
                 Typed::Changed | Typed::Other => Answer::Open,
             },
-            Popup::Palette { input, selected, .. } => match (key.code, input.key(key)) {
+            Popup::Palette { input, selected, found, .. } => match (key.code, input.key(key)) {
                 (KeyCode::Up, _) => {
                     *selected = selected.saturating_sub(1);
                     Answer::Open
                 }
                 (KeyCode::Down, _) => {
-                    *selected = (*selected + 1).min(found(input.text()).len().saturating_sub(1));
+                    *selected = (*selected + 1).min(found.len().saturating_sub(1));
                     Answer::Open
                 }
-                (_, Typed::Submit) => {
-                    found(input.text()).get(*selected).map_or(Answer::Close, |a| Answer::Act(*a))
-                }
+                (_, Typed::Submit) => found.get(*selected).map_or(Answer::Close, |a| Answer::Act(*a)),
                 (_, Typed::Cancel) => Answer::Close,
                 (_, Typed::Changed) => {
-                    *selected = 0;
+                    (*selected, *found) = (0, search(input.text()));
                     Answer::Open
                 }
                 (_, Typed::Other) => Answer::Open,
@@ -162,71 +212,72 @@ impl Popup {
     }
 
     /// Draws the box in the middle of the screen.
-    pub fn draw(&mut self, frame: &mut Frame, theme: &Theme, keys: &Keymap) {
+    pub fn draw(&mut self, frame: &mut Frame, theme: &Theme, keys: &Keymap, words: Words) -> PopupHits {
         match self {
             Popup::Text { title, lines, scroll } => {
-                let foot = if lines.len() + 2 > usize::from(frame.area().height) {
-                    " ↑↓ scroll · any other key closes "
-                } else {
-                    " any key closes "
-                };
-                let inner = open_box(frame, theme, title, foot, lines_size(lines, 24));
+                let long = lines.len() + 2 > usize::from(frame.area().height);
+                let foot = words.get(if long { "popup.scroll" } else { "popup.any_key" });
+                let (area, inner) = open_box(frame, theme, title, foot, lines_size(lines, 24));
                 *scroll = (*scroll).min(lines.len().saturating_sub(usize::from(inner.height)));
                 let shown =
                     lines[*scroll..].iter().map(|l| Line::raw(text::truncate(l, usize::from(inner.width))));
                 frame.render_widget(Paragraph::new(shown.collect::<Vec<_>>()), inner);
+                PopupHits { area, rows: Vec::new() }
             }
-            Popup::Ask { title, lines, choices } => draw_ask(frame, theme, title, lines, choices),
+            Popup::Ask { title, lines, choices } => draw_ask(frame, theme, words, (title, lines, choices)),
             Popup::Files(input) => {
-                let foot = " Enter converts and registers · Esc closes ";
-                let inner = open_box(frame, theme, "Convert parquet files", foot, (64, 3));
-                let note = Line::styled("Files, folders or globs, with spaces between:", theme.dim);
+                let foot = words.get("files.foot");
+                let (area, inner) = open_box(frame, theme, words.get("files.title"), foot, (64, 3));
+                let note = Line::styled(words.get("files.note"), theme.dim);
                 frame.render_widget(note, row(inner, 0));
                 draw_input(frame, input, row(inner, 1), theme);
+                PopupHits { area, rows: Vec::new() }
             }
-            Popup::Palette { input, selected, scroll } => {
-                let actions = found(input.text());
-                let inner = open_box(frame, theme, "Actions", " Enter does it · Esc closes ", (64, 16));
+            Popup::Palette { input, selected, scroll, found } => {
+                let foot = words.get("palette.foot");
+                let (area, inner) = open_box(frame, theme, words.get("palette.title"), foot, (64, 16));
                 draw_input(frame, input, row(inner, 0), theme);
                 let height = usize::from(inner.height).saturating_sub(1);
-                for (y, i) in scroll.follow(*selected, height, actions.len()).enumerate() {
+                let mut rows = Vec::new();
+                for (y, i) in scroll.follow(*selected, height, found.len()).enumerate() {
                     let style = super::table::row_style(theme, i == *selected, true);
                     let columns = usize::from(inner.width).saturating_sub(12);
-                    let name = text::pad(actions[i].help(), columns);
-                    let key =
-                        Span::styled(text::pad_left(&keys.hint(actions[i]), 12), theme.key.patch(style));
-                    let line = Line::from(vec![Span::styled(name, style), key]);
-                    frame.render_widget(line, row(inner, y as u16 + 1));
+                    let name = text::pad(words.action(found[i]), columns);
+                    let key = Span::styled(text::pad_left(&keys.hint(found[i]), 12), theme.key.patch(style));
+                    let at = row(inner, y as u16 + 1);
+                    frame.render_widget(Line::from(vec![Span::styled(name, style), key]), at);
+                    rows.push((at, i));
                 }
+                PopupHits { area, rows }
             }
         }
     }
 }
 
-fn draw_ask(
-    frame: &mut Frame,
-    theme: &Theme,
-    title: &str,
-    lines: &[String],
-    choices: &[(char, String, Answer)],
-) {
+type Question<'a> = (&'a str, &'a [String], &'a [(char, String, Answer)]);
+
+fn draw_ask(frame: &mut Frame, theme: &Theme, words: Words, (title, lines, choices): Question) -> PopupHits {
     let mut shown: Vec<Line> = lines.iter().map(|l| Line::raw(l.clone())).collect();
     shown.push(Line::raw(""));
     let choice = |key: &str, what: &str| {
         Line::from(vec![Span::styled(format!("{key:>4}  "), theme.key), Span::raw(what.to_string())])
     };
+    let first = shown.len();
     shown.extend(choices.iter().map(|c| choice(&c.0.to_string(), &c.1)));
-    shown.push(choice("Esc", "leave it as it is"));
+    shown.push(choice("Esc", words.get("popup.leave")));
     let widest = shown.iter().map(Line::width).max().unwrap_or(0);
-    let inner = open_box(frame, theme, title, "", (widest, shown.len()));
+    let (area, inner) = open_box(frame, theme, title, "", (widest, shown.len()));
     frame.render_widget(Paragraph::new(shown), inner);
+    let rows = (0..=choices.len()).map(|i| (row(inner, (first + i) as u16), i)).collect();
+    PopupHits { area, rows }
 }
 
-/// Actions whose help or name has all words of `wanted`, in the order of the help.
-fn found(wanted: &str) -> Vec<Action> {
+/// Actions whose name, in any language, has all words of `wanted`, in the order of the help.
+fn search(wanted: &str) -> Vec<Action> {
     let wanted = wanted.to_lowercase();
     let matches = |a: &&Action| {
-        let hay = format!("{} {}", a.help().to_lowercase(), a.name());
+        let texts = Language::ALL.map(|language| Words { language }.action(**a).to_lowercase());
+        let hay = format!("{} {}", texts.join(" "), a.name());
         wanted.split_whitespace().all(|w| hay.contains(w))
     };
     Action::ALL.iter().filter(matches).copied().collect()
@@ -253,14 +304,14 @@ fn row(area: Rect, y: u16) -> Rect {
     Rect { y: area.y + y, height: 1, ..area }
 }
 
-/// Clears and frames a box for `(columns, rows)` of content, and gives the inside.
+/// Clears and frames a box for `(columns, rows)` of content; gives it and its inside.
 fn open_box(
     frame: &mut Frame,
     theme: &Theme,
     title: &str,
     foot: &str,
     (columns, rows): (usize, usize),
-) -> Rect {
+) -> (Rect, Rect) {
     let screen = frame.area();
     let columns = columns.max(text::width(title) + 2).max(text::width(foot));
     let width = (columns + 4).min(usize::from(screen.width)) as u16;
@@ -276,5 +327,5 @@ fn open_box(
     let inner = block.inner(area);
     frame.render_widget(Clear, area);
     frame.render_widget(block, area);
-    inner
+    (area, inner)
 }

@@ -49,7 +49,7 @@ pub(super) fn draw_picture(canvas: &mut Canvas, area: Rect, sample: &Sample) {
     let state = canvas.state;
     let look = &state.data.look;
     let Some(image) = sample.images.get(look.picture).or(sample.images.first()) else {
-        return canvas.line(area, 0, Line::styled("no picture", state.theme.dim));
+        return canvas.line(area, 0, Line::styled(state.words.get("data.no_picture"), state.theme.dim));
     };
     if area.height < 3 {
         return;
@@ -80,7 +80,7 @@ fn draw_words(canvas: &mut Canvas, area: Rect, mut lines: Vec<Line>, fixed: usiz
     }
     if more && area.height > 0 {
         let key = state.keys.hint(Action::ScrollDown);
-        let hint = format!(" {key} more");
+        let hint = state.words.fill("data.more", &[("key", &key)]);
         let width = (text::width(&hint) as u16).min(area.width);
         let at = Rect { x: area.right() - width, y: area.bottom() - 1, width, height: 1 };
         canvas.hits.push((at, Hit::Act(Action::ScrollDown)));
@@ -92,9 +92,10 @@ fn draw_words(canvas: &mut Canvas, area: Rect, mut lines: Vec<Line>, fixed: usiz
 fn heading<'a>(state: &State, row: &Row, sample: &Sample, columns: usize) -> Vec<Line<'a>> {
     let theme = &state.theme;
     let look = &state.data.look;
-    let mut words = format!("row {}", sample.row);
+    let mut words = state.words.fill("data.row", &[("n", &sample.row.to_string())]);
     if sample.images.len() > 1 {
-        words.push_str(&format!(" · picture {} of {}", look.picture + 1, sample.images.len()));
+        let (n, all) = ((look.picture + 1).to_string(), sample.images.len().to_string());
+        words.push_str(&format!(" · {}", state.words.fill("data.picture", &[("n", &n), ("all", &all)])));
     }
     let seen = look.describe(state.auto_window());
     if !seen.is_empty() {
@@ -104,13 +105,13 @@ fn heading<'a>(state: &State, row: &Row, sample: &Sample, columns: usize) -> Vec
     let mut lines = vec![Line::styled(text::truncate(&words, columns).into_owned(), theme.dim)];
     let mut notes: Vec<String> = Vec::new();
     if row.applied.excluded {
-        notes.push("excluded from training".into());
+        notes.push(state.words.get("data.excluded").into());
     }
     if row.applied.edited {
-        notes.push("edited by you".into());
+        notes.push(state.words.get("data.edited").into());
     }
     if row.applied.stale {
-        notes.push("the source has changed under your edit, which is not applied".into());
+        notes.push(state.words.get("data.stale").into());
     }
     notes.extend(state.data.codes(row.row).map(|code| clean::for_terminal(&code.replace('_', " "))));
     if !notes.is_empty() {
@@ -141,7 +142,7 @@ fn trained_lines<'a>(state: &State, columns: usize) -> Vec<Line<'a>> {
     let theme = &state.theme;
     let known = state.data.trained.as_ref().filter(|t| Some(t.row) == state.data.row());
     let trained = match known.and_then(|t| t.found.as_ref()) {
-        None => return vec![Line::styled("counting tokens …", theme.dim)],
+        None => return vec![Line::styled(state.words.get("data.counting"), theme.dim)],
         Some(Err(error)) => {
             let hint = error.hint.as_ref().map(|h| format!("\n{h}")).unwrap_or_default();
             let words = clean::for_terminal_lines(&format!("{}{hint}", error.message));

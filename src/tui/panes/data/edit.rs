@@ -34,7 +34,7 @@ impl DataPane {
             Some((sample.row, sample.messages[turn?].content.clone()))
         });
         let Some((row, text)) = turn else {
-            return state.notify(Level::Warning, "this row has nothing to edit");
+            return state.notify(Level::Warning, state.words.get("data.nothing_to_edit"));
         };
         let editor = Editor::with(&text);
         self.full = false;
@@ -55,7 +55,7 @@ impl DataPane {
             }
             Edited::Leave if changed && !editing.warned => {
                 editing.warned = true;
-                state.notify(Level::Warning, "not saved: Ctrl-S saves, Esc again throws the changes away");
+                state.notify(Level::Warning, state.words.get("data.not_saved"));
             }
             Edited::Leave => self.editing = None,
             Edited::Changed => editing.warned = false,
@@ -66,12 +66,12 @@ impl DataPane {
 
     pub(super) fn draw_editor(&mut self, canvas: &mut Canvas, area: Rect) {
         let Some(editing) = &mut self.editing else { return };
-        let theme = &canvas.state.theme;
-        let what = match editing.part {
-            Part::Caption => "Caption",
-            Part::Question => "Question",
+        let (theme, words) = (&canvas.state.theme, canvas.state.words);
+        let row = editing.row.to_string();
+        let title = match editing.part {
+            Part::Caption => words.fill("data.edit_caption", &[("n", &row)]),
+            Part::Question => words.fill("data.edit_question", &[("n", &row)]),
         };
-        let title = format!("{what} of row {} · the data file stays as it is", editing.row);
         canvas.line(area, 0, Line::styled(title, theme.accent));
         let top = area.height.min(2);
         let room = Rect { y: area.y + top, height: area.height - top, ..area };

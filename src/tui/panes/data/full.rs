@@ -12,7 +12,7 @@ pub(super) fn draw(canvas: &mut Canvas, area: Rect) {
     let state = canvas.state;
     let (theme, data) = (&state.theme, &state.data);
     let Some(row) = data.current() else {
-        return canvas.line(area, 0, Line::styled("loading …", theme.dim));
+        return canvas.line(area, 0, Line::styled(state.words.get("data.loading"), theme.dim));
     };
     let Ok(sample) = &row.sample else { return detail::draw(canvas, area) };
     let foot = area.height.min(1);

@@ -78,17 +78,17 @@ impl DataPane {
 }
 
 fn why_empty(state: &State) -> String {
-    let data = &state.data;
+    let (data, words) = (&state.data, state.words);
     let back = state.keys.hint(Action::Back);
     match (&data.error, data.progress) {
         (Some(error), _) => error.clone(),
         (None, Some((done, total))) if data.loading && total > 0 => {
-            format!("finding the rows: {} of {}", text::bytes(done), text::bytes(total))
+            words.fill("data.finding_rows", &[("done", &text::bytes(done)), ("total", &text::bytes(total))])
         }
-        _ if data.loading => "loading …".into(),
-        _ if data.search.running => "searching …".into(),
-        _ if data.search.found().is_some() => format!("nothing matches; {back} clears the search"),
-        _ => "this data set has no samples".into(),
+        _ if data.loading => words.get("data.loading").into(),
+        _ if data.search.running => words.get("data.searching").into(),
+        _ if data.search.found().is_some() => words.fill("data.no_match", &[("key", &back)]),
+        _ => words.get("data.no_samples").into(),
     }
 }
 
@@ -167,18 +167,20 @@ fn mark(state: &State, held: &Row) -> (&'static str, Style) {
 /// What to do without any data.
 pub(super) fn draw_empty(canvas: &mut Canvas, area: Rect) {
     let state = canvas.state;
+    let words = state.words;
     if let Some(busy) = &state.busy {
-        let progress =
-            if busy.total > 0 { format!("{} of {}", busy.done, busy.total) } else { String::new() };
-        return canvas.empty(area, &format!("{} …", busy.what), &[progress]);
+        let (done, total) = (busy.done.to_string(), busy.total.to_string());
+        let progress = words.fill("data.of", &[("done", &done), ("total", &total)]);
+        let progress = if busy.total > 0 { progress } else { String::new() };
+        return canvas.empty(area, &format!("{} …", words.get(busy.what)), &[progress]);
     }
     if let Some(error) = &state.data.error {
         let lines = text::wrap(error, area.width.into(), 6);
-        return canvas.empty(area, "The data cannot be read", &lines);
+        return canvas.empty(area, words.get("data.unreadable"), &lines);
     }
     let lines = [
-        format!("{}   unpack the demo: drawn scans, a tiny model", state.keys.hint(Action::Demo)),
-        format!("{}   convert your own parquet files            ", state.keys.hint(Action::Convert)),
+        words.fill("data.demo", &[("key", &state.keys.hint(Action::Demo))]),
+        words.fill("data.convert", &[("key", &state.keys.hint(Action::Convert))]),
     ];
-    canvas.empty(area, "No data yet", &lines);
+    canvas.empty(area, words.get("data.none"), &lines);
 }

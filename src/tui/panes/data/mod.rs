@@ -80,8 +80,8 @@ impl Pane for DataPane {
 
     fn typing_hint(&self) -> &'static str {
         match self.editing {
-            Some(_) => " Ctrl-S saves beside the data · Esc leaves · Ctrl-Z undoes",
-            None => " Enter keeps it · Esc clears it · word id:12 finding:dup tokens:>800 excluded:yes -not",
+            Some(_) => "typing.editor",
+            None => "typing.search",
         }
     }
 
@@ -175,7 +175,7 @@ fn act_on_rows(action: Action, state: &mut State) -> Option<Vec<Effect>> {
         }
         Action::Findings => {
             let lines = titles::findings(state);
-            state.popup = Some(Popup::text("Findings", lines));
+            state.popup = Some(Popup::text(state.words.get("data.findings_title"), lines));
         }
         Action::NextMatch | Action::PreviousMatch => next_match(state, action == Action::PreviousMatch),
         Action::NextFinding | Action::PreviousFinding => {
@@ -230,7 +230,7 @@ fn next_match(state: &mut State, back: bool) {
         Some(row) => state.data.select_row(row),
         None => {
             let key = state.keys.hint_in(Context::Data, Action::Filter);
-            state.notify(crate::job::Level::Info, format!("nothing is found: {key} searches"));
+            state.notify(crate::job::Level::Info, state.words.fill("data.nothing_found", &[("key", &key)]));
         }
     }
 }
@@ -239,8 +239,10 @@ fn next_finding(state: &mut State, back: bool) {
     match state.data.next_finding(back) {
         Some(row) => state.data.select_row(row),
         None => {
-            let where_to = if back { "before" } else { "after" };
-            state.notify(crate::job::Level::Info, format!("no row with a finding {where_to} this one"));
+            let words = state.words;
+            let said =
+                if back { words.get("data.no_finding_before") } else { words.get("data.no_finding_after") };
+            state.notify(crate::job::Level::Info, said);
         }
     }
 }

@@ -14,22 +14,25 @@ pub(super) fn title(state: &State) -> String {
     if data.names.len() > 1 {
         title.push_str(&format!(" ({}/{})", data.open + 1, data.names.len()));
     }
+    let words = state.words;
+    let mut add = |text: String| title.push_str(&format!(" · {text}"));
+    let n = |n: usize| n.to_string();
     if !data.loading {
-        title.push_str(&match data.search.found() {
-            None => format!(" · {} samples", data.rows),
-            Some(found) => format!(" · {} of {} samples", found.len(), data.rows),
+        add(match data.search.found() {
+            None => words.fill("data.samples", &[("n", &n(data.rows))]),
+            Some(found) => words.fill("data.found", &[("found", &n(found.len())), ("n", &n(data.rows))]),
         });
     }
     if data.search.running && data.rows > 0 {
-        title.push_str(&format!(" · searching {} %", 100 * data.search.looked / data.rows));
+        add(words.fill("data.search_share", &[("n", &n(100 * data.search.looked / data.rows))]));
     }
     if data.changed > 0 {
-        title.push_str(&format!(" · {} changed", data.changed));
+        add(words.fill("data.changed", &[("n", &n(data.changed))]));
     }
     match data.findings.len() {
         0 => {}
-        1 => title.push_str(" · 1 finding"),
-        n => title.push_str(&format!(" · {n} findings")),
+        1 => add(words.get("data.finding").into()),
+        all => add(words.fill("data.findings", &[("n", &n(all))])),
     }
     title
 }
@@ -80,13 +83,12 @@ pub(super) fn findings(state: &State) -> Vec<String> {
     let data = &state.data;
     if data.findings.is_empty() {
         let name = clean::for_terminal(data.name().unwrap_or("NAME"));
+        let dir = clean::for_terminal(&data.dir.display().to_string());
+        let command = format!("lorascope check {name} --data {dir}");
         return vec![
-            "No findings are known.".into(),
-            format!(
-                "`lorascope check {name} --data {}` looks the data over;",
-                clean::for_terminal(&data.dir.display().to_string())
-            ),
-            "its findings are shown here, row by row.".into(),
+            state.words.get("data.no_findings").into(),
+            state.words.fill("data.check_it", &[("command", &command)]),
+            state.words.get("data.shown_here").into(),
         ];
     }
     data.findings.iter().flat_map(lines).collect()

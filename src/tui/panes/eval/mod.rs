@@ -83,11 +83,10 @@ impl Pane for EvalPane {
         let sorted = e.sorted();
         if sorted.is_empty() && !e.tuned.running() && !e.base.running() {
             let key = canvas.state.keys.hint_in(Context::Evaluation, Action::Evaluate);
-            let lines = [
-                format!("{key} evaluates the base model and the adapter on eval_dataset."),
-                "Both answer every sample; scores and samples are shown as they come.".into(),
-            ];
-            return canvas.empty(area, "No evaluation yet", &lines);
+            let words = canvas.state.words;
+            let lines =
+                [words.fill("eval.starts", &[("key", &key)]), words.get("eval.as_they_come").to_string()];
+            return canvas.empty(area, words.get("eval.none"), &lines);
         }
         let top = scores(canvas, area);
         let rest = Rect { y: area.y + top, height: area.height.saturating_sub(top), ..area };

@@ -187,6 +187,9 @@ impl TrainPane {
 
 /// Says something to the running job; what loses work asks first.
 fn control(action: Action, state: &mut State) -> Vec<Effect> {
+    if !state.may_command() {
+        return Vec::new();
+    }
     let Some(run) = state.run.as_mut().filter(|r| r.alive()) else {
         let key = state.keys.hint(Action::Train);
         state.notify(Level::Info, format!("nothing is training; {key} starts"));
@@ -199,7 +202,7 @@ fn control(action: Action, state: &mut State) -> Vec<Effect> {
         Action::StopAndSave => Command::Stop { save: true },
         _ => {
             let lost = run.step().saturating_sub(run.saved.as_ref().map_or(0, |s| s.0));
-            state.popup = Some(Popup::stop_now(lost));
+            state.popup = Some(Popup::stop_now(state.words, lost));
             return Vec::new();
         }
     };
@@ -211,17 +214,6 @@ fn control(action: Action, state: &mut State) -> Vec<Effect> {
     };
     state.notify(Level::Info, said);
     state.tell(command)
-}
-
-impl State {
-    /// Says something to the training job.
-    pub fn tell(&mut self, command: Command) -> Vec<Effect> {
-        let Some(run) = self.run.as_mut().filter(|r| r.alive()) else { return Vec::new() };
-        if matches!(command, Command::Stop { .. }) {
-            run.status = Status::Stopping;
-        }
-        vec![Effect::Send { id: run.job, command }]
-    }
 }
 
 fn draw_empty(canvas: &mut Canvas, area: Rect) {

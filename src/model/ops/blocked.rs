@@ -1,0 +1,80 @@
+//! Products of large matrices on the CPU: both operands packed, the result in blocks of rows on all cores.
+//!
+//! The right operand is packed once for all cores and stays in the last cache, a block of the left one is packed by the
+//! core that multiplies it and stays in that core's own: "Anatomy of High-Performance Matrix Multiplication" (Goto and
+//! van de Geijn, 2008). No pointer, no `unsafe`: `out` is divided by rows.
+
+use super::gemm::{Cores, Mat};
+use super::panels::{Out, Packed, ROWS, columns, multiply};
+use rayon::prelude::*;
+use std::cell::Cell;
+use std::thread::LocalKey;
+
+/// Rows in a block at most: with the depth that [`super::panels`] takes at a time, half of a second-level cache.
+const BLOCK: usize = 16 * ROWS;
+
+/// Numbers of the right operand that are packed at a time.
+const RIGHT: usize = 1 << 20;
+
+thread_local! {
+    /// Memory of the last product on this thread: fresh pages cost more than what is packed into them.
+    static LEFT_OPERAND: Cell<Packed> = Cell::default();
+    static RIGHT_OPERAND: Cell<Packed> = Cell::default();
+}
+
+/// `out = keep · out + scale · a · b`, for an `out` [a.rows, b.cols] with rows `stride` apart. With `keep` 0 the old content
+/// of `out` is not read. Every element is summed in the order of its depth, whatever the sizes and the number of cores.
+pub fn product(out: &mut [f32], stride: usize, (keep, scale): (f32, f32), a: Mat, b: Mat, cores: Cores) {
+    let threads = if cores == Cores::All { rayon::current_num_threads() } else { 1 };
+    let (rows, cols) = (a.rows, b.cols);
+    if threads > 1 && rows < 4 * ROWS * threads && rows < cols {
+        return across(out, stride, (keep, scale), a, b);
+    }
+    let out = &mut out[..(rows - 1) * stride + cols];
+    if keep != 0.0 && keep != 1.0 {
+        out.chunks_mut(stride).for_each(|row| row[..cols].iter_mut().for_each(|x| *x *= keep));
+    }
+    let block = rows.div_ceil(2 * threads).next_multiple_of(ROWS).min(BLOCK);
+    let width = (RIGHT / a.cols.max(1)).next_multiple_of(columns());
+    for at in (0..cols).step_by(width) {
+        let part = b.t().part(at..(at + width).min(cols)).t();
+        with_scratch(&RIGHT_OPERAND, |right| {
+            if threads > 1 {
+                right.fill_right_on_all_cores(part)
+            } else {
+                right.fill_right(part)
+            }
+            let multiply = |(i, out): (usize, &mut [f32])| {
+                with_scratch(&LEFT_OPERAND, |left| {
+                    left.fill_left(a.part(i * block..((i + 1) * block).min(rows)));
+                    multiply(Out { data: &mut out[at..], stride, add: keep != 0.0, scale }, left, right);
+                });
+            };
+            if threads > 1 {
+                out.par_chunks_mut(block * stride).enumerate().for_each(multiply);
+            } else {
+                out.chunks_mut(block * stride).enumerate().for_each(multiply);
+            }
+        });
+    }
+}
+
+/// [`product`] of too few rows for all cores: the transposed product has more.
+fn across(out: &mut [f32], stride: usize, (keep, scale): (f32, f32), a: Mat, b: Mat) {
+    let (rows, cols) = (a.rows, b.cols);
+    let mut transposed = vec![0f32; rows * cols];
+    product(&mut transposed, rows, (0.0, scale), b.t(), a.t(), Cores::All);
+    for (r, out) in out.chunks_mut(stride).take(rows).enumerate() {
+        for (out, x) in out[..cols].iter_mut().zip(transposed[r..].iter().step_by(rows)) {
+            *out = if keep == 0.0 { *x } else { keep * *out + x };
+        }
+    }
+}
+
+/// Takes the memory out while it is in use: a thread that waits for others may begin another product.
+fn with_scratch<T>(of: &'static LocalKey<Cell<Packed>>, work: impl FnOnce(&mut Packed) -> T) -> T {
+    let mut packed = of.take();
+    let result = work(&mut packed);
+    of.set(packed);
+    result
+}
