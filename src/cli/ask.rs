@@ -108,7 +108,7 @@ fn one(args: &AskArgs, config: TrainConfig, turn: Turn, out: &Out) -> Result<()>
     let ask =
         AskJob { model: args.model.clone(), adapter: args.adapter.clone(), turn, config: Box::new(config) };
     let mut odds: Vec<Odds> = Vec::new();
-    let mut answer = job::run(&Engine::start(), Job::Ask(ask), out, &mut |event| match event {
+    let mut answer = job::run(&Engine::start(), Job::Ask(Box::new(ask)), out, &mut |event| match event {
         Event::Token { text, done, .. } => out.piece(text, *done),
         Event::Odds { odds: one, .. } => odds.push(one.clone()),
         _ => {}

@@ -71,7 +71,7 @@ impl Demo<'_> {
         for convert in self.paths.conversions() {
             let name = convert.names[0].clone();
             self.step(&format!("converting {}", convert.inputs[0].display()));
-            self.job(Job::Convert(convert), &mut |_| {})?;
+            self.job(Job::Convert(Box::new(convert)), &mut |_| {})?;
             let check = CheckJob {
                 model: Some(self.paths.model.clone()),
                 config: Box::new(self.config.clone()),
@@ -120,7 +120,7 @@ impl Demo<'_> {
                 turn: turn(use_base),
                 config: Box::new(self.config.clone()),
             };
-            let result = self.job(Job::Ask(ask), &mut |_| {})?;
+            let result = self.job(Job::Ask(Box::new(ask)), &mut |_| {})?;
             Ok::<_, Error>(result["answer"].as_str().unwrap_or_default().to_string())
         };
         Ok((format!("{question} ({})", picture.display()), [answer(true)?, answer(false)?]))

@@ -47,7 +47,7 @@ impl Talk {
     /// Asks; events of the answer carry the number that is given back.
     pub fn ask(&mut self, turn: Turn) -> u64 {
         self.next += 1;
-        self.handle.send(Command::Ask { id: self.next, turn });
+        self.handle.send(Command::Ask { id: self.next, turn: Box::new(turn) });
         self.next
     }
 

@@ -97,7 +97,7 @@ impl Open<'_> {
                 },
             };
             match command {
-                Command::Ask { id, turn } => self.waiting.push_back((id, turn, Instant::now())),
+                Command::Ask { id, turn } => self.waiting.push_back((id, *turn, Instant::now())),
                 Command::CancelAsk { id } => {
                     self.talk.cancel(id, self.emit);
                     self.waiting.retain(|w| w.0 != id);

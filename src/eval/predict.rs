@@ -155,12 +155,13 @@ fn predict(
         if !setup.config.skip_special_tokens {
             written.insert(todo[i], setup.encoder.decode(&answer, false));
         }
-        emit(Event::Predicted(prediction.clone()));
-        running.push(&prediction, emit);
-        if let Err(e) = growing.push(prediction) {
+        // On the disk first: what was told is never predicted again.
+        if let Err(e) = growing.push(prediction.clone()) {
             trouble = Some(e);
             return ControlFlow::Break(());
         }
+        running.push(&prediction, emit);
+        emit(Event::Predicted(prediction));
         let (done, total) = (growing.done.len(), items.len());
         emit(Event::Progress { phase: Phase::Evaluating, done, total });
         if stop_asked(inbox) {

@@ -25,7 +25,7 @@ pub enum Command {
     /// A question to the model as it is now; `Event::Token`s with this `id` answer it.
     Ask {
         id: u64,
-        turn: Turn,
+        turn: Box<Turn>,
     },
     /// Stop the answer `id`.
     CancelAsk {

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 #[serde(tag = "job", rename_all = "snake_case")]
 pub enum Job {
     /// parquet files → pictures + ShareGPT JSON + registration.
-    Convert(ConvertJob),
+    Convert(Box<ConvertJob>),
     /// Look a registered data set over.
     Check(CheckJob),
     /// LoRA SFT as the configuration says.
@@ -17,7 +17,7 @@ pub enum Job {
     /// Generate answers for `eval_dataset` and score them.
     Evaluate(Box<TrainConfig>),
     /// One question to a model that is not being trained.
-    Ask(AskJob),
+    Ask(Box<AskJob>),
     /// A model that stands ready: it answers every `Command::Ask`, several at the same time, until it is stopped.
     Talk(TalkJob),
     /// Write the model with the adapter folded into it.

@@ -140,7 +140,7 @@ impl Seat {
         let id = state.next;
         state.waiting.insert(id, send);
         drop(state);
-        self.desk.handle.send(Command::Ask { id, turn });
+        self.desk.handle.send(Command::Ask { id, turn: Box::new(turn) });
         Ticket { seat: self, id, heard }
     }
 }

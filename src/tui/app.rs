@@ -119,6 +119,7 @@ impl App {
         effects.extend(state.wanted_trained());
         effects.extend(state.wanted_runs());
         effects.extend(state.wanted_estimate());
+        effects.extend(state.wanted_evaluation());
         let (missing, ahead) = (std::mem::take(&mut self.wants), std::mem::take(&mut self.ahead));
         if let Some(keys) = state.pictures.ask(missing, ahead) {
             effects.push(Effect::Pictures(Wanted { keys, seen: state.pictures.seen }));
@@ -200,6 +201,7 @@ impl App {
             Action::FocusParameters => state.focus = PaneId::Parameters,
             Action::FocusTraining => state.focus = PaneId::Training,
             Action::FocusChat => state.focus = PaneId::Chat,
+            Action::FocusEvaluation => state.focus = PaneId::Evaluation,
             Action::FocusRuns => (state.focus, state.runs.stale) = (PaneId::Runs, true),
             Action::NextPane => state.focus = state.focus.next(1),
             Action::PreviousPane => state.focus = state.focus.next(PaneId::ALL.len() - 1),
@@ -346,6 +348,7 @@ impl App {
                 state.fail(&error);
             }
             Loaded::Runs(told) => return state.on_runs(told),
+            Loaded::Talk(told) => return state.on_talk(told),
             Loaded::Settings(told) => state.on_settings(told),
             Loaded::Picture { number, key, found } => state.pictures.take(number, key, found),
         }

@@ -4,7 +4,7 @@ use super::browse::{Ask, Browser, Told};
 use super::picture_worker::Wanted;
 use super::pictures::{PictureKey, Shown};
 use super::state::JobId;
-use super::{Msg, run_worker, settings_worker, worker};
+use super::{Msg, run_worker, settings_worker, talk_worker, worker};
 use crate::config::TrainConfig;
 use crate::demo::DemoPaths;
 use crate::engine::launch::{self, Remote};
@@ -66,6 +66,7 @@ pub enum Load {
     /// The same settings with an `output_dir` that holds no run yet.
     FreeRunDir(Box<TrainConfig>),
     Runs(run_worker::Ask),
+    Talk(talk_worker::Ask),
     Settings(settings_worker::Ask),
 }
 
@@ -84,6 +85,7 @@ pub enum Loaded {
     FreeRunDir(Result<Box<TrainConfig>>),
     Browse(Told),
     Runs(run_worker::Told),
+    Talk(talk_worker::Told),
     Settings(settings_worker::Told),
     /// The answers are numbered from 1.
     Picture {

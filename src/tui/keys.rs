@@ -95,18 +95,20 @@ pub enum Context {
     Training,
     Chat,
     Runs,
+    Evaluation,
     Lists,
     Everywhere,
 }
 
 impl Context {
-    const ALL: [(Context, &str); 8] = [
+    const ALL: [(Context, &str); 9] = [
         (Context::Data, "data"),
         (Context::Picture, "picture"),
         (Context::Parameters, "parameters"),
         (Context::Training, "training"),
         (Context::Chat, "chat"),
         (Context::Runs, "runs"),
+        (Context::Evaluation, "evaluation"),
         (Context::Lists, "lists"),
         (Context::Everywhere, "everywhere"),
     ];

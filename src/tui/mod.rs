@@ -20,6 +20,7 @@ pub mod run_worker;
 mod screen;
 pub mod settings_worker;
 pub mod state;
+pub mod talk_worker;
 mod terminal;
 pub mod text;
 pub mod theme;

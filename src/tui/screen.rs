@@ -100,6 +100,7 @@ fn focus_action(id: PaneId) -> Action {
         PaneId::Training => Action::FocusTraining,
         PaneId::Chat => Action::FocusChat,
         PaneId::Runs => Action::FocusRuns,
+        PaneId::Evaluation => Action::FocusEvaluation,
     }
 }
 

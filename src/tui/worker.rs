@@ -70,6 +70,9 @@ fn answer(load: Load, send: &dyn Fn(Loaded) -> bool) {
         Load::Runs(ask) => {
             send(Loaded::Runs(super::run_worker::answer(ask)));
         }
+        Load::Talk(ask) => {
+            send(Loaded::Talk(super::talk_worker::answer(ask)));
+        }
         Load::Settings(ask) => {
             send(Loaded::Settings(super::settings_worker::answer(ask)));
         }

@@ -92,7 +92,7 @@ fn short_path(dir: &Path, name: &str) -> std::io::Result<(PathBuf, Option<File>)
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::job::{Outcome, Phase, StepRow, Turn};
+    use crate::job::{Outcome, Phase, StepRow};
     use std::os::unix::fs::PermissionsExt;
     use std::sync::mpsc::{Receiver, channel};
     use std::time::Duration;
@@ -173,7 +173,7 @@ mod tests {
         until(&heard_first, controls(false));
 
         // An answer goes to the one who asked, under the number it asked with.
-        second.send(Command::Ask { id: 5, turn: Turn::default() });
+        second.send(Command::Ask { id: 5, turn: Box::default() });
         let Command::Ask { id, .. } = inbox.recv_timeout(PATIENCE).unwrap() else { panic!("not asked") };
         server.tell(&Event::Token { id, text: "a".into(), done: true }, || {});
         server.tell(&step(2), || {});

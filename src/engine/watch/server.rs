@@ -83,12 +83,14 @@ impl Server {
             Event::Step(_) => watchers.progress = None,
             _ => {}
         }
-        if let Event::Token { id, text, done } = event {
-            let own = Event::Token { id: id & ((1 << ASK_BITS) - 1), text: text.clone(), done: *done };
-            return watchers.send_to(id >> ASK_BITS, &Said::Event(own));
+        let mut own = event.clone();
+        if let Event::Token { id, .. } | Event::Odds { id, .. } | Event::Answered { id, .. } = &mut own {
+            let watcher = *id >> ASK_BITS;
+            *id &= (1 << ASK_BITS) - 1;
+            return watchers.send_to(watcher, &Said::Event(own));
         }
         if !watchers.all.is_empty() {
-            watchers.send(&Said::Event(event.clone()));
+            watchers.send(&Said::Event(own));
         }
     }
 }

@@ -1,11 +1,14 @@
 //! The chat pane: a picture beside the talk about it, answers as they come, from the adapter or the base model.
 
 use super::{Canvas, Hit, Pane, movement, row};
+use crate::data::ImageRef;
 use crate::tui::action::{Action, Context};
 use crate::tui::effects::Effect;
+use crate::tui::effects::Load;
 use crate::tui::state::State;
 use crate::tui::state::data::{caption, question};
-use crate::tui::state::talk::{Answering, Exchange};
+use crate::tui::state::talk::{Answering, Exchange, Typing};
+use crate::tui::talk_worker::Ask;
 use crate::tui::text;
 use crate::tui::widgets::input::Typed;
 use crossterm::event::KeyEvent;
@@ -39,7 +42,13 @@ impl Pane for ChatPane {
         if state.talk.answering() {
             hints.push((Action::StopAnswer, "stop"));
         } else if !state.talk.exchanges.is_empty() {
-            hints.push((Action::Retry, "retry"));
+            hints.extend([
+                (Action::Retry, "retry"),
+                (Action::EditLast, "edit"),
+                (Action::CompareAnswers, "compare"),
+                (Action::CorrectAnswer, "correct"),
+                (Action::AddPair, "add to data"),
+            ]);
         }
         hints.extend([
             (Action::ToggleBase, if state.talk.use_base { "use adapter" } else { "use base" }),
@@ -51,14 +60,25 @@ impl Pane for ChatPane {
 
     fn act(&mut self, action: Action, state: &mut State) -> Option<Vec<Effect>> {
         match action {
-            Action::Write => state.talk.typing = true,
+            Action::Write => (state.talk.typing, state.talk.typing_what) = (true, Typing::Question),
+            Action::EditLast => state.edit_last(),
+            Action::CorrectAnswer => state.begin_correction(),
+            Action::AddPair => return Some(state.add_pair()),
+            Action::ShowOdds => state.talk.show_odds = !state.talk.show_odds,
+            Action::CompareAnswers => {
+                self.back = 0;
+                return Some(state.compare_last());
+            }
             Action::ToggleBase => state.talk.use_base = !state.talk.use_base,
             Action::Retry => {
                 self.back = 0;
                 return Some(state.retry());
             }
             Action::StopAnswer => return Some(state.stop_answer()),
-            Action::ClearTalk if !state.talk.answering() => state.talk.exchanges.clear(),
+            Action::ClearTalk if !state.talk.answering() => {
+                state.talk.exchanges.clear();
+                state.talk.dropped.clear();
+            }
             Action::NextPicture => state.data.step(1),
             Action::PreviousPicture => state.data.step(-1),
             Action::ShowCaption => self.show_caption = !self.show_caption,
@@ -77,6 +97,11 @@ impl Pane for ChatPane {
     fn type_key(&mut self, key: KeyEvent, state: &mut State) -> Vec<Effect> {
         match state.talk.input.key(key) {
             Typed::Cancel => state.talk.typing = false,
+            Typed::Submit if state.talk.typing_what == Typing::Correction => {
+                let answer = state.talk.input.take();
+                state.correct(answer);
+                state.talk.typing_what = Typing::Question;
+            }
             Typed::Submit if state.talk.answering() => {}
             Typed::Submit => {
                 self.back = 0;
@@ -90,9 +115,9 @@ impl Pane for ChatPane {
         Vec::new()
     }
 
-    fn paste(&mut self, pasted: &str, state: &mut State) -> Vec<Effect> {
-        state.talk.input.paste(pasted);
-        Vec::new()
+    fn paste(&mut self, pasted: &str, _state: &mut State) -> Vec<Effect> {
+        // Whether these are files that were dropped is for the worker to find out.
+        vec![Effect::Load(Load::Talk(Ask::Dropped(pasted.into())))]
     }
 
     fn draw(&mut self, canvas: &mut Canvas, area: Rect) {
@@ -174,6 +199,15 @@ impl ChatPane {
     fn draw_side(&self, canvas: &mut Canvas, area: Rect) {
         let state = canvas.state;
         let theme = &state.theme;
+        if let Some(path) = state.talk.dropped.last() {
+            let picture = Rect { height: area.height.saturating_sub(1), ..area };
+            canvas.picture(picture, &ImageRef::Path(path.clone()));
+            let words = Rect { y: picture.bottom(), height: area.height - picture.height, ..area };
+            let name = crate::data::clean::for_terminal(&path.display().to_string());
+            let parts = [("n", state.talk.dropped.len().to_string()), ("name", name)];
+            let name = state.words.fill("chat.dropped", &parts.each_ref().map(|(k, v)| (*k, v.as_str())));
+            return canvas.line(words, 0, Line::styled(text::truncate(&name, words.width.into()), theme.dim));
+        }
         let Some(sample) = state.data.sample() else {
             let key = state.keys.hint(Action::FocusData);
             canvas.wrapped(area, 0, &state.words.fill("chat.no_picture", &[("key", &key)]), theme.dim);
@@ -181,8 +215,11 @@ impl ChatPane {
         };
         let rows = if self.show_caption { (area.height / 2).max(2) } else { 1 };
         let picture = Rect { height: area.height.saturating_sub(rows), ..area };
-        if let Some(image) = sample.images.first() {
-            canvas.picture(picture, image);
+        // Several pictures stand side by side.
+        let many = (sample.images.len() as u16).min(picture.width / 12).max(1);
+        for (i, image) in sample.images.iter().take(usize::from(many)).enumerate() {
+            let width = picture.width / many;
+            canvas.picture(Rect { x: picture.x + i as u16 * width, width, ..picture }, image);
         }
         let words = Rect { y: picture.bottom(), height: area.height - picture.height, ..area };
         let id = crate::data::clean::for_terminal(&sample.id);
@@ -210,8 +247,18 @@ impl ChatPane {
         }
         let columns = usize::from(area.width);
         let mut lines = Vec::new();
-        for exchange in &state.talk.exchanges {
-            lines.extend(exchange_lines(exchange, columns, state));
+        let mut rest = state.talk.exchanges.iter().peekable();
+        while let Some(exchange) = rest.next() {
+            match rest.next_if(|next| next.beside) {
+                Some(other) if columns >= SIDE_BY_SIDE => {
+                    lines.extend(beside(exchange, other, columns, state));
+                }
+                Some(other) => {
+                    lines.extend(exchange_lines(exchange, columns, state));
+                    lines.extend(exchange_lines(other, columns, state));
+                }
+                None => lines.extend(exchange_lines(exchange, columns, state)),
+            }
         }
         lines.pop(); // the empty line behind the last answer
         let height = usize::from(area.height);
@@ -221,6 +268,49 @@ impl ChatPane {
             canvas.line(area, y, line);
         }
     }
+}
+
+/// Columns from which two answers stand side by side.
+const SIDE_BY_SIDE: usize = 44;
+
+/// One question and two answers to it.
+fn beside(left: &Exchange, right: &Exchange, columns: usize, state: &State) -> Vec<Line<'static>> {
+    let half = (columns - 2) / 2;
+    let question = text::wrap(&left.question, columns, 200);
+    let asked = text::wrap(&left.question, half, 200).len();
+    let mut all: Vec<Line> = question.into_iter().map(|l| Line::styled(l, state.theme.accent)).collect();
+    let answers = |e: &Exchange| exchange_lines(e, half, state).into_iter().skip(asked).collect::<Vec<_>>();
+    let (mut a, mut b) = (answers(left), answers(right));
+    let rows = a.len().max(b.len());
+    a.resize(rows, Line::raw(""));
+    b.resize(rows, Line::raw(""));
+    for (a, b) in a.into_iter().zip(b) {
+        let gap = " ".repeat(half.saturating_sub(a.width()) + 2);
+        let spans = |line: Line<'static>| {
+            let style = line.style;
+            line.spans.into_iter().map(move |span| span.patch_style(style)).collect::<Vec<_>>()
+        };
+        let mut row = spans(a);
+        row.push(Span::raw(gap));
+        row.extend(spans(b));
+        all.push(Line::from(row));
+    }
+    all
+}
+
+/// The tokens that the model was least sure of.
+fn unsure(exchange: &Exchange) -> Option<String> {
+    const SHOWN: usize = 4;
+    const SURE: f32 = 0.7;
+    let mut odds: Vec<_> = exchange.odds.iter().filter(|o| o.logprob.exp() < SURE).collect();
+    odds.sort_by(|a, b| a.logprob.total_cmp(&b.logprob));
+    let one = |o: &&crate::job::Odds| {
+        let other = o.top.iter().find(|(token, _)| *token != o.token);
+        let other = other.map(|(t, p)| format!(" (or {:?} {:.0} %)", t.trim(), p.exp() * 100.0));
+        format!("{:?} {:.0} %{}", o.token.trim(), o.logprob.exp() * 100.0, other.unwrap_or_default())
+    };
+    let all: Vec<String> = odds.iter().take(SHOWN).map(one).collect();
+    (!all.is_empty()).then(|| crate::data::clean::for_terminal(&all.join(", ")))
 }
 
 /// A question, who answers, the answer, and an empty line.
@@ -240,9 +330,15 @@ fn exchange_lines(
         Answering::Stopped => (words.get("chat.stopped"), theme.warn),
         Answering::Failed(_) => (words.get("chat.failed"), theme.bad),
     };
-    let by = text::truncate(&format!("{}{status}", exchange.by), columns).into_owned();
+    let time = exchange.first_token.map(|s| words.fill("chat.first_word", &[("s", &format!("{s:.2}"))]));
+    let corrected = if exchange.corrected { words.get("chat.corrected") } else { "" };
+    let by = format!("{}{status}{corrected}{}", exchange.by, time.unwrap_or_default());
+    let by = text::truncate(&by, columns).into_owned();
     all.push(Line::styled(by, style));
     all.extend(styled(text::wrap(exchange.answer.trim_end(), columns, MOST), Style::new()));
+    if let Some(unsure) = unsure(exchange).map(|all| words.fill("chat.unsure", &[("all", &all)])) {
+        all.extend(styled(text::wrap(&unsure, columns, 4), theme.dim));
+    }
     if let Answering::Failed(why) = &exchange.status {
         all.extend(styled(text::wrap(why, columns, 20), theme.bad));
     }

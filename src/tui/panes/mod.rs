@@ -3,6 +3,7 @@
 pub mod chat;
 pub mod data;
 pub mod derived;
+pub mod eval;
 pub mod params;
 pub mod runs;
 pub mod train;
@@ -67,6 +68,7 @@ pub fn all() -> [Box<dyn Pane>; PaneId::ALL.len()] {
         Box::<train::TrainPane>::default(),
         Box::<chat::ChatPane>::default(),
         Box::<runs::RunsPane>::default(),
+        Box::<eval::EvalPane>::default(),
     ]
 }
 

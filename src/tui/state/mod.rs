@@ -2,6 +2,7 @@
 
 pub mod browse;
 pub mod data;
+pub mod evaluation;
 pub mod look;
 mod looks;
 pub mod run;
@@ -22,6 +23,7 @@ use crate::data::clean;
 use crate::error::Error;
 use crate::job::{ConvertJob, Event, Job, Level, Outcome};
 use data::Data;
+use evaluation::Evaluation;
 use run::Run;
 use runs::Runs;
 use settings::Settings;
@@ -32,7 +34,7 @@ use talk::Talk;
 /// The number of a submitted job.
 pub type JobId = u64;
 
-/// The panes, in the order of their number keys. The runs have the whole screen when they are focused.
+/// The panes, in the order of their number keys. Runs and evaluation have the whole screen when they are focused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PaneId {
     Data,
@@ -40,11 +42,12 @@ pub enum PaneId {
     Training,
     Chat,
     Runs,
+    Evaluation,
 }
 
 impl PaneId {
-    pub const ALL: [PaneId; 5] =
-        [PaneId::Data, PaneId::Parameters, PaneId::Training, PaneId::Chat, PaneId::Runs];
+    pub const ALL: [PaneId; 6] =
+        [PaneId::Data, PaneId::Parameters, PaneId::Training, PaneId::Chat, PaneId::Runs, PaneId::Evaluation];
 
     /// The pane `by` places further, around.
     pub fn next(self, by: usize) -> Self {
@@ -94,6 +97,7 @@ pub struct State {
     pub runs: Runs,
     pub settings: Settings,
     pub talk: Talk,
+    pub evaluation: Evaluation,
     pub pictures: Pictures,
     pub busy: Option<Busy>,
     /// Conversions that wait for the running one.
@@ -130,6 +134,7 @@ impl State {
             runs: Runs::new(workspace.join("runs")),
             settings: Settings::default(),
             talk: Talk::default(),
+            evaluation: Evaluation::default(),
             pictures: Pictures::default(),
             busy: None,
             conversions: VecDeque::new(),
@@ -196,7 +201,7 @@ impl State {
     fn next_conversion(&mut self) -> Vec<Effect> {
         let Some(job) = self.conversions.pop_front() else { return Vec::new() };
         self.data.dir = job.out.clone();
-        let (id, effect) = self.submit(Job::Convert(job));
+        let (id, effect) = self.submit(Job::Convert(Box::new(job)));
         self.busy = Some(Busy { job: Some(id), what: "busy.converting", done: 0, total: 0 });
         vec![effect]
     }
@@ -229,27 +234,30 @@ impl State {
 
     /// What a job said.
     pub fn on_event(&mut self, id: JobId, event: Event) -> Vec<Effect> {
-        if self.talk.on_event(id, &event) && !matches!(event, Event::Finished(_)) {
-            return Vec::new();
+        let of_talk = self.talk.on_event(id, &event);
+        let mut effects = if of_talk { self.keep_talk() } else { Vec::new() };
+        let ends = matches!(event, Event::Finished(_));
+        if self.on_evaluation(id, &event) || (of_talk && !ends) {
+            return effects;
         }
         if self.busy.as_ref().is_some_and(|b| b.job == Some(id)) {
             return self.on_convert(event);
         }
-        let Some(run) = self.run.as_mut().filter(|r| r.job == id) else { return Vec::new() };
-        let finished = matches!(event, Event::Finished(_));
+        let Some(run) = self.run.as_mut().filter(|r| r.job == id) else { return effects };
         run.on_event(event);
-        if !finished {
-            return Vec::new();
+        if !ends {
+            return effects;
         }
         self.runs.stale = true;
         let error = run.error().cloned();
         if let Some(error) = error {
             self.fail(&error);
         }
-        match (self.quit_after_job, self.workspace.clone()) {
-            (true, _) => vec![Effect::Quit],
-            (false, workspace) => vec![Effect::Load(Load::Adapter(workspace))],
-        }
+        effects.push(match (self.quit_after_job, self.workspace.clone()) {
+            (true, _) => Effect::Quit,
+            (false, workspace) => Effect::Load(Load::Adapter(workspace)),
+        });
+        effects
     }
 
     fn on_convert(&mut self, event: Event) -> Vec<Effect> {

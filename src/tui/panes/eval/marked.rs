@@ -1,0 +1,97 @@
+//! An answer with its differences from the reference: what is missing in brackets, what is too much underlined.
+
+use crate::data::clean;
+use crate::data::diff::{self, In};
+use crate::tui::text;
+use crate::tui::theme::Theme;
+use ratatui::style::{Modifier, Style};
+use ratatui::text::{Line, Span};
+use unicode_segmentation::UnicodeSegmentation;
+
+/// The answer in lines of at most `columns`.
+pub fn lines(reference: &str, answer: &str, columns: usize, theme: &Theme) -> Vec<Line<'static>> {
+    let (reference, answer) =
+        (clean::for_terminal_lines(reference.trim()), clean::for_terminal_lines(answer.trim()));
+    let mut out = Wrapped { lines: vec![Vec::new()], used: 0, columns: columns.max(1) };
+    for (place, piece) in diff::words(&reference, &answer) {
+        match place {
+            In::Both => out.push(&piece, Style::new()),
+            In::First => out.push(&format!("[{}]", piece.trim()), theme.warn),
+            In::Second => out.push(&piece, theme.accent.add_modifier(Modifier::UNDERLINED)),
+        }
+    }
+    out.lines.into_iter().map(Line::from).collect()
+}
+
+/// Text in styles, wrapped at words where that is possible.
+struct Wrapped {
+    lines: Vec<Vec<Span<'static>>>,
+    used: usize,
+    columns: usize,
+}
+
+impl Wrapped {
+    fn push(&mut self, piece: &str, style: Style) {
+        for word in piece.split_word_bounds() {
+            if word.contains('\n') {
+                self.new_line();
+                continue;
+            }
+            let width = text::width(word);
+            if self.used > 0 && self.used + width > self.columns {
+                self.new_line();
+                if word.trim().is_empty() {
+                    continue;
+                }
+            }
+            // A word longer than a line goes on in the next.
+            let mut rest = word;
+            while text::width(rest) > self.columns {
+                let cut = text::wrap(rest, self.columns, 1).first().map_or(rest.len(), String::len);
+                let (head, tail) =
+                    rest.split_at(if rest.is_char_boundary(cut) && cut > 0 { cut } else { rest.len() });
+                self.add(head, style);
+                self.new_line();
+                rest = tail;
+            }
+            self.add(rest, style);
+        }
+    }
+
+    fn add(&mut self, word: &str, style: Style) {
+        self.used += text::width(word);
+        if let Some(line) = self.lines.last_mut() {
+            line.push(Span::styled(word.to_string(), style));
+        }
+    }
+
+    fn new_line(&mut self) {
+        self.lines.push(Vec::new());
+        self.used = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(reference: &str, answer: &str, columns: usize) -> Vec<String> {
+        lines(reference, answer, columns, &Theme::mono()).iter().map(Line::to_string).collect()
+    }
+
+    #[test]
+    fn differences_are_seen_without_colours() {
+        assert_eq!(shown("a small lesion", "a large lesion", 40), ["a [small]large lesion"]);
+        assert_eq!(shown("右肺结节", "左肺结节", 8), ["[右]左肺", "结节"]);
+    }
+
+    #[test]
+    fn no_line_is_wider_than_there_is_room() {
+        let long = "averyveryverylongword and 肺结节很小很小 \u{1b}[31m 👩‍👩‍👧";
+        for columns in 2..20 {
+            for line in shown("x", long, columns) {
+                assert!(text::width(&line) <= columns, "{columns}: {line:?}");
+            }
+        }
+    }
+}

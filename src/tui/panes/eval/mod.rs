@@ -1,0 +1,223 @@
+//! The evaluation pane: scores of base and tuned model as they come, and a browser of samples.
+
+mod marked;
+
+use super::{Canvas, Hit, Pane, movement, row};
+use crate::data::{ImageRef, clean};
+use crate::job::Prediction;
+use crate::tui::action::{Action, Context};
+use crate::tui::effects::Effect;
+use crate::tui::state::evaluation::{Evaluation, Judged};
+use crate::tui::state::{PaneId, State};
+use crate::tui::text;
+use crate::tui::widgets::table::{Align, Scroll, cell, row_style};
+use ratatui::layout::Rect;
+use ratatui::text::Line;
+
+/// How the samples are looked at.
+#[derive(Default)]
+pub struct EvalPane {
+    scroll: Scroll,
+    /// Lines of the texts scrolled away.
+    skipped: usize,
+}
+
+/// Cells of a number, and of an interval.
+const NUMBER: usize = 9;
+const INTERVAL: usize = 17;
+
+impl Pane for EvalPane {
+    fn context(&self) -> Context {
+        Context::Evaluation
+    }
+
+    fn name(&self) -> &'static str {
+        "Evaluation"
+    }
+
+    fn title(&self, state: &State) -> String {
+        let e = &state.evaluation;
+        let progress = |name: &str, side: &Judged| {
+            let left = if side.running() && side.remaining > 0.0 {
+                format!(", ETA {}", text::duration(side.remaining))
+            } else {
+                String::new()
+            };
+            (side.total > 0 || side.running())
+                .then(|| format!("{name} {}/{}{left}", side.samples.len(), side.total))
+        };
+        let all = [progress("base", &e.base), progress("tuned", &e.tuned)];
+        all.into_iter().flatten().collect::<Vec<_>>().join(" · ")
+    }
+
+    fn hints(&self, state: &State) -> Vec<(Action, &'static str)> {
+        let e = &state.evaluation;
+        let first = match e.tuned.running() || e.base.running() {
+            true => (Action::StopAnswer, "stop"),
+            false => (Action::Evaluate, "evaluate"),
+        };
+        vec![first, (Action::SortSamples, e.order.name()), (Action::ScrollDown, "scroll the texts")]
+    }
+
+    fn act(&mut self, action: Action, state: &mut State) -> Option<Vec<Effect>> {
+        match action {
+            Action::Evaluate => return Some(state.start_evaluation()),
+            Action::StopAnswer => return Some(state.stop_evaluation()),
+            Action::SortSamples => state.evaluation.sort(),
+            Action::ScrollDown => self.skipped += 1,
+            Action::ScrollUp => self.skipped = self.skipped.saturating_sub(1),
+            action => {
+                state.evaluation.step(movement(action)?);
+                self.skipped = 0;
+            }
+        }
+        Some(Vec::new())
+    }
+
+    fn click(&mut self, row: usize, state: &mut State) {
+        (state.evaluation.selected, self.skipped) = (row, 0);
+    }
+
+    fn draw(&mut self, canvas: &mut Canvas, area: Rect) {
+        let e = &canvas.state.evaluation;
+        let sorted = e.sorted();
+        if sorted.is_empty() && !e.tuned.running() && !e.base.running() {
+            let key = canvas.state.keys.hint_in(Context::Evaluation, Action::Evaluate);
+            let words = canvas.state.words;
+            let lines =
+                [words.fill("eval.starts", &[("key", &key)]), words.get("eval.as_they_come").to_string()];
+            return canvas.empty(area, words.get("eval.none"), &lines);
+        }
+        let top = scores(canvas, area);
+        let rest = Rect { y: area.y + top, height: area.height.saturating_sub(top), ..area };
+        let side = if area.width >= 90 { (area.width / 3).min(46) } else { 0 };
+        if side == 0 {
+            let rows = (rest.height / 3).max(3).min(rest.height);
+            self.list(canvas, Rect { height: rows, ..rest }, &sorted);
+            let below = Rect { y: rest.y + rows, height: rest.height - rows, ..rest };
+            return self.sample(canvas, below);
+        }
+        self.list(canvas, Rect { width: side, ..rest }, &sorted);
+        let right = Rect { x: rest.x + side + 2, width: rest.width.saturating_sub(side + 2), ..rest };
+        self.sample(canvas, right);
+    }
+}
+
+/// The table of scores; gives the rows it takes, an empty one included.
+fn scores(canvas: &mut Canvas, area: Rect) -> u16 {
+    let state = canvas.state;
+    let (e, theme) = (&state.evaluation, &state.theme);
+    let names: Vec<&str> = e.tuned.scores.iter().chain(&e.base.scores).map(|r| r.name.as_str()).collect();
+    let mut shown: Vec<&str> = Vec::new();
+    names.into_iter().for_each(|name| {
+        if !shown.contains(&name) {
+            shown.push(name)
+        }
+    });
+    // A low screen shows the scores that are looked at first.
+    shown.truncate(if area.height >= 24 { 7 } else { 2 });
+    let find = |side: &Judged, name: &str| side.scores.iter().find(|r| r.name == name).cloned();
+    let heading = ["base", "95 % interval", "tuned", "95 % interval"];
+    let mut line = cell("score", 14, Align::Left);
+    for (i, title) in heading.iter().enumerate() {
+        line += &cell(title, if i % 2 == 0 { NUMBER } else { INTERVAL }, Align::Right);
+    }
+    canvas.line(area, 0, Line::styled(line, theme.dim));
+    for (y, name) in shown.iter().enumerate() {
+        let mut line = cell(name, 14, Align::Left);
+        for side in [&e.base, &e.tuned] {
+            let (mean, range) = find(side, name).map_or_else(Default::default, |r| {
+                (format!("{:.2}", r.mean), format!("{:.2} to {:.2}", r.low, r.high))
+            });
+            line += &cell(&mean, NUMBER, Align::Right);
+            line += &cell(&range, INTERVAL, Align::Right);
+        }
+        canvas.line(area, y + 1, Line::raw(line));
+    }
+    let mut used = shown.len() + 1;
+    if let Some(trouble) = &e.trouble {
+        used = canvas.wrapped(Rect { height: (used + 2) as u16, ..area }, used, trouble, theme.bad);
+    }
+    (used as u16 + 1).min(area.height)
+}
+
+impl EvalPane {
+    /// The samples with their scores.
+    fn list(&mut self, canvas: &mut Canvas, area: Rect, sorted: &[usize]) {
+        let state = canvas.state;
+        let (e, theme) = (&state.evaluation, &state.theme);
+        let name = usize::from(area.width).saturating_sub(3 * NUMBER);
+        let heading = format!(
+            "{}{}{}{}",
+            cell(e.order.name(), name, Align::Left),
+            cell("base", NUMBER, Align::Right),
+            cell("tuned", NUMBER, Align::Right),
+            cell("gain", NUMBER, Align::Right),
+        );
+        canvas.line(area, 0, Line::styled(heading, theme.dim));
+        let rows = usize::from(area.height).saturating_sub(1);
+        let number = |x: Option<f64>| x.map(|x| format!("{x:.1}")).unwrap_or_default();
+        for (y, place) in self.scroll.follow(e.selected, rows, sorted.len()).enumerate() {
+            let index = sorted[place];
+            let at = row(area, y + 1);
+            canvas.hits.push((at, Hit::Row(PaneId::Evaluation, place)));
+            let id = sample(e, index).map(|p| clean::for_terminal(&p.id)).unwrap_or_default();
+            let gain = e.gain(index).map(|g| format!("{g:+.1}")).unwrap_or_default();
+            let line = format!(
+                "{}{}{}{}",
+                cell(&text::truncate(&id, name.saturating_sub(1)), name, Align::Left),
+                cell(&number(e.base.score(index)), NUMBER, Align::Right),
+                cell(&number(e.tuned.score(index)), NUMBER, Align::Right),
+                cell(&gain, NUMBER, Align::Right),
+            );
+            let style = row_style(theme, place == e.selected, state.focus == PaneId::Evaluation);
+            canvas.line(area, y + 1, Line::styled(line, style));
+        }
+    }
+
+    /// Picture, reference and what both models said, differences marked.
+    fn sample(&mut self, canvas: &mut Canvas, area: Rect) {
+        let state = canvas.state;
+        let (e, theme) = (&state.evaluation, &state.theme);
+        let Some(p) = e.current().and_then(|index| sample(e, index)) else { return };
+        let index = p.index;
+        let tall = if area.height >= 14 { area.height * 2 / 5 } else { 0 };
+        let picture = Rect { height: tall, ..area };
+        match p.images.first() {
+            // Drawing opens no file, and what lies in a parquet file has to be looked for there.
+            Some(name) if name.contains(".parquet#") => {
+                canvas.wrapped(picture, 0, &clean::for_terminal(name), theme.dim);
+            }
+            Some(name) => canvas.picture(picture, &ImageRef::Path(name.into())),
+            None => {}
+        }
+        let words = Rect { y: area.y + tall, height: area.height - tall, ..area };
+        let columns = usize::from(words.width);
+        let mut lines = Vec::new();
+        let group = p.group.as_deref().map(|g| format!(" · {}", clean::for_terminal(g))).unwrap_or_default();
+        lines.push(Line::styled(format!("{}{group}", clean::for_terminal(&p.id)), theme.strong));
+        let plain = |lines: &mut Vec<Line<'static>>, name: &str, text: &str| {
+            lines.push(Line::styled(name.to_string(), theme.dim));
+            let text = clean::for_terminal_lines(text.trim());
+            lines.extend(text::wrap(&text, columns, 400).into_iter().map(Line::raw));
+        };
+        plain(&mut lines, "question", &p.question);
+        plain(&mut lines, "reference", &p.label);
+        for (name, side) in [("base", &e.base), ("tuned", &e.tuned)] {
+            let Some(said) = side.samples.get(&index) else { continue };
+            let score = said.score("rouge-l").map(|s| format!(" · rouge-l {s:.1}")).unwrap_or_default();
+            lines.push(Line::styled(format!("{name}{score}"), theme.dim));
+            lines.extend(marked::lines(&said.label, &said.predict, columns, theme));
+        }
+        let height = usize::from(words.height);
+        self.skipped = self.skipped.min(lines.len().saturating_sub(height));
+        for (y, line) in lines.into_iter().skip(self.skipped).take(height).enumerate() {
+            canvas.line(words, y, line);
+        }
+    }
+}
+
+/// What is known of a sample.
+fn sample(e: &Evaluation, index: usize) -> Option<&Prediction> {
+    e.tuned.samples.get(&index).or_else(|| e.base.samples.get(&index))
+}

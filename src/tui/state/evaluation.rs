@@ -1,0 +1,240 @@
+//! Evaluations as they go on and as they lie on disk: scores of both models, and their samples in an order.
+
+use super::{JobId, PaneId, State};
+use crate::config::TrainConfig;
+use crate::error::Error;
+use crate::job::{Command, Event, Job, Level, Outcome, Prediction, ScoreRow};
+use crate::tui::effects::{Effect, Load};
+use crate::tui::talk_worker::{Ask, BASE, Side};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// The score that samples are sorted by.
+pub const SORTED_BY: &str = "rouge-l";
+
+/// What a model said, and how good that was.
+#[derive(Default)]
+pub struct Judged {
+    pub samples: BTreeMap<usize, Prediction>,
+    pub scores: Vec<ScoreRow>,
+    pub total: usize,
+    /// Estimate of the seconds left.
+    pub remaining: f64,
+    job: Option<JobId>,
+}
+
+impl Judged {
+    pub fn running(&self) -> bool {
+        self.job.is_some()
+    }
+
+    /// A score of a sample.
+    pub fn score(&self, index: usize) -> Option<f64> {
+        self.samples.get(&index)?.score(SORTED_BY)
+    }
+
+    fn on_event(&mut self, event: Event) {
+        match event {
+            Event::Predicted(prediction) => drop(self.samples.insert(prediction.index, prediction)),
+            Event::Scores { total, remaining, rows, .. } => {
+                (self.total, self.remaining, self.scores) = (total, remaining, rows);
+            }
+            Event::Finished(_) => (self.job, self.remaining) = (None, 0.0),
+            _ => {}
+        }
+    }
+
+    fn load(&mut self, side: Side) {
+        self.total = side.samples.len();
+        self.samples = side.samples.into_iter().map(|p| (p.index, p)).collect();
+        self.scores = side.scores;
+    }
+}
+
+/// In which order samples are looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Order {
+    #[default]
+    AsAsked,
+    WorstFirst,
+    BestFirst,
+    /// Those that tuning changed most for the better.
+    GainFirst,
+}
+
+impl Order {
+    pub fn name(self) -> &'static str {
+        match self {
+            Order::AsAsked => "in order",
+            Order::WorstFirst => "worst first",
+            Order::BestFirst => "best first",
+            Order::GainFirst => "gain first",
+        }
+    }
+
+    fn next(self) -> Self {
+        match self {
+            Order::AsAsked => Order::WorstFirst,
+            Order::WorstFirst => Order::BestFirst,
+            Order::BestFirst => Order::GainFirst,
+            Order::GainFirst => Order::AsAsked,
+        }
+    }
+}
+
+/// Both models on one data set.
+#[derive(Default)]
+pub struct Evaluation {
+    pub dir: Option<PathBuf>,
+    pub tuned: Judged,
+    pub base: Judged,
+    pub order: Order,
+    /// Place among the samples as sorted.
+    pub selected: usize,
+    /// Why the last one did not end well.
+    pub trouble: Option<String>,
+    asked: bool,
+}
+
+impl Evaluation {
+    /// Samples of either model, in the chosen order.
+    pub fn sorted(&self) -> Vec<usize> {
+        let mut all: Vec<usize> =
+            self.tuned.samples.keys().chain(self.base.samples.keys()).copied().collect();
+        all.sort_unstable();
+        all.dedup();
+        let tuned = |i: usize| self.tuned.score(i).or_else(|| self.base.score(i)).unwrap_or_default();
+        let gain = |i: usize| self.gain(i).unwrap_or_default();
+        match self.order {
+            Order::AsAsked => {}
+            Order::WorstFirst => all.sort_by(|a, b| tuned(*a).total_cmp(&tuned(*b))),
+            Order::BestFirst => all.sort_by(|a, b| tuned(*b).total_cmp(&tuned(*a))),
+            Order::GainFirst => all.sort_by(|a, b| gain(*b).total_cmp(&gain(*a))),
+        }
+        all
+    }
+
+    /// How much better the tuned model is on a sample.
+    pub fn gain(&self, index: usize) -> Option<f64> {
+        Some(self.tuned.score(index)? - self.base.score(index)?)
+    }
+
+    /// The selected sample's number.
+    pub fn current(&self) -> Option<usize> {
+        self.sorted().get(self.selected).copied()
+    }
+
+    /// Moves the selection.
+    pub fn step(&mut self, by: isize) {
+        let last = self.sorted().len().saturating_sub(1) as isize;
+        self.selected = (self.selected as isize).saturating_add(by).clamp(0, last) as usize;
+    }
+
+    /// Another order, the same sample selected.
+    pub fn sort(&mut self) {
+        let current = self.current();
+        self.order = self.order.next();
+        let place = current.and_then(|c| self.sorted().iter().position(|i| *i == c));
+        self.selected = place.unwrap_or(0);
+    }
+
+    /// Takes in what lies on disk, unless it is being made anew.
+    pub fn loaded(&mut self, dir: &Path, sides: [Option<Side>; 2]) {
+        if self.dir.as_deref() != Some(dir) || self.tuned.running() || self.base.running() {
+            return;
+        }
+        let [tuned, base] = sides;
+        tuned.into_iter().for_each(|side| self.tuned.load(side));
+        base.into_iter().for_each(|side| self.base.load(side));
+    }
+}
+
+impl State {
+    /// Where the evaluation of the adapter lies, or of the base model where there is none.
+    fn evaluation_dir(&self) -> PathBuf {
+        let adapter = self.adapter.clone().or_else(|| self.config.adapter_name_or_path.clone());
+        adapter.unwrap_or_else(|| self.config.output_dir.clone()).join("evaluation")
+    }
+
+    /// Reads the evaluation on disk where it is looked at for the first time, or of another adapter.
+    pub fn wanted_evaluation(&mut self) -> Option<Effect> {
+        let dir = self.evaluation_dir();
+        let busy = self.evaluation.tuned.running() || self.evaluation.base.running();
+        let known = self.evaluation.asked && self.evaluation.dir.as_ref() == Some(&dir);
+        if self.focus != PaneId::Evaluation || busy || known {
+            return None;
+        }
+        let order = self.evaluation.order;
+        self.evaluation = Evaluation { dir: Some(dir.clone()), order, asked: true, ..Evaluation::default() };
+        Some(Effect::Load(Load::Talk(Ask::Evaluation(dir))))
+    }
+
+    /// Evaluates the base model, then the adapter.
+    pub fn start_evaluation(&mut self) -> Vec<Effect> {
+        if self.training() {
+            self.notify(Level::Warning, self.words.get("eval.training"));
+            return Vec::new();
+        }
+        if self.evaluation.tuned.running() || self.evaluation.base.running() {
+            return Vec::new();
+        }
+        if self.config.eval_dataset.is_empty() && self.config.dataset.is_empty() {
+            self.fail(
+                &Error::usage("there is nothing to evaluate on").hint("set eval_dataset in the parameters"),
+            );
+            return Vec::new();
+        }
+        let dir = self.evaluation_dir();
+        let adapter = self.adapter.clone().or_else(|| self.config.adapter_name_or_path.clone());
+        let config = |adapter: Option<PathBuf>, output_dir: PathBuf| TrainConfig {
+            adapter_name_or_path: adapter,
+            output_dir,
+            ..self.config.clone()
+        };
+        let (base, tuned) = match adapter {
+            Some(adapter) => (Some(config(None, dir.join(BASE))), config(Some(adapter), dir.clone())),
+            None => (None, config(None, dir.clone())),
+        };
+        let mut evaluation =
+            Evaluation { dir: Some(dir), order: self.evaluation.order, asked: true, ..Evaluation::default() };
+        let mut effects = Vec::new();
+        if let Some(base) = base {
+            let (job, effect) = self.submit(Job::Evaluate(Box::new(base)));
+            evaluation.base.job = Some(job);
+            effects.push(effect);
+        }
+        let (job, effect) = self.submit(Job::Evaluate(Box::new(tuned)));
+        evaluation.tuned.job = Some(job);
+        effects.push(effect);
+        (self.evaluation, self.focus) = (evaluation, PaneId::Evaluation);
+        effects
+    }
+
+    /// Stops both; what is predicted is kept.
+    pub fn stop_evaluation(&mut self) -> Vec<Effect> {
+        let jobs = [self.evaluation.base.job, self.evaluation.tuned.job];
+        let stop = |id| Effect::Send { id, command: Command::Stop { save: true } };
+        jobs.into_iter().flatten().map(stop).collect()
+    }
+
+    /// Takes in an event of an evaluation; says whether it was one.
+    pub fn on_evaluation(&mut self, id: JobId, event: &Event) -> bool {
+        let Evaluation { tuned, base, .. } = &mut self.evaluation;
+        let Some(side) = [tuned, base].into_iter().find(|side| side.job == Some(id)) else { return false };
+        side.on_event(event.clone());
+        if let Event::Finished(outcome) = event {
+            match outcome {
+                Outcome::Failed { error } => {
+                    self.evaluation.trouble = Some(crate::data::clean::for_terminal(&error.message));
+                    self.fail(error);
+                }
+                Outcome::Stopped { .. } => self.notify(Level::Warning, self.words.get("eval.stopped")),
+                Outcome::Done { summary } => {
+                    let report = summary["report"].as_str().unwrap_or_default();
+                    self.notify(Level::Info, format!("report: {report}"));
+                }
+            }
+        }
+        true
+    }
+}

@@ -1,0 +1,211 @@
+//! Evaluation by command: LLaMA-Factory's file, a killed one that goes on, reports; questions from files and pipes.
+#![allow(clippy::unwrap_used)]
+
+use crate::golden;
+use serde_json::{Value, json};
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+const PARTIAL: &str = "evaluated_samples.partial.jsonl";
+
+fn lorascope(dir: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lorascope"));
+    command.current_dir(dir).env("HOME", dir).env_remove("XDG_STATE_HOME");
+    command
+}
+
+fn model() -> String {
+    golden::path("models/tiny-dense").to_str().unwrap().into()
+}
+
+/// The arguments of an evaluation into `out`.
+fn eval(dir: &Path, out: &str) -> Vec<String> {
+    let data = golden::path("data");
+    let yaml = format!(
+        "model_name_or_path: {}\neval_dataset: mllm_train_data\ndataset_dir: {}\ntemplate: qwen3_vl_nothink\n\
+         image_max_pixels: 65536\nimage_min_pixels: 1024\nmax_samples: 6\nper_device_eval_batch_size: 1\n\
+         max_new_tokens: 60\ndo_sample: true\ntemperature: 1.2\ntop_p: 0.95\nmin_p: 0.01\nseed: 5\n",
+        model(),
+        data.display()
+    );
+    let path = dir.join("eval.yaml");
+    fs::write(&path, yaml).unwrap();
+    vec!["eval".into(), path.to_str().unwrap().into(), format!("output_dir={out}"), "--json".into()]
+}
+
+fn ok(output: Output) -> String {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn last_json(text: &str) -> Value {
+    serde_json::from_str(text.lines().last().unwrap()).unwrap()
+}
+
+#[test]
+fn a_killed_evaluation_goes_on_and_predicts_nothing_twice() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = dir.path();
+    let whole = last_json(&ok(lorascope(at).args(eval(at, "whole")).output().unwrap()));
+    assert_eq!(whole["samples"], 6);
+
+    let mut child =
+        lorascope(at).args(eval(at, "killed")).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let partial = at.join("killed").join(PARTIAL);
+    // The head and two predictions.
+    let enough = || fs::read_to_string(&partial).is_ok_and(|t| t.lines().count() >= 3);
+    while !enough() && child.try_wait().unwrap().is_none() {
+        std::thread::yield_now();
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(partial.exists(), "it ended before it could be killed: raise max_new_tokens");
+    // A line torn by the end of the process.
+    let mut text = fs::read(&partial).unwrap();
+    text.extend(b"{\"index\":5,\"id\":\"x");
+    fs::write(&partial, text).unwrap();
+
+    let output = lorascope(at).args(eval(at, "killed")).output().unwrap();
+    assert!(String::from_utf8_lossy(&output.stderr).contains("of 6 predictions are there already"));
+    ok(output);
+    for file in ["generated_predictions.jsonl", "evaluated_samples.jsonl"] {
+        let read = |out: &str| fs::read(at.join(out).join(file)).unwrap();
+        assert!(
+            read("whole") == read("killed"),
+            "{file} differs from that of an evaluation that was left alone"
+        );
+    }
+    let events = fs::read_to_string(at.join("killed/events.jsonl")).unwrap();
+    let events: Vec<Value> = events.lines().filter_map(|l| serde_json::from_str(l).ok()).collect();
+    let mut predicted: Vec<u64> =
+        events.iter().filter(|e| e["event"] == "predicted").map(|e| e["index"].as_u64().unwrap()).collect();
+    let count = predicted.len();
+    predicted.sort_unstable();
+    predicted.dedup();
+    assert_eq!(predicted.len(), count, "a sample was predicted twice");
+    assert!(!partial.exists());
+}
+
+#[test]
+fn the_files_are_llama_factorys_and_the_report_tells_more() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = dir.path();
+    let summary = last_json(&ok(lorascope(at).args(eval(at, "out")).output().unwrap()));
+    let text = fs::read_to_string(at.join("out/generated_predictions.jsonl")).unwrap();
+    for line in text.lines() {
+        // As Python's json.dumps with ensure_ascii=False.
+        assert!(line.starts_with("{\"prompt\": \"") && line.contains("\", \"predict\": \""), "{line}");
+        let value: Value = serde_json::from_str(line).unwrap();
+        assert_eq!(value.as_object().unwrap().keys().collect::<Vec<_>>(), ["prompt", "predict", "label"]);
+        assert!(!line.contains("\\u"), "nothing is escaped that Python would not escape: {line}");
+    }
+    let results: Value =
+        serde_json::from_slice(&fs::read(at.join("out/predict_results.json")).unwrap()).unwrap();
+    assert_eq!(results["predict_bleu-4"], summary["results"]["predict_bleu-4"]);
+    let measures = summary["evaluation"]["measures"].as_array().unwrap();
+    let bleu = &measures[0];
+    assert_eq!((&bleu["name"], &bleu["mean"]), (&json!("bleu-4"), &results["predict_bleu-4"]));
+    assert!(bleu["low"].as_f64() <= bleu["mean"].as_f64() && bleu["mean"].as_f64() <= bleu["high"].as_f64());
+
+    // Any predictions file of LLaMA-Factory, and the same numbers.
+    let scored = last_json(&ok(lorascope(at)
+        .args(["score", "out/generated_predictions.jsonl", "--json"])
+        .output()
+        .unwrap()));
+    assert_eq!(scored["predict_rouge-l"], results["predict_rouge-l"]);
+    assert_eq!(scored["measures"], summary["evaluation"]["measures"]);
+
+    let report =
+        last_json(&ok(lorascope(at).args(["report", "out", "--base", "out", "--json"]).output().unwrap()));
+    let html = fs::read_to_string(at.join(report["html"].as_str().unwrap())).unwrap();
+    assert!(html.contains("data:image/jpeg;base64,") && html.contains("Best samples"));
+    assert!(fs::read_to_string(at.join("out/report.md")).unwrap().contains("| exact-match |"));
+    let missing = lorascope(at).args(["report", "nowhere"]).output().unwrap();
+    assert_eq!(missing.status.code(), Some(3));
+}
+
+fn image(n: usize) -> String {
+    golden::path(&format!("data/img/{n}.png")).to_str().unwrap().into()
+}
+
+#[test]
+fn questions_from_a_file_are_answered_in_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = dir.path();
+    let lines = [
+        json!({ "id": "a", "image": image(0), "question": "What is shown?" }).to_string(),
+        json!({ "images": [image(0), image(1)], "question": "Which differs?" }).to_string(),
+        "{ broken".into(),
+        json!({ "id": 7, "question": "No picture?" }).to_string(),
+    ];
+    fs::write(at.join("q.jsonl"), lines.join("\n")).unwrap();
+    let model = model();
+    let settings = ["image_max_pixels=65536", "image_min_pixels=1024", "max_new_tokens=6"];
+    let ask = ["ask", "--model", &model, "--file", "q.jsonl", "--odds"];
+    let output = lorascope(at).args(ask).args(settings).output().unwrap();
+    assert_eq!(output.status.code(), Some(3), "a line has no answer");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let answers: Vec<Value> = text.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    assert_eq!(answers.iter().map(|a| a["row"].as_u64().unwrap()).collect::<Vec<_>>(), [0, 1, 2, 3]);
+    assert_eq!((&answers[0]["id"], &answers[3]["id"]), (&json!("a"), &json!(7)));
+    assert!(answers[2]["error"]["message"].as_str().unwrap().contains("line 3"));
+    for at in [0, 1, 3] {
+        assert!(answers[at]["answer"].is_string(), "{}", answers[at]);
+        assert_eq!(
+            answers[at]["odds"].as_array().map(Vec::len),
+            answers[at]["new_tokens"].as_u64().map(|n| n as usize)
+        );
+    }
+    // One alone says the same.
+    let image = image(0);
+    let one = ["ask", "--model", &model, "--image", &image, "What is shown?", "--json"];
+    let one = last_json(&ok(lorascope(at).args(one).args(settings).output().unwrap()));
+    assert_eq!(one["answer"], answers[0]["answer"]);
+}
+
+#[test]
+fn a_chat_over_a_pipe() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = dir.path();
+    let model = model();
+    let settings = ["image_max_pixels=65536", "image_min_pixels=1024", "max_new_tokens=6"];
+    let mut child = lorascope(at)
+        .args(["chat", "--model", &model, "--dataset-dir", "data", "--json"])
+        .args(settings)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = [
+        image(0).as_str(), // a dropped picture
+        "What is\\",
+        "shown?",
+        "/fly",
+        "And where?",
+        "/correct A bright lesion.",
+        "/add-to corrected",
+        "/save talk.json",
+        "/retry",
+        "/quit",
+        "never read",
+    ]
+    .join("\n");
+    child.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let answers = ok(output);
+    let answers: Vec<Value> = answers.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    assert_eq!(answers.len(), 3, "two questions and one again");
+    assert!(answers.iter().all(|a| a["answer"].is_string() && a["by"] == "base"));
+    assert!(said.contains("there is no /fly"), "{said}");
+
+    let talk: Value = serde_json::from_slice(&fs::read(at.join("talk.json")).unwrap()).unwrap();
+    let turns = talk[0]["conversations"].as_array().unwrap();
+    assert_eq!((turns.len(), &turns[0]["value"]), (4, &json!("<image>What is\nshown?")));
+    assert_eq!(turns[3]["value"], "A bright lesion.");
+    let check = lorascope(at).args(["show", "corrected:0", "--data", "data", "--json"]).output().unwrap();
+    assert!(ok(check).contains("A bright lesion."));
+}

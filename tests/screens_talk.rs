@@ -1,0 +1,241 @@
+//! The chat and the evaluation pane on whole screens, fed with messages only.
+#![allow(clippy::unwrap_used)]
+
+use crate::screens::{Screen, start_training, started, step, with_data};
+use crossterm::event::KeyCode;
+use lorascope::error::Error;
+use lorascope::job::{Answer, Command, Event, Job, Odds, Outcome, Prediction, ScoreRow};
+use lorascope::tui::Msg;
+use lorascope::tui::effects::{Effect, Load, Loaded};
+use lorascope::tui::talk_worker::{Ask, Side, Told};
+use serde_json::json;
+
+fn ask(screen: &mut Screen, question: &str) {
+    screen.keys("4i");
+    screen.keys(question);
+    screen.press(KeyCode::Enter);
+}
+
+/// The questions that were asked since the last call, with their jobs.
+fn asked(screen: &mut Screen) -> Vec<(u64, lorascope::job::AskJob)> {
+    let effects = std::mem::take(&mut screen.effects);
+    let ask = |effect| match effect {
+        Effect::Submit { id, job: Job::Ask(ask) } => Some((id, *ask)),
+        _ => None,
+    };
+    effects.into_iter().filter_map(ask).collect()
+}
+
+fn say(screen: &mut Screen, job: u64, text: &str) {
+    screen.event(job, Event::Token { id: 0, text: text.into(), done: false });
+    let answer = Answer { text: text.into(), first_token: 0.25, ..Answer::default() };
+    screen.event(job, Event::Answered { id: 0, answer: Some(answer), error: None });
+    screen.event(job, Event::Token { id: 0, text: String::new(), done: true });
+    screen.event(job, Event::Finished(Outcome::Done { summary: json!({}) }));
+}
+
+#[test]
+fn base_and_adapter_stand_side_by_side() {
+    let mut screen = with_data(160, 50);
+    screen.app.state.zoomed = true;
+    screen.feed(Msg::Loaded(Loaded::Adapter(Some("/home/me/lungs/runs/demo".into()))));
+    ask(&mut screen, "Which side");
+    let (job, _) = asked(&mut screen).remove(0);
+    say(&mut screen, job, "left");
+    screen.press(KeyCode::Esc);
+    screen.keys("c");
+    let both = asked(&mut screen);
+    assert_eq!(both.iter().map(|(_, a)| a.turn.use_base).collect::<Vec<_>>(), [true, false]);
+    assert!(both.iter().all(|(_, a)| a.turn.history.is_empty()), "asked again, not after itself");
+    say(&mut screen, both[0].0, "the base says no");
+    say(&mut screen, both[1].0, "the adapter says yes");
+    let text = screen.text();
+    let line = text.lines().find(|l| l.contains("the base says no")).unwrap();
+    assert!(line.contains("the adapter says yes"), "{line}");
+    // The talk goes on from the adapter's answer.
+    ask(&mut screen, "Sure");
+    let (_, next) = asked(&mut screen).remove(0);
+    assert_eq!(next.turn.history.len(), 1);
+    assert_eq!(next.turn.history[0].1, "the adapter says yes");
+}
+
+#[test]
+fn a_corrected_answer_becomes_a_row_and_talks_are_kept() {
+    let mut screen = with_data(160, 50);
+    ask(&mut screen, "Which side");
+    let (job, _) = asked(&mut screen).remove(0);
+    say(&mut screen, job, "left");
+    let kept =
+        |e: &Effect| matches!(e, Effect::Load(Load::Talk(Ask::Keep { line, .. })) if line.contains("left"));
+    assert!(screen.effects.iter().any(kept), "the talk goes into the run's history");
+    screen.press(KeyCode::Esc);
+    screen.keys("C");
+    (0..4).for_each(|_| screen.press(KeyCode::Backspace));
+    screen.keys("right");
+    screen.press(KeyCode::Enter);
+    assert!(screen.text().contains("corrected"));
+    screen.effects.clear();
+    screen.keys("A");
+    let Some(Effect::Load(Load::Talk(Ask::Add { name, talk, .. }))) = screen.effects.pop() else {
+        panic!("nothing was added")
+    };
+    assert_eq!((name.as_str(), talk.turns[0].1.as_str(), talk.images.len()), ("corrected", "right", 1));
+    screen.feed(Msg::Loaded(Loaded::Talk(Told::Added(Err(Error::usage("it is a parquet file"))))));
+    assert!(screen.text().contains("it is a parquet file"));
+}
+
+#[test]
+fn edited_and_dropped() {
+    let mut screen = with_data(160, 50);
+    ask(&mut screen, "Which sied");
+    let (job, _) = asked(&mut screen).remove(0);
+    say(&mut screen, job, "left");
+    screen.press(KeyCode::Esc);
+    screen.keys("e");
+    (0..3).for_each(|_| screen.press(KeyCode::Backspace));
+    screen.keys("ide");
+    screen.feed(Msg::Paste("'/tmp/a b.png'".into()));
+    let Some(Effect::Load(Load::Talk(Ask::Dropped(text)))) = screen.effects.pop() else {
+        panic!("the worker was not asked")
+    };
+    assert_eq!(text, "'/tmp/a b.png'");
+    screen.feed(Msg::Loaded(Loaded::Talk(Told::Files(vec!["/tmp/a b.png".into(), "/tmp/c.png".into()]))));
+    screen.feed(Msg::Loaded(Loaded::Talk(Told::Words("?".into()))));
+    screen.press(KeyCode::Enter);
+    let (_, next) = asked(&mut screen).remove(0);
+    assert_eq!(next.turn.question, "<image><image>Which side?");
+    assert_eq!(next.turn.images.len(), 2);
+    assert!(next.turn.history.is_empty(), "the edited question is not in its own history");
+}
+
+#[test]
+fn how_sure_the_model_is_and_why_it_does_not_answer() {
+    let mut screen = with_data(160, 50);
+    screen.app.state.zoomed = true;
+    screen.keys("4o");
+    ask(&mut screen, "Which side");
+    let (job, first) = asked(&mut screen).remove(0);
+    assert_eq!(first.turn.odds, Some(2));
+    let odds = Odds {
+        token: "left".into(),
+        logprob: 0.42f32.ln(),
+        top: vec![("left".into(), 0.42f32.ln()), ("right".into(), 0.38f32.ln())],
+    };
+    screen.event(job, Event::Odds { id: 0, odds });
+    say(&mut screen, job, "left");
+    assert!(screen.text().contains(r#"least sure: "left" 42 % (or "right" 38 %)"#), "{}", screen.text());
+    ask(&mut screen, "And now");
+    let (job, _) = asked(&mut screen).remove(0);
+    let error = Some(Error::input("the picture is gone"));
+    screen.event(job, Event::Answered { id: 0, answer: None, error });
+    screen.event(job, Event::Token { id: 0, text: String::new(), done: true });
+    assert!(screen.text().contains("the picture is gone"));
+}
+
+/// The model in training is asked twice, and both can be stopped.
+#[test]
+fn a_comparison_while_training() {
+    let mut screen = with_data(160, 50);
+    let job = start_training(&mut screen);
+    screen.event(job, started());
+    screen.event(job, Event::Step(step(10)));
+    ask(&mut screen, "Which side");
+    screen.event(job, Event::Token { id: 1, text: "left".into(), done: true });
+    screen.press(KeyCode::Esc);
+    screen.effects.clear();
+    screen.keys("c");
+    screen.keys("x");
+    let sent = |e: &Effect| match e {
+        Effect::Send { command: Command::Ask { id, .. }, .. } => Some(("ask", *id)),
+        Effect::Send { command: Command::CancelAsk { id }, .. } => Some(("cancel", *id)),
+        _ => None,
+    };
+    let sent: Vec<_> = screen.effects.iter().filter_map(sent).collect();
+    assert_eq!(sent, [("ask", 2), ("ask", 3), ("cancel", 2), ("cancel", 3)]);
+}
+
+fn prediction(index: usize, predict: &str, score: f64) -> Prediction {
+    Prediction {
+        index,
+        id: format!("scan-{index}"),
+        images: vec!["/home/me/lungs/data/mllm_data/1.png".into()],
+        group: Some("CT".into()),
+        question: "What?".into(),
+        predict: predict.into(),
+        label: "a small lesion".into(),
+        scores: vec![("rouge-l".into(), score)],
+    }
+}
+
+fn scores(mean: f64) -> Vec<ScoreRow> {
+    vec![ScoreRow { name: "rouge-l".into(), mean, low: mean - 5.0, high: mean + 5.0 }]
+}
+
+#[test]
+fn an_evaluation_as_it_goes_on() {
+    let mut screen = with_data(140, 44);
+    screen.feed(Msg::Loaded(Loaded::Adapter(Some("/home/me/lungs/runs/demo".into()))));
+    screen.keys("6");
+    assert!(screen.text().contains("No evaluation yet"));
+    screen.effects.clear();
+    screen.keys("e");
+    let submitted = |e: &Effect| match e {
+        Effect::Submit { id, job: Job::Evaluate(config) } => Some((*id, config.clone())),
+        _ => None,
+    };
+    let jobs: Vec<_> = screen.effects.iter().filter_map(submitted).collect();
+    let folders: Vec<_> = jobs.iter().map(|(_, c)| c.output_dir.display().to_string()).collect();
+    assert_eq!(folders, ["/home/me/lungs/runs/demo/evaluation/base", "/home/me/lungs/runs/demo/evaluation"]);
+    assert!(jobs[0].1.adapter_name_or_path.is_none() && jobs[1].1.adapter_name_or_path.is_some());
+
+    let (base, tuned) = (jobs[0].0, jobs[1].0);
+    screen.event(base, Event::Predicted(prediction(0, "nothing here", 10.0)));
+    screen.event(base, Event::Predicted(prediction(1, "a small lesion", 60.0)));
+    screen.event(base, Event::Scores { done: 2, total: 2, remaining: 0.0, rows: scores(35.0) });
+    screen.event(base, Event::Finished(Outcome::Done { summary: json!({ "report": "r.html" }) }));
+    screen.event(tuned, Event::Predicted(prediction(0, "a large lesion", 80.0)));
+    screen.event(tuned, Event::Scores { done: 1, total: 2, remaining: 90.0, rows: scores(80.0) });
+    let text = screen.text();
+    for word in
+        ["35.00", "80.00", "30.00 to 40.00", "base 2/2", "tuned 1/2", "ETA", "a [small]large lesion", "+70.0"]
+    {
+        assert!(text.contains(word), "{word}\n{text}");
+    }
+    // Worst first: the second sample is judged by the base model alone so far.
+    screen.keys("s");
+    assert!(screen.text().contains("worst first"));
+    assert_eq!(screen.app.state.evaluation.sorted(), [1, 0]);
+    assert_eq!(screen.app.state.evaluation.current(), Some(0), "the same sample stays selected");
+    screen.effects.clear();
+    screen.keys("x");
+    assert!(
+        matches!(screen.effects[..], [Effect::Send { id, command: Command::Stop { .. } }] if id == tuned)
+    );
+    screen.event(tuned, Event::Finished(Outcome::Failed { error: Error::usage("no such data set") }));
+    assert!(screen.text().contains("no such data set"));
+}
+
+#[test]
+fn an_evaluation_on_disk_is_read_when_it_is_looked_at() {
+    let mut screen = with_data(80, 24);
+    screen.feed(Msg::Loaded(Loaded::Adapter(Some("/home/me/lungs/runs/demo".into()))));
+    screen.keys("6");
+    screen.draw();
+    let dir = screen.effects.iter().find_map(|e| match e {
+        Effect::Load(Load::Talk(Ask::Evaluation(dir))) => Some(dir.clone()),
+        _ => None,
+    });
+    let dir = dir.unwrap();
+    screen.effects.clear();
+    screen.draw();
+    assert!(screen.effects.is_empty(), "asked once");
+    let evil = prediction(0, "evil \u{1b}[31m \u{202e} \n\n words", 50.0);
+    let side = Side { samples: vec![evil], scores: scores(50.0) };
+    screen.feed(Msg::Loaded(Loaded::Talk(Told::Evaluation { dir, sides: [Some(side), None] })));
+    let text = screen.text();
+    assert!(text.contains("50.00") && text.contains("scan-0") && !text.contains('\u{1b}'), "{text}");
+    for (width, height) in [(20, 6), (30, 10), (60, 12), (200, 60)] {
+        screen.terminal.backend_mut().resize(width, height);
+        screen.text();
+    }
+}
