@@ -11,8 +11,8 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 /// Freed memory goes back to the system after this long (milliseconds): longer than most steps take.
 const KEEP: std::ffi::c_long = 60_000;
 
-/// Its number among mimalloc's options, which libmimalloc-sys does not name; both versions of mimalloc have it here.
-const PURGE_DELAY: libmimalloc_sys::mi_option_t = libmimalloc_sys::mi_option_eager_commit_delay + 1;
+/// `mi_option_purge_delay`, which libmimalloc-sys does not name: number 15 in both versions of mimalloc that it brings.
+const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
 
 /// Sets the allocator up. `MIMALLOC_PURGE_DELAY` in the environment wins.
 #[allow(unsafe_code)]

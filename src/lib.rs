@@ -17,5 +17,6 @@ pub mod job;
 pub mod model;
 pub mod plan;
 pub mod runs;
+pub mod serve;
 pub mod train;
 pub mod tui;

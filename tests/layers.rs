@@ -23,7 +23,11 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("engine", &["plan", "train", "eval", "generate", "model", "data", "runs", "demo"]),
     // The screen never touches a tensor: it asks the engine.
     ("tui", &["engine", "plan", "runs", "demo", "data"]),
-    ("cli", &["tui", "engine", "plan", "train", "eval", "generate", "model", "data", "runs", "demo"]),
+    ("serve", &["engine"]),
+    (
+        "cli",
+        &["tui", "serve", "engine", "plan", "train", "eval", "generate", "model", "data", "runs", "demo"],
+    ),
 ];
 
 /// A word, the rooms whose files may have it, and why.

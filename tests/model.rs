@@ -5,7 +5,7 @@ use crate::golden::{self, Golden, assert_close, values};
 use burn::tensor::{DType, Device};
 use lorascope::data::patches::Patches;
 use lorascope::eval::loss::{self, Targets};
-use lorascope::generate::{Prompt, Rules, generate};
+use lorascope::generate::{Next, Prompt, Rules, generate};
 use lorascope::job::Sampling;
 use lorascope::model::qwen3_vl::{Pack, Qwen3Vl, Sequence};
 use lorascope::model::vision::VisionOutput;
@@ -111,10 +111,10 @@ fn greedy_tokens_equal_transformers() {
             let mut prompt = |i: usize| {
                 let c: &Case = &cases[i];
                 let ids = c.ids[..c.ids.len() - 14].to_vec();
-                Ok(Prompt { ids, grids: c.grids.clone(), features: c.features.clone() })
+                Ok(Prompt { ids, grids: c.grids.clone(), features: c.features.clone(), stream: i })
             };
-            let answers =
-                generate(&model, 3, &mut prompt, &rules, &mut |_, _| ControlFlow::Continue(())).unwrap();
+            let mut go_on = |_: usize, _: Option<u32>| ControlFlow::Continue(Next::GoOn);
+            let answers = generate(&model, 3, &mut prompt, &rules, &mut go_on).unwrap();
             for (at, answer) in CASES.iter().zip(answers) {
                 let want: Vec<u32> =
                     golden.ints(&format!("{at}.greedy24")).iter().map(|&i| i as u32).collect();

@@ -3,7 +3,7 @@
 
 use lorascope::config::{TrainConfig, steps};
 use lorascope::error::Error;
-use lorascope::job::{Event, Finding, Level, Outcome, Phase, StepRow};
+use lorascope::job::{Answer, Event, Finding, Level, Odds, Outcome, Phase, Prediction, ScoreRow, StepRow};
 use lorascope::runs::results::TrainTotals;
 use lorascope::runs::{
     Curve, EventLog, RunInfo, RunLock, Status, TrainerLog, TrainerState, events, list, lock, results, smooth,
@@ -220,7 +220,17 @@ fn every_event_is_written_and_read_back() {
         Event::Score { name: "eval_loss".into(), value: 0.1, step: Some(3) },
         Event::Finding(finding),
         Event::Token { id: 7, text: "肺\n".into(), done: true },
-        Event::Predicted { index: 0, predict: "p".into(), label: "l".into() },
+        Event::Odds {
+            id: 7,
+            odds: Odds { token: "肺".into(), logprob: -0.5, top: vec![("肺".into(), -0.5)] },
+        },
+        Event::Answered { id: 7, answer: Some(Answer::default()), error: None },
+        Event::Scores { done: 1, total: 2, remaining: 0.5, rows: vec![ScoreRow::default()] },
+        Event::Predicted(Prediction {
+            predict: "p".into(),
+            scores: vec![("bleu-4".into(), 1.5)],
+            ..Default::default()
+        }),
         Event::Saved { step: 4, path: "p".into() },
         Event::Paused(true),
         Event::Log { level: Level::Error, line: "x".into() },

@@ -1,23 +1,30 @@
 //! `lorascope eval`: predictions for a data set, and their scores.
 
 use super::output::Out;
-use super::{config_file, job};
+use super::{config_file, job, measures};
+use crate::config::TrainConfig;
 use crate::engine::Engine;
 use crate::error::Result;
-use crate::job::Job;
+use crate::eval::measures::Summary;
+use crate::eval::report;
+use crate::job::{Event, Job};
 use clap::Args;
 use serde_json::Value;
 use std::path::PathBuf;
 
 /// Answer every sample of eval_dataset and score the answers
 ///
-/// Writes generated_predictions.jsonl, predict_results.json and all_results.json into output_dir. Stopped or
-/// killed, the same command goes on where it was.
+/// Writes generated_predictions.jsonl, predict_results.json and all_results.json as LLaMA-Factory does, and
+/// evaluated_samples.jsonl, evaluation.json, report.md and report.html into output_dir. Stopped or killed, the same
+/// command goes on where it was.
 #[derive(Args, Debug)]
 pub struct EvalArgs {
     /// The configuration; adapter_name_or_path says which adapter, none evaluates the base model
     #[arg(value_name = "CONFIG.yaml")]
     pub config: PathBuf,
+    /// First evaluate the base model too, into output_dir/base: the report compares both
+    #[arg(long)]
+    pub with_base: bool,
     /// Settings that come after the file, such as do_sample=false
     #[arg(value_name = "key=value")]
     pub overrides: Vec<String>,
@@ -25,7 +32,16 @@ pub struct EvalArgs {
 
 pub fn run(args: &EvalArgs, out: &Out) -> Result<()> {
     let config = config_file::load_to_evaluate(&args.config, &args.overrides, out)?;
-    let mut summary = job::run(&Engine::start(), Job::Evaluate(Box::new(config)), out, &mut |_| {})?;
+    let engine = Engine::start();
+    let base = config.output_dir.join(report::BASE);
+    // A base evaluation that has ended stays as it is.
+    if args.with_base && config.adapter_name_or_path.is_some() && !base.join(crate::runs::EVALUATION).exists()
+    {
+        out.note("the base model first");
+        let base = TrainConfig { adapter_name_or_path: None, output_dir: base, ..config.clone() };
+        evaluate(&engine, base, out)?;
+    }
+    let mut summary = evaluate(&engine, config, out)?;
     print(&summary, out);
     if let Value::Object(map) = &mut summary {
         // The predictions are in the file.
@@ -35,12 +51,24 @@ pub fn run(args: &EvalArgs, out: &Out) -> Result<()> {
     Ok(())
 }
 
-fn print(summary: &Value, out: &Out) {
-    if let Some(results) = summary["results"].as_object() {
-        for (name, value) in results {
-            out.line(format!("{name:32} {value}"));
+fn evaluate(engine: &Engine, config: TrainConfig, out: &Out) -> Result<Value> {
+    job::run(engine, Job::Evaluate(Box::new(config)), out, &mut |event| {
+        if let Event::Scores { rows, .. } = event {
+            let shown = rows.iter().filter(|row| ["bleu-4", "rouge-l"].contains(&row.name.as_str()));
+            let text = shown.map(|r| format!("{} {:.1} ({:.1} to {:.1})", r.name, r.mean, r.low, r.high));
+            out.beside_bar(&text.collect::<Vec<_>>().join(" · "));
         }
+    })
+}
+
+fn print(summary: &Value, out: &Out) {
+    if let Ok(measured) = serde_json::from_value::<Summary>(summary["evaluation"].clone()) {
+        measures::print(&measured, out);
     }
-    out.line(format!("{:32} {}", "eval_loss", summary["eval_loss"]));
+    for key in ["predict_runtime", "predict_samples_per_second"] {
+        out.line(format!("{key:28} {}", summary["results"][key]));
+    }
+    out.line(format!("{:28} {}", "eval_loss", summary["eval_loss"]));
     out.line(format!("predictions: {}", summary["predictions"].as_str().unwrap_or_default()));
+    out.line(format!("report: {}", summary["report"].as_str().unwrap_or_default()));
 }

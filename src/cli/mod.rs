@@ -1,8 +1,10 @@
 //! The command line: one file per subcommand, each building a `Job` and printing its events.
 
 pub mod ask;
+pub mod ask_many;
 pub mod bench;
 mod bench_quantized;
+pub mod chat;
 pub mod check;
 pub mod columns;
 pub mod config_file;
@@ -14,14 +16,18 @@ pub mod export;
 pub mod findings;
 pub mod interrupt;
 pub mod job;
+pub mod measures;
 pub mod output;
 pub mod params;
 pub mod plan;
 pub mod profile;
+pub mod report;
 pub mod runs;
 pub mod score;
+pub mod serve;
 pub mod show;
 pub mod stats;
+pub mod talk;
 pub mod targets;
 pub mod train;
 pub mod watch;
@@ -74,7 +80,10 @@ pub enum Cmd {
     Train(train::TrainArgs),
     Eval(eval::EvalArgs),
     Score(score::ScoreArgs),
+    Report(report::ReportArgs),
     Ask(ask::AskArgs),
+    Chat(chat::ChatArgs),
+    Serve(serve::ServeArgs),
     Bench(bench::BenchArgs),
     Export(export::ExportArgs),
     Targets(targets::TargetsArgs),
@@ -101,7 +110,10 @@ pub fn run(cli: Cli) -> Result<()> {
         Some(Cmd::Train(args)) => train::run(&args, &out),
         Some(Cmd::Eval(args)) => eval::run(&args, &out),
         Some(Cmd::Score(args)) => score::run(&args, &out),
+        Some(Cmd::Report(args)) => report::run(&args, &out),
         Some(Cmd::Ask(args)) => ask::run(&args, &out),
+        Some(Cmd::Chat(args)) => chat::run(&args, &out),
+        Some(Cmd::Serve(args)) => serve::run(&args, &out),
         Some(Cmd::Bench(args)) => bench::run(&args, &out),
         Some(Cmd::Export(args)) => export::run(&args, &out),
         Some(Cmd::Targets(args)) => targets::run(&args, &out),

@@ -62,6 +62,12 @@ impl Out {
         }
     }
 
+    /// A line of a result that is JSON whatever was asked for.
+    pub fn raw(&self, line: &str) {
+        self.clear_bar();
+        put(line);
+    }
+
     /// A notice for people, on standard error; nothing with `--quiet`.
     pub fn note(&self, text: impl AsRef<str>) {
         if !self.quiet {
@@ -92,6 +98,12 @@ impl Out {
             b.set_length(*total as u64);
             b.set_position(*done as u64);
         }
+    }
+
+    /// Puts words beside the progress bar.
+    pub fn beside_bar(&self, text: &str) {
+        let bar = self.bar.lock().expect("no panic while the bar is held");
+        bar.iter().for_each(|(_, bar)| bar.set_prefix(format!("  {}", printable(text))));
     }
 
     /// Removes the progress bar from the screen.

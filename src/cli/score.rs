@@ -1,24 +1,31 @@
-//! `lorascope score`: BLEU-4 and ROUGE of a predictions file.
+//! `lorascope score`: BLEU-4, ROUGE and more of a predictions file.
 
-use super::columns;
+use super::measures;
 use super::output::Out;
 use crate::data::clean;
 use crate::error::{At, Error, Kind, Result};
-use crate::eval::scores;
+use crate::eval::measures::{Summary, measure_all, slots_of};
+use crate::eval::slots::{self, SlotLabel, SlotReport};
+use crate::eval::{modality, scores};
 use clap::Args;
 use serde::Deserialize;
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-/// Score predictions as LLaMA-Factory does: BLEU-4 over characters, ROUGE over jieba words
+/// Score predictions as LLaMA-Factory does: BLEU-4 over characters, ROUGE over jieba words; and beyond
 ///
 /// Takes generated_predictions.jsonl of this program or of LLaMA-Factory: one object a line with "predict" and
-/// "label".
+/// "label". Also tells BLEU over words, exact matches, lengths, 95 % intervals, and scores by kind of picture where
+/// the references name it.
 #[derive(Args, Debug)]
 pub struct ScoreArgs {
     /// The predictions
     #[arg(value_name = "PREDICTIONS.jsonl")]
     pub file: PathBuf,
+    /// Count how many facts are told right: a label file, by "id", or line by line where predictions have no ids
+    #[arg(long, value_name = "LABELS.jsonl")]
+    pub labels: Option<PathBuf>,
     /// Take a broken line as an error instead of leaving it out
     #[arg(long)]
     pub strict: bool,
@@ -26,45 +33,74 @@ pub struct ScoreArgs {
 
 #[derive(Deserialize)]
 struct Line {
+    #[serde(default)]
+    id: Option<String>,
     predict: String,
     label: String,
+    #[serde(default)]
+    group: Option<String>,
 }
 
 pub fn run(args: &ScoreArgs, out: &Out) -> Result<()> {
-    let pairs = read(&args.file, args.strict, out)?;
-    if pairs.is_empty() {
+    let lines = read(&args.file, args.strict, out)?;
+    if lines.is_empty() {
         return Err(Error::input(format!("{} holds no predictions", args.file.display()))
             .hint("each line is an object with \"predict\" and \"label\""));
     }
-    let mean = scores::mean(&scores::score_all(&pairs));
-    let rows: Vec<Vec<String>> = mean
-        .named()
-        .iter()
-        .map(|(name, value)| vec![format!("predict_{name}"), format!("{value:.4}")])
-        .collect();
-    let widths = columns::widths(&["score", "mean"], &rows);
-    for row in &rows {
-        out.line(columns::row(&row.iter().map(String::as_str).collect::<Vec<_>>(), &widths));
+    let pairs: Vec<(&str, &str)> = lines.iter().map(|l| (l.predict.as_str(), l.label.as_str())).collect();
+    let groups = lines.iter().map(|l| l.group.as_deref().or_else(|| modality::of(&l.label)));
+    let mut summary = Summary::of_rows(&measure_all(&pairs), groups);
+    if let Some(path) = &args.labels {
+        summary.slots = Some(slots(&lines, &slots::read_labels(path)?, path)?);
     }
-    out.line(format!("{} predictions", pairs.len()));
+    measures::print(&summary, out);
+    out.line(format!("{} predictions", lines.len()));
+    out.object(&object(&summary, scores::mean(&scores::score_all(&pairs))));
+    Ok(())
+}
+
+/// LLaMA-Factory's keys, short ones, and everything else.
+fn object(summary: &Summary, mean: scores::Scores) -> Map<String, Value> {
     let mut object = Map::new();
     for (name, value) in mean.named() {
         object.insert(format!("predict_{name}"), json!(value));
         object.insert(name.into(), json!(value));
     }
-    object.insert("samples".into(), json!(pairs.len()));
-    out.object(&object);
-    Ok(())
+    if let Value::Object(all) = json!(summary) {
+        object.extend(all);
+    }
+    object
 }
 
-/// (prediction, label) of every good line; a bad one is named and left out.
-fn read(file: &Path, strict: bool, out: &Out) -> Result<Vec<(String, String)>> {
+/// Labels and predictions belong together by id, or by their place.
+fn slots(lines: &[Line], labels: &[SlotLabel], path: &Path) -> Result<SlotReport> {
+    let by_id = lines.iter().all(|l| l.id.is_some());
+    let said: HashMap<String, String> = if by_id {
+        lines.iter().map(|l| (l.id.clone().unwrap_or_default(), l.predict.clone())).collect()
+    } else if lines.len() == labels.len() {
+        labels.iter().zip(lines).map(|(label, l)| (label.id.clone(), l.predict.clone())).collect()
+    } else {
+        let (labels, lines) = (labels.len(), lines.len());
+        return Err(Error::input(format!(
+            "{} has {labels} labels for {lines} predictions, which have no ids",
+            path.display()
+        ))
+        .hint("give evaluated_samples.jsonl, or as many labels as predictions, in the same order"));
+    };
+    slots_of(labels, &said).ok_or_else(|| {
+        Error::input(format!("no label of {} has the id of a prediction", path.display()))
+            .hint("is it the label file of this data set?")
+    })
+}
+
+/// Every good line; a bad one is named and left out.
+fn read(file: &Path, strict: bool, out: &Out) -> Result<Vec<Line>> {
     let text = std::fs::read(file).at("read", file)?;
     let text = String::from_utf8_lossy(&text);
-    let mut pairs = Vec::new();
+    let mut lines = Vec::new();
     for (i, line) in text.lines().enumerate().filter(|(_, l)| !l.trim().is_empty()) {
         match serde_json::from_str::<Line>(line) {
-            Ok(Line { predict, label }) => pairs.push((predict, label)),
+            Ok(line) => lines.push(line),
             Err(e) => {
                 let what =
                     format!("{}, line {}: {}", file.display(), i + 1, clean::for_terminal(&e.to_string()));
@@ -75,5 +111,5 @@ fn read(file: &Path, strict: bool, out: &Out) -> Result<Vec<(String, String)>> {
             }
         }
     }
-    Ok(pairs)
+    Ok(lines)
 }

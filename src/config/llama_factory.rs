@@ -98,7 +98,6 @@ const IGNORED: &[(&str, &[&str])] = &[
             "crop_to_patches",
             "buffer_size",
             "save_safetensors",
-            "skip_special_tokens",
             "max_length",
             "length_penalty",
             "ignore_pad_token_for_loss",

@@ -179,8 +179,13 @@ pub struct TrainConfig {
     pub temperature: f64,
     pub top_p: f64,
     pub top_k: usize,
+    pub min_p: f64,
     pub repetition_penalty: f64,
     pub max_new_tokens: usize,
+    pub stop_strings: Vec<String>,
+    pub skip_special_tokens: bool,
+    /// What is drawn in each picture, for slot accuracy.
+    pub slot_labels: Option<PathBuf>,
 }
 
 impl TrainConfig {
@@ -255,9 +260,11 @@ impl TrainConfig {
             temperature: if self.do_sample { self.temperature as f32 } else { 0.0 },
             top_p: self.top_p as f32,
             top_k: self.top_k,
+            min_p: self.min_p as f32,
             repetition_penalty: self.repetition_penalty as f32,
             max_new_tokens: self.max_new_tokens,
             seed: self.seed,
+            stop: self.stop_strings.clone(),
         }
     }
 
@@ -356,8 +363,12 @@ impl Default for TrainConfig {
             temperature: 0.95,
             top_p: 0.7,
             top_k: 50,
+            min_p: 0.0,
             repetition_penalty: 1.0,
             max_new_tokens: 1024,
+            stop_strings: Vec::new(),
+            skip_special_tokens: true,
+            slot_labels: None,
         }
     }
 }

@@ -4,8 +4,11 @@ pub mod ahead;
 pub mod batch;
 pub mod check;
 pub mod clean;
+pub mod conversation;
 pub mod convert;
 pub mod dataset;
+pub mod diff;
+pub mod dropped;
 pub mod encode;
 mod entry;
 mod groups;
@@ -29,5 +32,6 @@ pub mod stream;
 pub mod template;
 pub mod verdict;
 pub mod window;
+pub mod windowed;
 
 pub use sample::{ImageRef, Message, Role, Sample};

@@ -5,6 +5,7 @@ use crate::config::TrainConfig;
 use crate::config::quantization::Quantization;
 use crate::data::encode::Encoder;
 use crate::error::Result;
+use crate::generate::Talk;
 use crate::job::{Emit, Event, Phase};
 use crate::model::backend::{self, Backend};
 use crate::model::lora::Adapter;
@@ -22,6 +23,8 @@ pub struct Loaded {
     encoder: Encoder,
     encodes: Encodes,
     adapter: Option<(PathBuf, Option<SystemTime>, Adapter)>,
+    /// What questions left to be used again.
+    talk: Option<Talk>,
     /// A training job may have merged an old adapter into the weights.
     changed: bool,
 }
@@ -44,6 +47,7 @@ impl Loaded {
             encoder,
             encodes: Encodes::of(config),
             adapter: None,
+            talk: None,
             changed: false,
         })
     }
@@ -60,26 +64,50 @@ impl Loaded {
         let wanted = Encodes::of(config);
         if self.encodes != wanted {
             self.encoder = Encoder::load(&self.dir, config)?;
+            self.talk = None;
             self.encodes = wanted;
         }
         Ok(())
     }
 
-    /// Switches on the adapter of a folder, or none. It is read again when the folder has changed.
-    pub fn use_adapter(&mut self, dir: Option<&Path>) -> Result<()> {
+    /// Switches on the adapter of a folder, or none, and says whether it was another one before. It is read again when
+    /// the folder has changed.
+    pub fn use_adapter(&mut self, dir: Option<&Path>) -> Result<bool> {
         let Some(dir) = dir else {
-            self.adapter = None;
-            return Ok(());
+            return Ok(self.adapter.take().is_some());
         };
         let modified =
             std::fs::metadata(dir.join("adapter_model.safetensors")).and_then(|m| m.modified()).ok();
         if self.adapter.as_ref().is_some_and(|(d, m, _)| d == dir && *m == modified) {
-            return Ok(());
+            return Ok(false);
         }
         let adapter = init::from_folder(&self.model, dir)?;
         self.model.attach(&adapter)?;
         self.adapter = Some((dir.into(), modified, adapter));
-        Ok(())
+        Ok(true)
+    }
+
+    /// What earlier questions left, with room for at least `slots` answers at a time; to be given back.
+    pub fn take_talk(&mut self, slots: usize) -> Talk {
+        self.talk.take().filter(|talk| talk.slots() >= slots).unwrap_or_else(|| Talk::new(slots))
+    }
+
+    pub fn keep_talk(&mut self, talk: Talk) {
+        self.talk = Some(talk);
+    }
+
+    /// Frees what questions left.
+    pub fn forget_talk(&mut self) {
+        self.talk = None;
+    }
+
+    /// Where the adapter that is switched on comes from.
+    pub fn adapter_dir(&self) -> Option<&Path> {
+        self.adapter.as_ref().map(|(dir, ..)| dir.as_path())
+    }
+
+    pub fn device(&self) -> &str {
+        &self.backend.name
     }
 
     /// For a job that answers.
@@ -89,7 +117,7 @@ impl Loaded {
 
     /// For a job that trains: it attaches an adapter of its own, and may merge an old one into the weights.
     pub fn for_training(&mut self, config: &TrainConfig) -> (&mut Qwen3Vl, &Encoder, String) {
-        self.adapter = None;
+        (self.adapter, self.talk) = (None, None);
         self.changed = config.create_new_adapter && config.adapter_name_or_path.is_some();
         (&mut self.model, &self.encoder, self.backend.name.clone())
     }

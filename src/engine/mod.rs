@@ -4,6 +4,7 @@ mod export;
 pub mod launch;
 mod loaded;
 mod record;
+mod talk;
 pub mod watch;
 mod work;
 

@@ -32,7 +32,14 @@ impl Record {
 
     fn keep(&mut self, event: &Event) {
         let Self { server, log, .. } = self;
-        let kept = !matches!(event, Event::Token { .. } | Event::Progress { .. });
+        let kept = !matches!(
+            event,
+            Event::Token { .. }
+                | Event::Odds { .. }
+                | Event::Answered { .. }
+                | Event::Scores { .. }
+                | Event::Progress { .. }
+        );
         // A full disk must not end a run: what cannot be kept waits for the next event.
         let mut keep = || {
             if kept {

@@ -4,17 +4,16 @@ use super::Request;
 use super::export;
 use super::loaded::Loaded;
 use super::record::{self, Record};
+use super::talk;
 use crate::config::TrainConfig;
 use crate::data::{check, convert};
 use crate::error::{Error, Kind, Result};
 use crate::eval::predict;
-use crate::generate::ask::{self, Who};
-use crate::job::{AskJob, Command, Emit, Event, Job, Level, Outcome};
+use crate::job::{Command, Emit, Event, Job, Level, Outcome};
 use crate::runs::RunLock;
 use crate::train::output::{self, resume_folder};
 use crate::train::run;
 use serde_json::{Value, json};
-use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Mutex;
@@ -37,8 +36,8 @@ impl Worker {
             record::keep(&record, &event);
             on_event(event);
         };
-        let talk = Talk { inbox: &inbox, commands, record: &record, emit: &emit };
-        let result = catch_unwind(AssertUnwindSafe(|| self.dispatch(&job, talk)));
+        let ways = Ways { inbox: &inbox, commands, record: &record, emit: &emit };
+        let result = catch_unwind(AssertUnwindSafe(|| self.dispatch(&job, ways)));
         let outcome = match result {
             Ok(Ok(summary)) => Outcome::Done { summary },
             Ok(Err(error)) if error.kind == Kind::Stopped => {
@@ -64,8 +63,8 @@ impl Worker {
         on_event(finished);
     }
 
-    fn dispatch(&mut self, job: &Job, talk: Talk) -> Result<Value> {
-        let (inbox, emit) = (talk.inbox, talk.emit);
+    fn dispatch(&mut self, job: &Job, ways: Ways) -> Result<Value> {
+        let (inbox, emit) = (ways.inbox, ways.emit);
         match job {
             Job::Convert(job) => with_stop(inbox, |stop| convert::run(job, stop, emit)),
             Job::Check(job) => with_stop(inbox, |stop| check::run(job, stop, emit)),
@@ -74,20 +73,22 @@ impl Worker {
                 if resume_folder(config)?.is_none() {
                     output::clear(config)?;
                 }
-                talk.open_record(&config.output_dir, lock)?;
+                ways.open_record(&config.output_dir, lock)?;
                 let (model, encoder, device) =
                     self.load(&config.model_name_or_path, config, emit)?.for_training(config);
                 run::run(run::Setup { model, encoder, config, device }, inbox, emit)
             }
             Job::Evaluate(config) => {
                 let lock = RunLock::acquire(&config.output_dir)?;
-                talk.open_record(&config.output_dir, lock)?;
+                ways.open_record(&config.output_dir, lock)?;
                 let loaded = self.load(&config.model_name_or_path, config, emit)?;
+                loaded.forget_talk();
                 loaded.use_adapter(config.adapter_name_or_path.as_deref())?;
                 let (model, encoder, adapter) = loaded.parts();
                 predict::run(&predict::Setup { model, encoder, config, adapter }, inbox, emit)
             }
-            Job::Ask(job) => self.ask(job, inbox, emit),
+            Job::Ask(job) => talk::ask(self.load(&job.model, &job.config, emit)?, job, inbox, emit),
+            Job::Talk(job) => talk::run(self.load(&job.model, &job.config, emit)?, job, inbox, emit),
             Job::Export(job) => {
                 // It loads models itself, one after the other.
                 self.loaded = None;
@@ -107,31 +108,17 @@ impl Worker {
         loaded.set_encoder(config)?;
         Ok(loaded)
     }
-
-    fn ask(&mut self, job: &AskJob, inbox: &Receiver<Command>, emit: Emit) -> Result<Value> {
-        let loaded = self.load(&job.model, &job.config, emit)?;
-        loaded.use_adapter(job.adapter.as_deref())?;
-        let (model, encoder, adapter) = loaded.parts();
-        let text = ask::answer(Who { model, encoder, adapter }, &job.turn, &mut |piece| {
-            emit(Event::Token { id: 0, text: piece.into(), done: false });
-            let stop = std::iter::from_fn(|| inbox.try_recv().ok())
-                .any(|c| matches!(c, Command::Stop { .. } | Command::CancelAsk { .. }));
-            if stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        })?;
-        emit(Event::Token { id: 0, text: String::new(), done: true });
-        Ok(json!({ "answer": text }))
-    }
 }
 
 /// The ways to and from a job.
-struct Talk<'a> {
+struct Ways<'a> {
     inbox: &'a Receiver<Command>,
     commands: Sender<Command>,
     record: &'a Mutex<Option<Record>>,
     emit: Emit<'a>,
 }
 
-impl Talk<'_> {
+impl Ways<'_> {
     /// From now on what the job says is kept in the run folder, and the run can be watched.
     fn open_record(self, dir: &Path, lock: RunLock) -> Result<()> {
         let (record, cannot_be_watched) = Record::open(dir, lock, self.commands)?;

@@ -1,6 +1,7 @@
 //! Sentence BLEU-4 over characters, as `nltk.translate.bleu_score.sentence_bleu` with smoothing method 3.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 
 const ORDERS: usize = 4;
 
@@ -12,10 +13,15 @@ const ORDERS: usize = 4;
 pub fn bleu4(predict: &str, label: &str) -> f64 {
     let predict: Vec<char> = predict.chars().collect();
     let label: Vec<char> = label.chars().collect();
+    bleu4_of(&predict, &label)
+}
+
+/// [`bleu4`] over tokens of any kind.
+pub fn bleu4_of<T: Eq + Hash>(predict: &[T], label: &[T]) -> f64 {
     let mut log_sum = 0.0;
     let mut empty_orders = 0;
     for n in 1..=ORDERS {
-        let (matches, total) = clipped_matches(&predict, &label, n);
+        let (matches, total) = clipped_matches(predict, label, n);
         if n == 1 && matches == 0 {
             return 0.0;
         }
@@ -31,8 +37,8 @@ pub fn bleu4(predict: &str, label: &str) -> f64 {
 }
 
 /// Common n-grams, each at most as often as the label has it, and the prediction's n-grams (at least 1).
-fn clipped_matches(predict: &[char], label: &[char], n: usize) -> (usize, usize) {
-    let mut left: HashMap<&[char], usize> = HashMap::new();
+fn clipped_matches<T: Eq + Hash>(predict: &[T], label: &[T], n: usize) -> (usize, usize) {
+    let mut left: HashMap<&[T], usize> = HashMap::new();
     for gram in label.windows(n) {
         *left.entry(gram).or_default() += 1;
     }

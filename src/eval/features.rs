@@ -120,7 +120,7 @@ impl Features {
             .map(|(place, _)| self.kept.get(place).or_else(|| fresh.get(place)).cloned().unwrap_or_default())
             .collect();
         for (place, features) in fresh {
-            let size: usize = features.iter().map(|f| bytes(f)).sum();
+            let size: usize = features.iter().map(|f| f.bytes()).sum();
             if self.bytes + size <= LIMIT {
                 self.bytes += size;
                 self.kept.insert(place, features);
@@ -205,9 +205,4 @@ impl Picture {
 
 fn of_sample(e: Error, s: &EncodedSample) -> Error {
     Error { message: format!("sample {} (row {}): {}", s.id, s.row, e.message), ..e }
-}
-
-fn bytes(f: &VisionOutput) -> usize {
-    let one = |t: &burn::tensor::Tensor<2>| t.dims().iter().product::<usize>() * t.dtype().size();
-    one(&f.merged) + f.deepstack.iter().map(one).sum::<usize>()
 }

@@ -1,36 +1,33 @@
 //! Answers for a data set, written as they come, and their scores; LLaMA-Factory's `do_predict`.
 
 use super::features::Features;
-use super::loss;
+use super::items::{self, Item};
+use super::measures::{self, Summary};
+use super::running::Running;
 use super::samples::{self, Samples};
-use super::scores::{self, Scores};
+use super::slots::{self, SlotLabel};
+use super::{loss, report};
 use crate::config::TrainConfig;
-use crate::data::batch::EncodedSample;
-use crate::data::encode::{Encoded, Encoder, IGNORE};
+use crate::data::encode::Encoder;
 use crate::data::numpy::RandomState;
-use crate::data::sample::{Role, Sample};
+use crate::data::sample::Sample;
 use crate::error::{At, Error, Kind, Result};
 use crate::files;
-use crate::generate::{Prompt, Rules, generate};
-use crate::job::{Command, Emit, Event, Level, Phase};
+use crate::generate::{Next, Prompt, Rules, generate};
+use crate::job::{Command, Emit, Event, Level, Phase, Prediction};
 use crate::model::lora::Adapter;
 use crate::model::qwen3_vl::Qwen3Vl;
-use crate::runs::results;
-use serde::{Deserialize, Serialize};
+use crate::runs::predictions::Growing;
+use crate::runs::{EVALUATION, PREDICTIONS, results};
 use serde_json::{Map, Value, json};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::io::Write;
 use std::ops::ControlFlow;
-use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::Receiver;
 use std::time::Instant;
-
-const PREDICTIONS: &str = "generated_predictions.jsonl";
-/// Predictions while the job runs: what is here is not predicted again after a crash.
-const PARTIAL: &str = "generated_predictions.partial.jsonl";
 
 /// What an evaluation job works with.
 pub struct Setup<'a> {
@@ -40,27 +37,8 @@ pub struct Setup<'a> {
     pub adapter: Option<&'a Adapter>,
 }
 
-/// One line of `generated_predictions.jsonl`; `index` only while the job runs.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Line {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    index: Option<usize>,
-    prompt: String,
-    predict: String,
-    label: String,
-}
-
-/// A question with its reference answer.
-struct Item {
-    id: String,
-    prompt_ids: Vec<u32>,
-    grids: Vec<[usize; 3]>,
-    sample: EncodedSample,
-    label: String,
-}
-
 /// Predicts every sample of `eval_dataset` and scores it. The summary holds LLaMA-Factory's keys, the mean loss,
-/// and the predictions by sample id.
+/// all measures, and the predictions by sample id.
 pub fn run(setup: &Setup, inbox: &Receiver<Command>, emit: Emit) -> Result<Value> {
     let config = setup.config;
     let stop = AtomicBool::new(false);
@@ -70,62 +48,80 @@ pub fn run(setup: &Setup, inbox: &Receiver<Command>, emit: Emit) -> Result<Value
             Error::usage("eval_dataset is not set").hint("set eval_dataset: NAME, as in dataset_info.json")
         );
     }
+    let labels = config.slot_labels.as_deref().map(slots::read_labels).transpose()?;
     let read = samples::read(config, names, &mut RandomState::new(config.seed), emit, &stop)?;
     let read: Vec<Sample> = read.into_iter().flatten().collect();
     let encoded = samples::encode(config, setup.encoder, &read, emit, &stop)?;
-    let items = items(setup.encoder, &read, &encoded)?;
+    let known = (labels.as_deref().unwrap_or_default(), config.skip_special_tokens);
+    let items = items::of(setup.encoder, &read, &encoded, known)?;
     if items.is_empty() {
         return Err(
             Error::input("no sample is left to evaluate").hint("see the findings above, or run `check`")
         );
     }
     fs::create_dir_all(&config.output_dir).at("create", &config.output_dir)?;
-    let began = Instant::now();
-    let lines = predict(setup, &items, inbox, emit)?;
+    let mut growing = Growing::open(&config.output_dir, &fingerprint(config)?)?;
+    tell_known(&growing, items.len(), emit);
+    // A sample that has another reference now is another sample.
+    growing.done.retain(|i, p| items.get(*i).is_some_and(|item| item.label == p.label && item.id == p.id));
+    let (began, before) = (Instant::now(), growing.done.len());
+    let written = predict(setup, &items, &mut growing, inbox, emit)?;
     let seconds = began.elapsed().as_secs_f64();
     let mean_loss = mean_loss(setup, encoded, emit)?;
-    finish(config, &items, &lines, (seconds, mean_loss), emit)
+    write_predictions(setup, &items, &growing, &written)?;
+    let fresh = growing.done.len() - before;
+    finish(config, growing.finish(&config.output_dir)?, labels.as_deref(), (fresh, seconds, mean_loss), emit)
 }
 
-/// The prompt of each encoded sample: everything before its last answer.
-fn items(encoder: &Encoder, read: &[Sample], encoded: &Samples) -> Result<Vec<Item>> {
-    // Rows are unique within a data set only; encoded samples keep the order of the read ones.
-    let mut rest = read.iter();
-    let mut items = Vec::new();
-    for e in &encoded.all {
-        let Some(sample) = rest.find(|s| s.row == e.row && s.id == e.id) else { continue };
-        let question = match sample.messages.split_last() {
-            Some((last, question)) if last.role == Role::Assistant => question,
-            _ => &sample.messages,
-        };
-        items.push(Item {
-            id: e.id.clone(),
-            prompt_ids: encoder.prompt(sample.system.as_deref(), question, &e.encoded.grids)?,
-            grids: e.encoded.grids.clone(),
-            sample: e.clone(),
-            label: encoder.decode(last_target(&e.encoded), true),
-        });
+/// What the predictions depend on: model, adapter, data and decoding. Other ones are not mixed with these.
+fn fingerprint(config: &TrainConfig) -> Result<String> {
+    let mut hash = blake3::Hasher::new();
+    let settings = json!([
+        config.model_name_or_path,
+        config.adapter_name_or_path,
+        config.sampling(),
+        config.template,
+        config.enable_thinking,
+        config.default_system,
+        config.image_max_pixels,
+        config.image_min_pixels,
+        config.cutoff_len,
+        config.eval_dataset,
+        config.dataset,
+        config.dataset_dir,
+        config.max_samples,
+        config.quantization_bit,
+        config.quantization_type,
+        config.skip_special_tokens,
+    ]);
+    hash.update(settings.to_string().as_bytes());
+    if let Some(dir) = &config.adapter_name_or_path {
+        let weights = dir.join("adapter_model.safetensors");
+        hash.update_reader(fs::File::open(&weights).at("read", &weights)?).at("read", &weights)?;
     }
-    Ok(items)
+    Ok(hash.finalize().to_hex().to_string())
 }
 
-/// The tokens of the last answer. LLaMA-Factory's labels are these, decoded: with the template's line end after
-/// the answer, which its scores count too.
-fn last_target(encoded: &Encoded) -> &[u32] {
-    let source = encoded.labels.iter().rposition(|l| *l == IGNORE).map_or(0, |i| i + 1);
-    &encoded.input_ids[source..]
-}
-
-/// Generates what is not there yet, a line written for each answer as it ends.
-fn predict(setup: &Setup, items: &[Item], inbox: &Receiver<Command>, emit: Emit) -> Result<Vec<Line>> {
-    let path = setup.config.output_dir.join(PARTIAL);
-    let mut done = read_partial(&path, items);
-    if !done.is_empty() {
-        let line = format!("{} of {} predictions are there already", done.len(), items.len());
-        emit(Event::Log { level: Level::Info, line });
+fn tell_known(growing: &Growing, total: usize, emit: Emit) {
+    let log = |line: String| emit(Event::Log { level: Level::Info, line });
+    if growing.dropped > 0 {
+        log(format!("{} predictions of other settings were here; it starts anew", growing.dropped));
     }
-    let mut file = File::options().create(true).append(true).open(&path).at("write", &path)?;
-    let todo: Vec<usize> = (0..items.len()).filter(|i| !done.contains_key(i)).collect();
+    if !growing.done.is_empty() {
+        log(format!("{} of {total} predictions are there already", growing.done.len()));
+    }
+}
+
+/// Generates what is not there yet, a line written for each answer as it ends. Gives what is written of predictions
+/// whose special tokens are kept.
+fn predict(
+    setup: &Setup,
+    items: &[Item],
+    growing: &mut Growing,
+    inbox: &Receiver<Command>,
+    emit: Emit,
+) -> Result<BTreeMap<usize, String>> {
+    let todo: Vec<usize> = (0..items.len()).filter(|i| !growing.done.contains_key(i)).collect();
     let features = RefCell::new(Features::new(setup.config));
     let rules = Rules {
         adapter: setup.adapter,
@@ -140,50 +136,67 @@ fn predict(setup: &Setup, items: &[Item], inbox: &Receiver<Command>, emit: Emit)
         let next = todo[i..].iter().take(ahead).map(|&at| (at, &items[at].sample)).collect::<Vec<_>>();
         let seen = features.borrow_mut().of((setup.model, setup.adapter), setup.encoder, &next)?;
         let features = seen.into_iter().next().unwrap_or_default();
-        Ok(Prompt { ids: item.prompt_ids.clone(), grids: item.grids.clone(), features })
+        let (ids, grids) = (item.prompt_ids.clone(), item.grids.clone());
+        Ok(Prompt { ids, grids, features, stream: todo[i] })
     };
+    let mut running = Running::new(growing.done.values(), items.len());
     let mut answers: BTreeMap<usize, Vec<u32>> = BTreeMap::new();
+    let mut written = BTreeMap::new();
     let mut trouble: Option<Error> = None;
     let mut on_token = |i: usize, token: Option<u32>| {
         if let Some(id) = token {
-            answers.entry(i).or_default().push(id);
-            return ControlFlow::Continue(());
+            let answer = answers.entry(i).or_default();
+            answer.push(id);
+            let ends = stop_text(setup.encoder, answer, &rules.sampling.stop).is_some();
+            return ControlFlow::Continue(if ends { Next::End } else { Next::GoOn });
         }
-        let index = todo[i];
-        let line = line(setup.encoder, &items[index], index, &answers.remove(&i).unwrap_or_default());
-        emit(Event::Predicted { index, predict: line.predict.clone(), label: line.label.clone() });
-        if let Err(e) = append(&mut file, &line).at("write", &path) {
+        let answer = answers.remove(&i).unwrap_or_default();
+        let prediction = judged(setup.encoder, &items[todo[i]], todo[i], (&answer, &rules.sampling.stop));
+        if !setup.config.skip_special_tokens {
+            written.insert(todo[i], setup.encoder.decode(&answer, false));
+        }
+        emit(Event::Predicted(prediction.clone()));
+        running.push(&prediction, emit);
+        if let Err(e) = growing.push(prediction) {
             trouble = Some(e);
             return ControlFlow::Break(());
         }
-        done.insert(index, line);
-        emit(Event::Progress { phase: Phase::Evaluating, done: done.len(), total: items.len() });
+        let (done, total) = (growing.done.len(), items.len());
+        emit(Event::Progress { phase: Phase::Evaluating, done, total });
         if stop_asked(inbox) {
-            trouble = Some(stopped(done.len(), items.len()));
+            trouble = Some(stopped(done, total));
             return ControlFlow::Break(());
         }
-        ControlFlow::Continue(())
+        ControlFlow::Continue(Next::GoOn)
     };
     generate(setup.model, todo.len(), &mut prompt, &rules, &mut on_token)?;
-    match trouble {
-        Some(e) => Err(e),
-        None => Ok(done.into_values().collect()),
-    }
+    trouble.map_or(Ok(written), Err)
 }
 
-fn line(encoder: &Encoder, item: &Item, index: usize, answer: &[u32]) -> Line {
-    Line {
-        index: Some(index),
-        prompt: encoder.decode(&item.prompt_ids, false),
-        predict: encoder.decode(answer, true),
+/// Where the first stop text begins in an answer.
+fn stop_text(encoder: &Encoder, answer: &[u32], stop: &[String]) -> Option<usize> {
+    if stop.is_empty() {
+        return None;
+    }
+    let text = encoder.decode(answer, true);
+    stop.iter().filter(|s| !s.is_empty()).filter_map(|s| text.find(s.as_str())).min()
+}
+
+fn judged(encoder: &Encoder, item: &Item, index: usize, (answer, stop): (&[u32], &[String])) -> Prediction {
+    let mut predict = encoder.decode(answer, true);
+    if let Some(at) = stop_text(encoder, answer, stop) {
+        predict.truncate(at);
+    }
+    Prediction {
+        index,
+        id: item.id.clone(),
+        images: item.images.clone(),
+        group: item.group.clone(),
+        question: item.question.clone(),
+        scores: measures::named(&predict, &item.label),
+        predict,
         label: item.label.clone(),
     }
-}
-
-fn append(file: &mut File, line: &Line) -> std::io::Result<()> {
-    let mut text = serde_json::to_vec(line)?;
-    text.push(b'\n');
-    file.write_all(&text)
 }
 
 fn stop_asked(inbox: &Receiver<Command>) -> bool {
@@ -193,16 +206,6 @@ fn stop_asked(inbox: &Receiver<Command>) -> bool {
 fn stopped(done: usize, total: usize) -> Error {
     Error::new(Kind::Stopped, format!("evaluation stopped after {done} of {total} predictions"))
         .hint("start it again to go on; what is predicted is kept")
-}
-
-/// Predictions of an interrupted job, if they are of these items; a torn last line is passed over.
-fn read_partial(path: &Path, items: &[Item]) -> BTreeMap<usize, Line> {
-    let text = fs::read_to_string(path).unwrap_or_default();
-    let lines = text.lines().filter_map(|l| serde_json::from_str::<Line>(l).ok());
-    lines
-        .filter_map(|l| Some((l.index?, l)))
-        .filter(|(i, l)| items.get(*i).is_some_and(|item| item.label == l.label))
-        .collect()
 }
 
 /// Mean cross-entropy over the samples, weighted by samples per batch as transformers' `eval_loss`.
@@ -221,42 +224,59 @@ fn mean_loss(setup: &Setup, mut encoded: Samples, emit: Emit) -> Result<f64> {
     Ok(mean)
 }
 
-/// Writes the final files and makes the summary.
+/// `generated_predictions.jsonl`, byte for byte as Python's `json.dumps(…, ensure_ascii=False)` writes its lines.
+fn write_predictions(
+    setup: &Setup,
+    items: &[Item],
+    growing: &Growing,
+    written: &BTreeMap<usize, String>,
+) -> Result<()> {
+    files::write_with(&setup.config.output_dir.join(PREDICTIONS), |w| {
+        for (i, prediction) in &growing.done {
+            let (item, quoted) = (&items[*i], |text: &str| serde_json::to_string(text));
+            let prompt = quoted(&setup.encoder.decode(&item.prompt_ids, false))?;
+            let predict = quoted(written.get(i).unwrap_or(&prediction.predict))?;
+            let label = quoted(&item.written_label)?;
+            writeln!(w, "{{\"prompt\": {prompt}, \"predict\": {predict}, \"label\": {label}}}")?;
+        }
+        Ok(())
+    })
+}
+
+/// Writes the results and makes the summary.
 fn finish(
     config: &TrainConfig,
-    items: &[Item],
-    lines: &[Line],
-    (seconds, loss): (f64, f64),
+    all: Vec<Prediction>,
+    labels: Option<&[SlotLabel]>,
+    (fresh, seconds, loss): (usize, f64, f64),
     emit: Emit,
 ) -> Result<Value> {
     let dir = &config.output_dir;
-    let path = dir.join(PREDICTIONS);
-    files::write_with(&path, |w| {
-        for line in lines {
-            serde_json::to_writer(&mut *w, &Line { index: None, ..line.clone() })?;
-            w.write_all(b"\n")?;
-        }
-        Ok(())
-    })?;
-    let partial = dir.join(PARTIAL);
-    fs::remove_file(&partial).at("remove", &partial)?;
-    let pairs: Vec<(&str, &str)> = lines.iter().map(|l| (l.predict.as_str(), l.label.as_str())).collect();
-    let mean: Scores = scores::mean(&scores::score_all(&pairs));
+    let summary = Summary::of(&all, labels);
     let mut metrics = Map::new();
-    for (name, value) in mean.named() {
-        metrics.insert(format!("predict_{name}"), json!(value));
-        emit(Event::Score { name: format!("predict_{name}"), value, step: None });
+    for row in summary.measures.iter().take(4) {
+        let name = format!("predict_{}", row.name);
+        metrics.insert(name.clone(), json!(row.mean));
+        emit(Event::Score { name, value: row.mean, step: None });
     }
-    let batches = lines.len().div_ceil(config.per_device_eval_batch_size);
-    let round = |x: f64| (x * 1000.0).round() / 1000.0;
+    let batches = fresh.div_ceil(config.per_device_eval_batch_size);
+    let per_second = |n: usize| ((n as f64 / seconds.max(1e-9)) * 1000.0).round() / 1000.0;
     metrics.insert("predict_runtime".into(), json!((seconds * 10_000.0).round() / 10_000.0));
-    metrics.insert("predict_samples_per_second".into(), json!(round(lines.len() as f64 / seconds)));
-    metrics.insert("predict_steps_per_second".into(), json!(round(batches as f64 / seconds)));
+    metrics.insert("predict_samples_per_second".into(), json!(per_second(fresh)));
+    metrics.insert("predict_steps_per_second".into(), json!(per_second(batches)));
     results::write(dir, "predict", &metrics)?;
-    let by_id: Map<String, Value> =
-        items.iter().zip(lines).map(|(item, l)| (item.id.clone(), json!(l.predict))).collect();
+    let mut evaluation = json!({
+        "model": config.model_name_or_path, "adapter": config.adapter_name_or_path, "eval_loss": loss,
+        "sampling": config.sampling(),
+    });
+    if let (Value::Object(all), Value::Object(more)) = (&mut evaluation, json!(summary)) {
+        all.extend(more);
+    }
+    files::write_json(&dir.join(EVALUATION), &evaluation)?;
+    let report = report::write(dir, None)?;
+    let by_id: Map<String, Value> = all.iter().map(|p| (p.id.clone(), json!(p.predict))).collect();
     Ok(json!({
-        "output_dir": dir, "predictions": path, "samples": lines.len(), "eval_loss": loss,
-        "results": metrics, "by_id": by_id,
+        "output_dir": dir, "predictions": dir.join(PREDICTIONS), "samples": all.len(), "eval_loss": loss,
+        "results": metrics, "evaluation": summary, "report": report, "by_id": by_id,
     }))
 }

@@ -1,8 +1,10 @@
 //! How many facts of a drawn scan its caption gets right: exact match of each slot, beside the blind rate.
 
+use crate::error::{At, Error, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::HashMap;
+use std::path::Path;
 
 /// The drawn facts in report order.
 pub const SLOTS: [&str; 7] = ["modality", "side", "shape", "count", "size", "tone", "part"];
@@ -54,6 +56,22 @@ impl SlotReport {
         let row = |r: &SlotRow| serde_json::json!({"n": r.n, "blind": round(r.blind), "accuracy": round(r.accuracy)});
         Value::Object(self.rows.iter().map(|r| (r.slot.clone(), row(r))).collect())
     }
+}
+
+/// Reads a label file, an object on each line.
+///
+/// # Errors
+/// It cannot be read, or a line is no label.
+pub fn read_labels(path: &Path) -> Result<Vec<SlotLabel>> {
+    let text = std::fs::read_to_string(path).at("read", path)?;
+    let label = |(i, line): (usize, &str)| {
+        serde_json::from_str(line).map_err(|e| {
+            Error::input(format!("{}, line {}: {e}", path.display(), i + 1)).hint(
+                "each line is an object with id, modality, side, shape, count, size, tone, part and caption",
+            )
+        })
+    };
+    text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()).map(label).collect()
 }
 
 /// Slot values in the order of [`SLOTS`]; `None` where the text does not say.

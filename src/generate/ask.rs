@@ -1,14 +1,13 @@
 //! One question about pictures to a loaded model, answered piece by piece.
 
-use super::decode::{Prompt, Rules, generate};
+use super::talk::Talk;
 use crate::data::encode::Encoder;
-use crate::data::sample::{ImageRef, Message, Role};
+use crate::data::sample::{Message, Role};
 use crate::error::Result;
-use crate::job::Turn;
+use crate::job::{Answer, Emit, Turn};
 use crate::model::lora::Adapter;
 use crate::model::qwen3_vl::Qwen3Vl;
-use std::ops::ControlFlow;
-use std::sync::Arc;
+use std::time::Instant;
 
 /// Who answers.
 #[derive(Clone, Copy)]
@@ -18,48 +17,42 @@ pub struct Who<'a> {
     pub adapter: Option<&'a Adapter>,
 }
 
-/// Answers `turn`; every piece of text goes to `on_text` as soon as it is whole characters. Returns the answer.
-pub fn answer(who: Who, turn: &Turn, on_text: &mut dyn FnMut(&str) -> ControlFlow<()>) -> Result<String> {
-    let prompt = prompt(&who, turn)?;
-    let rules = Rules {
-        adapter: who.adapter.filter(|_| !turn.use_base),
-        sampling: turn.sampling,
-        stop_ids: who.encoder.stop_ids(),
-        slots: 1,
-    };
-    let mut stream = who.encoder.stream(true);
-    let mut text = String::new();
-    let mut once = Some(prompt);
-    generate(
-        who.model,
-        1,
-        &mut |_| Ok(once.take().expect("asked for one prompt")),
-        &rules,
-        &mut |_, token| {
-            let piece = match token {
-                Some(id) => stream.push(id),
-                None => stream.finish(),
-            };
-            text.push_str(&piece);
-            if piece.is_empty() { ControlFlow::Continue(()) } else { on_text(&piece) }
-        },
-    )?;
-    Ok(text)
+/// Answers `turn` by itself. Before every token `go_on` is asked; `false` breaks the answer off.
+///
+/// # Errors
+/// A picture or the talk cannot be used.
+pub fn answer(
+    who: &Who,
+    id: u64,
+    turn: &Turn,
+    emit: Emit,
+    go_on: &mut dyn FnMut() -> bool,
+) -> Result<Answer> {
+    write(&mut Talk::new(1), who, (id, turn), emit, go_on)
 }
 
-/// The tokenised talk with the features of its pictures.
-fn prompt(who: &Who, turn: &Turn) -> Result<Prompt> {
-    let images: Vec<ImageRef> = turn.images.iter().cloned().map(ImageRef::named).collect::<Result<_>>()?;
-    let patches = who.encoder.patches_of(&images)?;
-    let grids: Vec<[usize; 3]> = patches.iter().map(|p| p.grid).collect();
-    let ids = who.encoder.prompt(turn.system.as_deref(), &messages(turn), &grids)?;
-    let adapter = who.adapter.filter(|_| !turn.use_base);
-    let features = patches.iter().map(|p| Arc::new(who.model.see(p, adapter))).collect();
-    Ok(Prompt { ids, grids, features })
+/// [`answer`] in a talk that keeps what questions have in common.
+///
+/// # Errors
+/// As [`answer`].
+pub fn write(
+    talk: &mut Talk,
+    who: &Who,
+    (id, turn): (u64, &Turn),
+    emit: Emit,
+    go_on: &mut dyn FnMut() -> bool,
+) -> Result<Answer> {
+    talk.ask(who, id, turn, Instant::now())?;
+    while go_on() {
+        if let Some((_, answer)) = talk.step(who, emit).pop() {
+            return Ok(answer);
+        }
+    }
+    Ok(talk.cancel(id, emit).unwrap_or_default())
 }
 
 /// The talk as messages; pictures without an `<image>` mark are put in front of the first question.
-fn messages(turn: &Turn) -> Vec<Message> {
+pub(super) fn messages(turn: &Turn) -> Vec<Message> {
     let message = |role, content: &str| Message { role, content: content.into() };
     let mut all = Vec::new();
     for (question, answer) in &turn.history {

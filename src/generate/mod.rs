@@ -1,7 +1,14 @@
-//! Text from a model: prefill, one token at a time, sampling, UTF-8 safe streaming.
+//! Text from a model: prefill, one token at a time, sampling, UTF-8 safe streaming, talks that share what they have in common.
 
-pub mod decode;
-pub mod sampling;
-
-pub use decode::{Prompt, Rules, generate};
 pub mod ask;
+pub mod batch;
+pub mod decode;
+pub mod pictures;
+pub mod sampling;
+pub mod stops;
+pub mod talk;
+pub mod writing;
+
+pub use ask::Who;
+pub use decode::{Next, Prompt, Rules, generate};
+pub use talk::Talk;

@@ -1,8 +1,9 @@
-//! Choosing the next token from its logits, in transformers' order: repetition penalty, temperature, top-k, top-p.
+//! Choosing the next token from its logits, in transformers' order: repetition penalty, temperature, top-k, top-p, min-p.
 
 use crate::job::Sampling;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use std::cmp::Ordering;
 
 /// The rule of one sequence, with its own random numbers: the answer does not depend on what else is in the batch.
 pub struct Sampler {
@@ -24,15 +25,8 @@ impl Sampler {
         if self.rule.temperature <= 0.0 {
             return argmax(logits);
         }
-        let mut best: Vec<(usize, f32)> = logits.iter().copied().enumerate().collect();
-        let k = if self.rule.top_k == 0 { best.len() } else { self.rule.top_k.min(best.len()) };
-        let by_logit = |a: &(usize, f32), b: &(usize, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
-        if k < best.len() {
-            best.select_nth_unstable_by(k - 1, by_logit);
-            best.truncate(k);
-        }
-        best.sort_unstable_by(by_logit);
-        self.draw(&best)
+        let k = if self.rule.top_k == 0 { logits.len() } else { self.rule.top_k };
+        self.draw(&likeliest(logits, k))
     }
 
     fn draw(&mut self, best: &[(usize, f32)]) -> u32 {
@@ -45,6 +39,11 @@ impl Sampler {
         while kept < weights.len() && (kept == 0 || mass < self.rule.top_p * total) {
             mass += weights[kept];
             kept += 1;
+        }
+        // min-p: a share of the likeliest one's probability (arXiv 2407.01082); that one has weight 1
+        while kept > 1 && weights[kept - 1] < self.rule.min_p {
+            kept -= 1;
+            mass -= weights[kept];
         }
         let mut x = self.rng.random::<f32>() * mass;
         for (b, w) in best[..kept].iter().zip(&weights) {
@@ -72,6 +71,47 @@ fn penalise(logits: &mut [f32], seen: &[u32], penalty: f32) {
     }
 }
 
+/// The `k` largest logits with their indices, best first; of equals the first.
+fn likeliest(logits: &[f32], k: usize) -> Vec<(usize, f32)> {
+    let by_logit =
+        |a: &(usize, f32), b: &(usize, f32)| -> Ordering { b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)) };
+    let mut best: Vec<(usize, f32)> = logits.iter().copied().enumerate().collect();
+    if k < best.len() {
+        best.select_nth_unstable_by(k.saturating_sub(1), by_logit);
+        best.truncate(k);
+    }
+    best.sort_unstable_by(by_logit);
+    best
+}
+
+/// The natural logarithm of each token's probability, of those chosen by [`LogProbs::of`] and [`LogProbs::top`].
+pub struct LogProbs {
+    logits: Vec<f32>,
+    /// log Σ exp of the logits.
+    norm: f32,
+}
+
+impl LogProbs {
+    /// For the logits as the model gives them.
+    pub fn new(logits: &[f32]) -> Self {
+        let top = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let sum: f64 = logits.iter().map(|x| f64::from(x - top).exp()).sum();
+        Self { logits: logits.to_vec(), norm: top + sum.ln() as f32 }
+    }
+
+    pub fn of(&self, token: u32) -> f32 {
+        self.logits[token as usize] - self.norm
+    }
+
+    /// The `k` likeliest tokens, best first.
+    pub fn top(&self, k: usize) -> Vec<(u32, f32)> {
+        if k == 0 {
+            return Vec::new();
+        }
+        likeliest(&self.logits, k).into_iter().map(|(i, x)| (i as u32, x - self.norm)).collect()
+    }
+}
+
 /// Index of the largest logit, the first one of equals.
 pub fn argmax(logits: &[f32]) -> u32 {
     let mut best = 0;
@@ -94,7 +134,7 @@ mod tests {
         let mut penalised = Sampler::new(Sampling { repetition_penalty: 4.0, ..Sampling::default() }, 0);
         assert_eq!(penalised.next(&mut [0.6, 2.0, 0.1, -1.0], &[1]), 0);
         let rule = Sampling { temperature: 5.0, top_k: 2, top_p: 1.0, ..Sampling::default() };
-        let mut some = Sampler::new(rule, 0);
+        let mut some = Sampler::new(rule.clone(), 0);
         let drawn: Vec<u32> = (0..200).map(|_| some.next(&mut [0.0, 2.0, 1.5, 1.0], &[])).collect();
         assert!(drawn.iter().all(|t| [1, 2].contains(t)) && drawn.contains(&1) && drawn.contains(&2));
         let mut again = Sampler::new(rule, 0);
@@ -103,9 +143,30 @@ mod tests {
     }
 
     #[test]
-    fn a_small_top_p_is_greedy() {
-        let rule = Sampling { temperature: 1.0, top_p: 0.01, ..Sampling::default() };
-        let mut s = Sampler::new(rule, 3);
-        assert!((0..50).all(|_| s.next(&mut [1.0, 1.2, 0.9], &[]) == 1));
+    fn a_small_top_p_or_a_large_min_p_is_greedy() {
+        let narrow = Sampling { temperature: 1.0, top_p: 0.01, ..Sampling::default() };
+        let high = Sampling { temperature: 1.0, min_p: 0.99, ..Sampling::default() };
+        for rule in [narrow, high] {
+            let mut s = Sampler::new(rule, 3);
+            assert!((0..50).all(|_| s.next(&mut [1.0, 1.2, 0.9], &[]) == 1));
+        }
+    }
+
+    /// e^−0.7 ≈ 0.497 is over the limit, e^−1.0 ≈ 0.368 is not.
+    #[test]
+    fn min_p_keeps_what_is_likely_enough() {
+        let rule = Sampling { temperature: 1.0, min_p: 0.4, ..Sampling::default() };
+        let mut s = Sampler::new(rule, 0);
+        let drawn: Vec<u32> = (0..300).map(|_| s.next(&mut [2.0, 1.3, 1.0], &[])).collect();
+        assert!(drawn.contains(&0) && drawn.contains(&1) && !drawn.contains(&2));
+    }
+
+    #[test]
+    fn log_probabilities_add_up() {
+        let p = LogProbs::new(&[1.0, 3.0, 2.0]);
+        let sum: f32 = (0..3).map(|i| p.of(i).exp()).sum();
+        assert!((sum - 1.0).abs() < 1e-5);
+        assert_eq!(p.top(2).iter().map(|t| t.0).collect::<Vec<_>>(), [1, 2]);
+        assert!(p.top(0).is_empty());
     }
 }

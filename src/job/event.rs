@@ -1,5 +1,6 @@
 //! What is said to a running job, and what it says.
 
+use super::answer::{Answer, Odds, Prediction, ScoreRow};
 use super::request::Turn;
 use crate::error::Error;
 use serde::{Deserialize, Serialize};
@@ -106,12 +107,27 @@ pub enum Event {
         text: String,
         done: bool,
     },
-    /// One finished prediction of an evaluation.
-    Predicted {
-        index: usize,
-        predict: String,
-        label: String,
+    /// How sure the model is of the next token of the answer `id`; comes before its text.
+    Odds {
+        id: u64,
+        odds: Odds,
     },
+    /// The answer `id` is finished, or there is none.
+    Answered {
+        id: u64,
+        answer: Option<Answer>,
+        error: Option<Error>,
+    },
+    /// The scores of an evaluation so far.
+    Scores {
+        done: usize,
+        total: usize,
+        /// Estimate of the seconds left.
+        remaining: f64,
+        rows: Vec<ScoreRow>,
+    },
+    /// One finished prediction of an evaluation.
+    Predicted(Prediction),
     Saved {
         step: usize,
         path: PathBuf,

@@ -18,6 +18,8 @@ pub enum Job {
     Evaluate(Box<TrainConfig>),
     /// One question to a model that is not being trained.
     Ask(AskJob),
+    /// A model that stands ready: it answers every `Command::Ask`, several at the same time, until it is stopped.
+    Talk(TalkJob),
     /// Write the model with the adapter folded into it.
     Export(ExportJob),
 }
@@ -163,6 +165,16 @@ pub struct AskJob {
     pub config: Box<TrainConfig>,
 }
 
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct TalkJob {
+    pub model: PathBuf,
+    /// Who answers a turn that names no adapter.
+    pub adapter: Option<PathBuf>,
+    pub config: Box<TrainConfig>,
+    /// Answers that are written at the same time.
+    pub slots: usize,
+}
+
 /// `config` says which model and adapter, and where to (`export_dir`, `export_size`, `export_device`).
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ExportJob {
@@ -179,22 +191,34 @@ pub struct Turn {
     /// Earlier (question, answer) pairs.
     pub history: Vec<(String, String)>,
     /// Pictures of the whole talk, in the order of their `<image>` marks; a question without a mark gets them in front.
+    /// Files, pictures in parquet files, or `data:` URLs.
     pub images: Vec<PathBuf>,
     pub question: String,
     /// Answer with the adapter switched off.
     pub use_base: bool,
+    /// Another adapter than the job's. A model in training answers as it is.
+    #[serde(default)]
+    pub adapter: Option<PathBuf>,
     pub sampling: Sampling,
+    /// How sure the model is of each token, with so many of the likeliest ones.
+    #[serde(default)]
+    pub odds: Option<usize>,
 }
 
 /// How the next token is chosen. `temperature` 0 is greedy.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Sampling {
     pub temperature: f32,
     pub top_p: f32,
     pub top_k: usize,
+    /// Only tokens at least this likely, as a share of the likeliest one's probability.
+    pub min_p: f32,
     pub repetition_penalty: f32,
     pub max_new_tokens: usize,
     pub seed: u64,
+    /// Any of these texts ends the answer, and is not part of it.
+    pub stop: Vec<String>,
 }
 
 impl Default for Sampling {
@@ -203,9 +227,11 @@ impl Default for Sampling {
             temperature: 0.0,
             top_p: 1.0,
             top_k: 0,
+            min_p: 0.0,
             repetition_penalty: 1.0,
             max_new_tokens: 256,
             seed: 42,
+            stop: Vec::new(),
         }
     }
 }

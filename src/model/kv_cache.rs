@@ -55,6 +55,23 @@ impl KvCache {
         self.lengths[slot] = 0;
     }
 
+    /// Forgets all but the first `len` tokens of a slot.
+    pub fn truncate(&mut self, slot: usize, len: usize) {
+        self.lengths[slot] = self.lengths[slot].min(len);
+    }
+
+    /// Makes slot `to` hold what the first `len` tokens of slot `from` are.
+    pub fn copy(&mut self, from: usize, to: usize, len: usize) {
+        let rows = from * self.capacity..from * self.capacity + len;
+        let there: Vec<usize> = (to * self.capacity..to * self.capacity + len).collect();
+        for layer in &mut self.layers {
+            let Some((k, v)) = layer.take() else { continue };
+            let (some_k, some_v) = (k.clone().slice([rows.clone()]), v.clone().slice([rows.clone()]));
+            *layer = Some((rows::write(k, &there, &some_k), rows::write(v, &there, &some_v)));
+        }
+        self.lengths[to] = len;
+    }
+
     /// Writes the new keys and values of a layer, then attends. q [T, heads, d], k and v [T, kv_heads, d].
     pub(super) fn attend(
         &mut self,

@@ -96,6 +96,14 @@ impl Qwen3Vl {
         (Tensor::from_data(TensorData::new(values, [rows, width]), (&self.device, DType::F32)), grids)
     }
 
+    /// Where each token of a sequence stands.
+    ///
+    /// # Errors
+    /// Picture tokens and grids do not fit.
+    pub fn positions(&self, ids: &[u32], grids: &[[usize; 3]]) -> Result<Positions> {
+        rope::positions(ids, self.config.image_token_id, grids, self.config.vision.spatial_merge_size)
+    }
+
     /// Sequences one after another, with rope tables and picture features in place.
     pub fn pack(&self, sequences: &[Sequence]) -> Result<Pack> {
         let mut ids = Vec::new();
@@ -103,9 +111,7 @@ impl Qwen3Vl {
         let mut deltas = Vec::new();
         let mut features = Vec::new();
         for s in sequences {
-            let merge = self.config.vision.spatial_merge_size;
-            let Positions { ids: p, delta } =
-                rope::positions(s.ids, self.config.image_token_id, s.grids, merge)?;
+            let Positions { ids: p, delta } = self.positions(s.ids, s.grids)?;
             ids.extend_from_slice(s.ids);
             places.iter_mut().zip(p).for_each(|(all, p)| all.extend(p));
             deltas.push(delta);
@@ -145,7 +151,8 @@ pub struct Pack {
     pub deltas: Vec<i64>,
 }
 
-fn visual(rows: Vec<usize>, features: &[&VisionOutput]) -> Visual {
+/// The features of pictures one after another, at the rows that hold their tokens.
+pub fn visual(rows: Vec<usize>, features: &[&VisionOutput]) -> Visual {
     if features.is_empty() {
         return Visual { rows, ..Visual::default() };
     }

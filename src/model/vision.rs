@@ -2,7 +2,7 @@
 
 use super::config::VisionConfig;
 use super::lora::{Grads, InputGrad, Linear, Pass};
-use super::ops::Segment;
+use super::ops::{self, Segment};
 use super::text::Visual;
 use super::vision_block::{Block, BlockSaved, Merger, MergerSaved, Norm};
 use super::weight::Weight;
@@ -40,6 +40,18 @@ impl VisionOutput {
     pub(super) fn cast(self, dtype: DType) -> Self {
         let like = |t: Tensor<2>| if t.dtype() == dtype { t } else { t.cast(dtype) };
         Self { merged: like(self.merged), deepstack: self.deepstack.into_iter().map(like).collect() }
+    }
+
+    /// Bytes of memory it takes.
+    pub fn bytes(&self) -> usize {
+        let one = |t: &Tensor<2>| t.dims().iter().product::<usize>() * t.dtype().size();
+        one(&self.merged) + self.deepstack.iter().map(one).sum::<usize>()
+    }
+
+    /// The features of some of the tokens.
+    pub fn part(&self, tokens: &[usize]) -> Self {
+        let some = |t: &Tensor<2>| ops::rows::gather(t, tokens);
+        Self { merged: some(&self.merged), deepstack: self.deepstack.iter().map(some).collect() }
     }
 
     /// These features at the rows of a pack that hold picture tokens.

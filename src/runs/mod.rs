@@ -17,6 +17,7 @@ pub mod log;
 pub mod metric;
 mod pixels;
 pub mod plot;
+pub mod predictions;
 pub mod python_json;
 pub mod read;
 pub mod results;
@@ -42,6 +43,14 @@ pub const TRAINER_STATE: &str = "trainer_state.json";
 pub const EVENTS: &str = "events.jsonl";
 /// There while a process works in the folder, and locked by it.
 pub const LOCK: &str = "run.lock";
+/// Prompt, prediction and label of each evaluated sample, as LLaMA-Factory writes them.
+pub const PREDICTIONS: &str = "generated_predictions.jsonl";
+/// Each evaluated sample with its pictures and scores.
+pub const EVALUATED: &str = "evaluated_samples.jsonl";
+/// The same while the evaluation goes on: what is here is not predicted again.
+pub const EVALUATED_SO_FAR: &str = "evaluated_samples.partial.jsonl";
+/// All measures of an evaluation, with intervals and by group.
+pub const EVALUATION: &str = "evaluation.json";
 /// Results of training and evaluation together.
 pub const ALL_RESULTS: &str = "all_results.json";
 /// The settings of the run, as a configuration file.

@@ -1,9 +1,9 @@
 //! What is said to a running job: read between two micro-steps, and while an answer is being written.
 
 use crate::generate::ask::{self, Who};
+use crate::generate::talk;
 use crate::job::{Command, Emit, Event, Level, Turn};
 use std::collections::VecDeque;
-use std::ops::ControlFlow;
 use std::sync::mpsc::Receiver;
 
 /// What the loop does next.
@@ -67,8 +67,7 @@ impl<'a> Inbox<'a> {
 
     /// Answers a question, piece by piece. `CancelAsk` and `Stop` break it off; other commands wait.
     pub fn answer(&mut self, who: Who, id: u64, turn: &Turn, emit: Emit) {
-        let result = ask::answer(who, turn, &mut |text| {
-            emit(Event::Token { id, text: text.into(), done: false });
+        let result = ask::answer(&who, id, turn, emit, &mut || {
             while let Ok(command) = self.from.try_recv() {
                 let ends = match &command {
                     Command::CancelAsk { id: other } => *other == id,
@@ -77,18 +76,18 @@ impl<'a> Inbox<'a> {
                 };
                 self.waiting.push_back(command);
                 if ends {
-                    return ControlFlow::Break(());
+                    return false;
                 }
             }
-            ControlFlow::Continue(())
+            true
         });
         if let Err(e) = result {
             emit(Event::Log {
                 level: Level::Error,
                 line: format!("the question was not answered: {}", e.message),
             });
+            talk::refuse(id, e, emit);
         }
-        emit(Event::Token { id, text: String::new(), done: true });
     }
 }
 

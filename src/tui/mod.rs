@@ -14,6 +14,7 @@ pub mod pace;
 pub mod panes;
 pub mod picture_worker;
 pub mod pictures;
+pub mod prompt;
 mod remembered;
 pub mod run_worker;
 mod screen;

@@ -1,6 +1,6 @@
 //! Rows of optimisation, output, evaluation and generation.
 
-use super::super::fields::Kind::{Bool, Choice, Folder, Path, Text};
+use super::super::fields::Kind::{Bool, Choice, Folder, List, Path, Text};
 use super::super::fields::{Field, Group};
 use super::{BIG, float, int, opt, row};
 
@@ -241,6 +241,13 @@ pub(super) const ROWS: &[Field] = &[
     row("top_p", Group::Generation, float(0.0, 1.0), "", "Draw from the likeliest tokens that add up to it."),
     row("top_k", Group::Generation, int(0, 1_000_000), "tokens", "Draw from the K likeliest. 0: from all."),
     row(
+        "min_p",
+        Group::Generation,
+        float(0.0, 1.0),
+        "",
+        "Draw from tokens at least this likely, as a share of the likeliest one. 0: off.",
+    ),
+    row(
         "repetition_penalty",
         Group::Generation,
         float(0.01, 10.0),
@@ -248,4 +255,25 @@ pub(super) const ROWS: &[Field] = &[
         "Above 1 makes repeated tokens rarer.",
     ),
     row("max_new_tokens", Group::Generation, int(1, 131_072), "tokens", "Longest answer."),
+    row(
+        "stop_strings",
+        Group::Generation,
+        List,
+        "",
+        "Texts that end an answer and are not part of it, commas between.",
+    ),
+    row(
+        "skip_special_tokens",
+        Group::Generation,
+        Bool,
+        "",
+        "Leave special tokens out of written predictions and labels.",
+    ),
+    opt(
+        "slot_labels",
+        Group::Generation,
+        Path,
+        "",
+        "JSONL file with the facts of each picture by id: evaluation counts how many are told right.",
+    ),
 ];

@@ -152,7 +152,8 @@ impl Run {
             Event::Finding(f) => self.note(f.level, &format!("{} ({}×). {}", f.message, f.count, f.fix)),
             Event::Finished(outcome) => self.on_finished(outcome),
             Event::Changed { step, key, value, was } => self.on_changed(Changed { step, key, value, was }),
-            Event::Token { .. } | Event::Predicted { .. } | Event::Rows { .. } => {}
+            Event::Token { .. } | Event::Odds { .. } | Event::Answered { .. } | Event::Scores { .. } => {}
+            Event::Predicted(_) | Event::Rows { .. } => {}
         }
     }
 

@@ -1,0 +1,142 @@
+//! What a line of the chat means.
+
+use crate::data::dropped;
+use crate::data::windowed::Levels;
+use crate::error::{Error, Result};
+use std::path::PathBuf;
+
+/// A line.
+#[derive(Debug, PartialEq)]
+pub enum Command {
+    Ask(String),
+    Pictures(Vec<PathBuf>, Option<Levels>),
+    System(Option<String>),
+    Adapter(Option<PathBuf>),
+    Base,
+    /// Ask both sides: the adapter, and the base model or another adapter.
+    Compare(Option<PathBuf>, Option<String>),
+    Set(String, String),
+    Odds,
+    Save(PathBuf),
+    Load(PathBuf),
+    Retry,
+    Edit,
+    Correct(Option<String>),
+    AddTo(String),
+    New,
+    Help,
+    Quit,
+}
+
+/// Commands as `/help` shows them.
+pub const HELP: &[(&str, &str)] = &[
+    ("/image FILE... [window=W/L|auto]", "pictures of the next question; window and level for 16-bit scans"),
+    ("/system [TEXT]", "what the model is told first; nothing takes it away"),
+    ("/adapter [DIR]", "another adapter answers; nothing: the base model"),
+    ("/base", "base model or adapter, by turns"),
+    ("/compare [DIR] [QUESTION]", "adapter and base model (or another adapter) on one question"),
+    (
+        "/set key=value",
+        "temperature, top_p, top_k, min_p, repetition_penalty, max_new_tokens, seed, do_sample",
+    ),
+    ("/odds", "show how sure the model is of each token, or not"),
+    ("/retry", "the last question again"),
+    ("/edit", "change the last question and ask it"),
+    ("/correct [TEXT]", "change the last answer, as it should be"),
+    ("/add-to NAME", "the last question and answer become a row of the data set NAME"),
+    ("/save FILE, /load FILE", "the talk as ShareGPT"),
+    ("/new", "a new talk"),
+    ("/quit", "leave; Ctrl-C breaks an answer off"),
+];
+
+impl Command {
+    /// Reads a line. Files on a line of their own are pictures; what does not begin with `/` is a question.
+    ///
+    /// # Errors
+    /// An unknown command, or one that lacks something.
+    pub fn parse(line: &str) -> Result<Self> {
+        let line = line.trim();
+        if let Some(files) = dropped::files(line) {
+            return Ok(Self::Pictures(files, None));
+        }
+        let Some(rest) = line.strip_prefix('/') else { return Ok(Self::Ask(line.into())) };
+        let (name, rest) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+        let rest = rest.trim();
+        let text = (!rest.is_empty()).then(|| rest.to_string());
+        let path = || text.as_deref().map(first_path);
+        let needs = |what: &str| Error::usage(format!("/{name} needs {what}")).hint("/help shows how");
+        Ok(match name {
+            "image" | "images" => pictures(rest)?,
+            "system" => Self::System(text),
+            "adapter" => Self::Adapter(path()),
+            "base" => Self::Base,
+            "compare" => compare(rest),
+            "set" => {
+                let (key, value) = rest.split_once('=').ok_or_else(|| needs("key=value"))?;
+                Self::Set(key.trim().into(), value.trim().into())
+            }
+            "odds" => Self::Odds,
+            "save" => Self::Save(path().ok_or_else(|| needs("a file"))?),
+            "load" => Self::Load(path().ok_or_else(|| needs("a file"))?),
+            "retry" => Self::Retry,
+            "edit" => Self::Edit,
+            "correct" => Self::Correct(text),
+            "add-to" => Self::AddTo(text.ok_or_else(|| needs("the name of a data set"))?),
+            "new" => Self::New,
+            "help" | "?" => Self::Help,
+            "quit" | "exit" | "q" => Self::Quit,
+            _ => return Err(Error::usage(format!("there is no /{name}")).hint("/help lists the commands")),
+        })
+    }
+}
+
+fn first_path(text: &str) -> PathBuf {
+    dropped::words(text).first().map_or_else(PathBuf::new, |word| dropped::path(word))
+}
+
+fn pictures(rest: &str) -> Result<Command> {
+    let (mut paths, mut levels) = (Vec::new(), None);
+    for word in dropped::words(rest) {
+        match word.strip_prefix("window=") {
+            Some(text) => levels = Some(Levels::parse(text)?),
+            None => paths.push(dropped::path(&word)),
+        }
+    }
+    match paths.is_empty() {
+        true => Err(Error::usage("/image needs a file").hint("/image scan.tif window=400/1040")),
+        false => Ok(Command::Pictures(paths, levels)),
+    }
+}
+
+/// The first word is another adapter if it is the folder of one.
+fn compare(rest: &str) -> Command {
+    let folder = Some(first_path(rest)).filter(|p| p.join("adapter_config.json").exists());
+    let question = match folder.is_some() {
+        true => rest.split_once(char::is_whitespace).map_or("", |(_, question)| question.trim()),
+        false => rest,
+    };
+    Command::Compare(folder, (!question.is_empty()).then(|| question.into()))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_mean_what_they_say() {
+        let parse = |line: &str| Command::parse(line).unwrap();
+        assert_eq!(parse("What is shown?"), Command::Ask("What is shown?".into()));
+        let levels = Some(Levels::Set { window: 400.0, level: 1040.0 });
+        let image = Command::Pictures(vec!["a b.tif".into()], levels);
+        assert_eq!(parse("/image 'a b.tif' window=400/1040"), image);
+        assert_eq!(parse("/set top_p = 0.5"), Command::Set("top_p".into(), "0.5".into()));
+        assert_eq!(parse("/system"), Command::System(None));
+        assert_eq!(parse("/compare Is it left?"), Command::Compare(None, Some("Is it left?".into())));
+        assert_eq!(parse("/add-to corrected"), Command::AddTo("corrected".into()));
+        assert_eq!(parse("/correct a\nb"), Command::Correct(Some("a\nb".into())));
+        for bad in ["/fly", "/save", "/image", "/image a window=x", "/set temperature", "/add-to"] {
+            assert!(Command::parse(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! `lorascope chat`: a talk about pictures, line by line, on any terminal.
+
+mod command;
+mod history;
+mod session;
+
+use super::output::Out;
+use super::talk::Talk;
+use super::{ask, interrupt};
+use crate::error::{Error, Result, must_exist};
+use crate::job::TalkJob;
+use crate::tui::prompt::{Entered, Prompt};
+use clap::Args;
+use command::Command;
+use session::{Next, Session};
+use std::path::PathBuf;
+
+/// Talk with a model about pictures
+///
+/// Several turns, several pictures, base model against adapter, corrected answers into a data set: /help lists the
+/// commands. A path that is dropped or pasted on a line of its own is a picture. Not a medical device: answers are for
+/// research only.
+#[derive(Args, Debug)]
+pub struct ChatArgs {
+    /// Model folder
+    #[arg(long, value_name = "DIR")]
+    pub model: PathBuf,
+    /// Adapter folder; without it the base model answers
+    #[arg(long, value_name = "DIR")]
+    pub adapter: Option<PathBuf>,
+    /// A picture to begin with; may be given several times
+    #[arg(long, value_name = "FILE")]
+    pub image: Vec<PathBuf>,
+    /// Data folder of /add-to
+    #[arg(long, value_name = "DIR", default_value = "data")]
+    pub dataset_dir: PathBuf,
+    /// Settings such as temperature=0.7, do_sample=true, max_new_tokens=200, image_max_pixels=262144
+    #[arg(value_name = "key=value")]
+    pub overrides: Vec<String>,
+}
+
+pub fn run(args: &ChatArgs, out: &Out) -> Result<()> {
+    must_exist(&args.model, "model folder")?;
+    let config = ask::settings(args.adapter.as_deref(), &args.overrides)?;
+    let stop = interrupt::stop_flag()?;
+    let job = TalkJob {
+        model: args.model.clone(),
+        adapter: args.adapter.clone(),
+        config: Box::new(config.clone()),
+        // Two that are compared keep what they have read.
+        slots: 2,
+    };
+    let mut session = Session::new(args, config, out);
+    session.add_pictures(&args.image, None)?;
+    let mut talk = Talk::open(job, out, &stop)?;
+    out.note("Not a medical device: for research, no diagnosis. /help lists the commands.");
+    let mut prompt = Prompt::new(history::read());
+    let mut text = String::new();
+    loop {
+        let entered = prompt.read(&std::mem::take(&mut text))?;
+        let done = match &entered {
+            Entered::End => break,
+            Entered::Nothing => continue,
+            Entered::Text(line) => {
+                Command::parse(line).and_then(|command| session.act(command, &mut talk, &stop))
+            }
+        };
+        match done {
+            Ok(Next::GoOn) => {}
+            Ok(Next::Edit(prefilled)) => text = prefilled,
+            Ok(Next::Leave) => break,
+            // The talk goes on after a mistake; a model that is gone ends it.
+            Err(error) if error.kind == crate::error::Kind::Internal => return Err(error),
+            Err(error) => tell(&error, out),
+        }
+    }
+    history::write(prompt.history());
+    Ok(())
+}
+
+fn tell(error: &Error, out: &Out) {
+    let hint = error.hint.as_ref().map(|h| format!(" ({h})")).unwrap_or_default();
+    out.note(format!("{}{hint}", error.message));
+}

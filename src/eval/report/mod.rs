@@ -1,0 +1,274 @@
+//! The report of an evaluation: Markdown, and one HTML file with pictures that needs nothing else.
+
+mod html;
+mod markdown;
+
+use super::bootstrap::{self, DRAWS};
+use super::measures::{self, NAMES, Summary};
+use crate::error::{At, Error, Result};
+use crate::files;
+use crate::job::{Prediction, ScoreRow};
+use crate::runs::{EVALUATION, predictions};
+use serde_json::Value;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+/// Where the evaluation of the base model is looked for, below that of the tuned one.
+pub const BASE: &str = "base";
+/// Samples shown at each end.
+const SHOWN: usize = 6;
+/// The measure that samples are sorted by.
+const SORTED_BY: &str = "rouge-l";
+
+/// Everything a report says.
+pub struct Report {
+    title: String,
+    model: String,
+    adapter: String,
+    loss: Option<f64>,
+    tuned: Summary,
+    base: Option<Base>,
+    best: Vec<Shown>,
+    worst: Vec<Shown>,
+}
+
+/// The evaluation that is compared with.
+struct Base {
+    summary: Summary,
+    loss: Option<f64>,
+    /// What tuning changed, sample by sample, with intervals.
+    gain: Vec<ScoreRow>,
+    /// Samples that both evaluated.
+    common: usize,
+}
+
+/// A sample, and what the base model said.
+struct Shown {
+    prediction: Prediction,
+    base: Option<String>,
+}
+
+/// Writes `report.md` and `report.html` of the evaluation in `dir`, compared with that in `base` (or in `dir/base`).
+/// Returns the path of the HTML file.
+///
+/// # Errors
+/// There is no finished evaluation, or the files cannot be written.
+pub fn write(dir: &Path, base: Option<&Path>) -> Result<PathBuf> {
+    let report = Report::read(dir, base)?;
+    files::write(&dir.join("report.md"), markdown::write(&report).as_bytes())?;
+    let path = dir.join("report.html");
+    files::write(&path, html::write(&report).as_bytes())?;
+    Ok(path)
+}
+
+impl Report {
+    fn read(dir: &Path, base: Option<&Path>) -> Result<Self> {
+        let all = predictions::read(dir)?;
+        let evaluation = Evaluation::read(dir, &all)?;
+        let beside = dir.join(BASE);
+        let base_dir = base.or_else(|| beside.join(EVALUATION).exists().then_some(&beside));
+        let other = match base_dir {
+            Some(base) => {
+                let predicted = predictions::read(base)?;
+                Some((Evaluation::read(base, &predicted)?, predicted))
+            }
+            None => None,
+        };
+        let said: HashMap<&str, &Prediction> =
+            other.iter().flat_map(|(_, all)| all).map(|p| (p.id.as_str(), p)).collect();
+        let shown = |p: &&Prediction| Shown {
+            prediction: (*p).clone(),
+            base: said.get(p.id.as_str()).map(|b| b.predict.clone()),
+        };
+        let mut sorted: Vec<&Prediction> = all.iter().collect();
+        let score = |p: &Prediction| p.score(SORTED_BY).unwrap_or_default();
+        sorted.sort_by(|a, b| score(b).total_cmp(&score(a)).then(a.index.cmp(&b.index)));
+        let best = sorted.iter().take(SHOWN).map(shown).collect();
+        let rest = sorted.len().saturating_sub(SHOWN).min(SHOWN);
+        let worst = sorted.iter().rev().take(rest).map(shown).collect();
+        let base = other.as_ref().map(|(evaluation, _)| {
+            let pairs: Vec<_> = all.iter().filter_map(|p| Some((p, *said.get(p.id.as_str())?))).collect();
+            let gain: Vec<Vec<f64>> = pairs.iter().map(|(p, b)| difference(p, b)).collect();
+            Base {
+                summary: evaluation.summary.clone(),
+                loss: evaluation.loss,
+                gain: bootstrap::intervals(&NAMES, &gain, DRAWS),
+                common: pairs.len(),
+            }
+        });
+        let name = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let Evaluation { model, adapter, loss, summary: tuned } = evaluation;
+        Ok(Self { title: format!("Evaluation of {name}"), model, adapter, loss, tuned, base, best, worst })
+    }
+
+    /// Heading and rows of the table of measures.
+    fn measures(&self) -> (Vec<String>, Vec<Vec<String>>) {
+        let mut heading: Vec<String> = vec!["measure".into()];
+        heading.extend(self.base.iter().map(|_| "base".to_string()));
+        heading.push(if self.base.is_some() { "tuned" } else { "mean" }.into());
+        heading.push("95 % interval".into());
+        heading.extend(self.base.iter().flat_map(|_| ["gain".to_string(), "95 % interval".into()]));
+        let mut rows: Vec<Vec<String>> = Vec::new();
+        for (i, row) in self.tuned.measures.iter().enumerate() {
+            let mut cells = vec![row.name.clone()];
+            cells.extend(self.base.as_ref().map(|b| number(b.summary.measures.get(i).map(|r| r.mean))));
+            cells.extend([number(Some(row.mean)), interval(row)]);
+            if let Some(gain) = self.base.as_ref().and_then(|b| b.gain.get(i)) {
+                cells.extend([format!("{:+.2}", gain.mean), interval(gain)]);
+            }
+            rows.push(cells);
+        }
+        if self.loss.is_some() {
+            let loss = |x: Option<f64>| x.map_or("–".into(), |x| format!("{x:.4}"));
+            let mut cells = vec!["loss".to_string()];
+            cells.extend(self.base.as_ref().map(|b| loss(b.loss)));
+            cells.extend([loss(self.loss), String::new()]);
+            cells.extend(self.base.iter().flat_map(|_| [String::new(), String::new()]));
+            rows.push(cells);
+        }
+        (heading, rows)
+    }
+
+    /// A table by kind of picture: samples and the main measures, base beside tuned.
+    fn groups(&self) -> (Vec<String>, Vec<Vec<String>>) {
+        const MAIN: [&str; 3] = ["bleu-4", "rouge-l", "exact-match"];
+        let mut heading: Vec<String> = vec!["pictures".into(), "samples".into()];
+        for name in MAIN {
+            heading.extend(self.base.iter().map(|_| format!("{name}, base")));
+            heading.push(if self.base.is_some() { format!("{name}, tuned") } else { name.into() });
+        }
+        let of = |rows: &[ScoreRow], name: &str| rows.iter().find(|r| r.name == name).map(|r| r.mean);
+        let rows = self.tuned.groups.iter().map(|group| {
+            let before = self
+                .base
+                .as_ref()
+                .map(|b| b.summary.groups.iter().find(|g| g.name == group.name).map(|g| &g.measures[..]));
+            let mut cells = vec![group.name.clone(), group.samples.to_string()];
+            for name in MAIN {
+                cells.extend(before.map(|rows| number(rows.and_then(|rows| of(rows, name)))));
+                cells.push(number(of(&group.measures, name)));
+            }
+            cells
+        });
+        let rows = rows.collect();
+        (heading, rows)
+    }
+
+    /// A table of slots: how many are told right, base beside tuned, and what a blind answer reaches.
+    fn slots(&self) -> (Vec<String>, Vec<Vec<String>>) {
+        let percent = |x: f64| format!("{:.1} %", x * 100.0);
+        let base = self.base.as_ref().and_then(|b| b.summary.slots.as_ref());
+        let mut heading: Vec<String> = vec!["told right".into(), "samples".into()];
+        heading.extend(base.map(|_| "base".to_string()));
+        heading.extend(["tuned".to_string(), "blind".into()]);
+        let rows = self.tuned.slots.iter().flat_map(|report| &report.rows).map(|row| {
+            let mut cells = vec![row.slot.replace('_', " "), row.n.to_string()];
+            let before = |base: &super::slots::SlotReport| {
+                base.rows.iter().find(|r| r.slot == row.slot).map_or("–".into(), |r| percent(r.accuracy))
+            };
+            cells.extend(base.map(before));
+            cells.extend([percent(row.accuracy), percent(row.blind)]);
+            cells
+        });
+        let rows = rows.collect();
+        (heading, rows)
+    }
+}
+
+/// What `evaluation.json` says.
+struct Evaluation {
+    model: String,
+    adapter: String,
+    loss: Option<f64>,
+    summary: Summary,
+}
+
+impl Evaluation {
+    fn read(dir: &Path, all: &[Prediction]) -> Result<Self> {
+        let path = dir.join(EVALUATION);
+        if !path.exists() {
+            // It has not ended yet: what is there is reported.
+            let summary = Summary::of(all, None);
+            return Ok(Self { model: String::new(), adapter: String::new(), loss: None, summary });
+        }
+        let text = std::fs::read_to_string(&path).at("read", &path)?;
+        let broken = |e: serde_json::Error| {
+            Error::input(format!("{}: {e}", path.display())).hint("run the evaluation again")
+        };
+        let value: Value = serde_json::from_str(&text).map_err(broken)?;
+        let word = |key: &str| value[key].as_str().unwrap_or("none").to_string();
+        Ok(Self {
+            model: word("model"),
+            adapter: word("adapter"),
+            loss: value["eval_loss"].as_f64(),
+            summary: serde_json::from_value(value.clone()).map_err(broken)?,
+        })
+    }
+}
+
+fn difference(tuned: &Prediction, base: &Prediction) -> Vec<f64> {
+    measures::values(tuned).into_iter().zip(measures::values(base)).map(|(t, b)| t - b).collect()
+}
+
+fn number(x: Option<f64>) -> String {
+    x.map_or("–".into(), |x| format!("{x:.2}"))
+}
+
+fn interval(row: &ScoreRow) -> String {
+    format!("{:.2} to {:.2}", row.low, row.high)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::runs::predictions::Growing;
+
+    fn evaluate(dir: &Path, said: &[(&str, &str)], image: &str) {
+        let mut growing = Growing::open(dir, "x").unwrap();
+        for (index, (id, predict)) in said.iter().enumerate() {
+            let label = "右肺<结节> CT".to_string();
+            growing
+                .push(Prediction {
+                    index,
+                    id: (*id).into(),
+                    images: vec![image.into()],
+                    group: Some(if index == 0 { "CT" } else { "MR" }.into()),
+                    question: "What?".into(),
+                    scores: measures::named(predict, &label),
+                    predict: (*predict).into(),
+                    label,
+                })
+                .unwrap();
+        }
+        let all = growing.finish(dir).unwrap();
+        files::write_json(&dir.join(EVALUATION), &Summary::of(&all, None)).unwrap();
+    }
+
+    #[test]
+    fn the_report_compares_escapes_and_holds_its_pictures() {
+        let dir = tempfile::tempdir().unwrap();
+        let picture = dir.path().join("p.png");
+        image::GrayImage::from_pixel(900, 600, image::Luma([9])).save(&picture).unwrap();
+        let picture = picture.to_str().unwrap();
+        evaluate(dir.path(), &[("a", "右肺<结节> CT"), ("b", "左肺<script>")], picture);
+        evaluate(&dir.path().join(BASE), &[("a", "nothing"), ("b", "左肺<script>")], picture);
+        let path = write(dir.path(), None).unwrap();
+        let html = std::fs::read_to_string(path).unwrap();
+        assert!(html.contains("data:image/jpeg;base64,"), "the picture is inside");
+        assert!(!html.contains("<script") && html.contains("&lt;结节&gt;"), "data is escaped");
+        assert!(!html.contains("http://") && !html.contains("src=\"/"), "nothing is loaded from elsewhere");
+        let markdown = std::fs::read_to_string(dir.path().join("report.md")).unwrap();
+        assert!(markdown.contains("| exact-match | 0.00 | 50.00 |"), "{markdown}");
+        assert!(markdown.contains("| MR | 1 |"), "{markdown}");
+        assert!(markdown.contains("nothing"), "what the base model said is there");
+    }
+
+    #[test]
+    fn a_picture_that_is_gone_is_no_obstacle() {
+        let dir = tempfile::tempdir().unwrap();
+        evaluate(dir.path(), &[("a", "x")], "gone.png");
+        let html = std::fs::read_to_string(write(dir.path(), None).unwrap()).unwrap();
+        assert!(html.contains("gone.png"));
+    }
+}

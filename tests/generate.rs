@@ -1,0 +1,191 @@
+//! Answers that share beginnings, are read in parts, or stop early, are the answers they would be alone.
+#![allow(clippy::unwrap_used)]
+
+use crate::golden;
+use burn::tensor::{DType, Device};
+use lorascope::config::TrainConfig;
+use lorascope::data::encode::Encoder;
+use lorascope::generate::batch::{Batch, Request, Said};
+use lorascope::generate::{Talk, Who};
+use lorascope::job::{Answer, Event, Finish, Odds, Sampling, Turn};
+use lorascope::model::qwen3_vl::Qwen3Vl;
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::time::Instant;
+
+const MODEL: &str = "models/tiny-dense";
+
+fn model() -> Qwen3Vl {
+    Qwen3Vl::load(&golden::path(MODEL), &Device::flex(), DType::F32, &|_, _| {}).unwrap()
+}
+
+fn encoder() -> Encoder {
+    let config = TrainConfig { image_max_pixels: 65_536, image_min_pixels: 1024, ..TrainConfig::default() };
+    Encoder::load(&golden::path(MODEL), &config).unwrap()
+}
+
+fn picture(n: usize) -> PathBuf {
+    golden::path(&format!("data/img/{n}.png"))
+}
+
+fn turn(image: usize, question: &str) -> Turn {
+    Turn {
+        images: vec![picture(image)],
+        question: question.into(),
+        sampling: Sampling { max_new_tokens: 12, ..Sampling::default() },
+        ..Turn::default()
+    }
+}
+
+/// All of it: text as it was streamed, the answer, the odds.
+fn answer(talk: &mut Talk, who: &Who, turn: &Turn) -> (String, Answer, Vec<Odds>) {
+    let told = Mutex::new((String::new(), Vec::new()));
+    let emit = |event: Event| match event {
+        Event::Token { text, .. } => told.lock().unwrap().0.push_str(&text),
+        Event::Odds { odds, .. } => told.lock().unwrap().1.push(odds),
+        _ => {}
+    };
+    talk.ask(who, 1, turn, Instant::now()).unwrap();
+    let answer = loop {
+        if let Some((_, answer)) = talk.step(who, &emit).pop() {
+            break answer;
+        }
+    };
+    let (text, odds) = told.into_inner().unwrap();
+    (text, answer, odds)
+}
+
+#[test]
+fn a_second_question_reads_only_what_is_new() {
+    let (model, encoder) = (model(), encoder());
+    let who = Who { model: &model, encoder: &encoder, adapter: None };
+    let first = turn(0, "图片中的诊断结果是怎样?");
+    let mut talk = Talk::new(2);
+    let (text, answered, _) = answer(&mut talk, &who, &first);
+    assert_eq!((text, answered.reused_tokens), (answered.text.clone(), 0));
+    // 1. Another question, 2. the next turn, 3. another picture, 4. the first again
+    let next = Turn { history: vec![(first.question.clone(), answered.text.clone())], ..turn(0, "Sure?") };
+    for (asked, least) in
+        [(turn(0, "Where is it?"), 40), (next, 40), (turn(1, "Where is it?"), 0), (first, 40)]
+    {
+        let alone = answer(&mut Talk::new(1), &who, &asked).1;
+        let together = answer(&mut talk, &who, &asked).1;
+        assert_eq!(together.text, alone.text, "{}", asked.question);
+        assert!(together.reused_tokens >= least, "{} of {}", together.reused_tokens, together.prompt_tokens);
+        assert!(together.reused_tokens < together.prompt_tokens);
+        assert_eq!(alone.reused_tokens, 0);
+    }
+}
+
+#[test]
+fn several_questions_at_a_time_answer_as_alone() {
+    let (model, encoder) = (model(), encoder());
+    let who = Who { model: &model, encoder: &encoder, adapter: None };
+    let asked: Vec<Turn> = (0..5).map(|i| turn(i % 2, &format!("Question {i}?"))).collect();
+    let mut talk = Talk::new(3);
+    let (mut next, mut answers) = (0, vec![String::new(); asked.len()]);
+    while next < asked.len() || !talk.idle() {
+        while next < asked.len() && talk.room() > 0 {
+            talk.ask(&who, next as u64, &asked[next], Instant::now()).unwrap();
+            next += 1;
+        }
+        for (id, answer) in talk.step(&who, &|_| {}) {
+            answers[id as usize] = answer.text;
+        }
+    }
+    for (asked, text) in asked.iter().zip(answers) {
+        assert_eq!(text, answer(&mut Talk::new(1), &who, asked).1.text, "{}", asked.question);
+    }
+}
+
+#[test]
+fn a_prompt_in_parts_is_the_prompt() {
+    let (model, encoder) = (model(), encoder());
+    let grids = encoder.grids_of(&[lorascope::data::ImageRef::Path(picture(0))]).unwrap();
+    let patches = encoder.patches_of(&[lorascope::data::ImageRef::Path(picture(0))]).unwrap();
+    let features = std::sync::Arc::new(model.see(&patches[0], None));
+    let message =
+        lorascope::data::Message { role: lorascope::data::Role::User, content: "<image>What?".into() };
+    let ids = encoder.prompt(None, &[message], &grids).unwrap();
+    let tokens = |chunk: usize| {
+        let mut batch = Batch::new(2, false).in_parts(chunk);
+        let request = Request {
+            tag: 0,
+            ids: ids.clone(),
+            grids: grids.clone(),
+            pictures: Vec::new(),
+            tuned: false,
+            sampling: Sampling { max_new_tokens: 8, ..Sampling::default() },
+            stream: 0,
+            odds: None,
+        };
+        batch.add(&model, request, &mut |_| Ok(features.clone())).unwrap();
+        let (mut all, mut steps) = (Vec::new(), 0);
+        while batch.running() > 0 {
+            steps += 1;
+            batch.step((&model, None), &[], &mut |_, said| {
+                if let Said::Token { id, .. } = said {
+                    all.push(id);
+                }
+                true
+            });
+        }
+        (all, steps)
+    };
+    let (whole, steps) = tokens(4096);
+    assert_eq!((whole.len(), steps), (8, 8));
+    // Parts that end within the picture, and of one token.
+    for chunk in [ids.len() - 1, 17, 1] {
+        let (parts, steps) = tokens(chunk);
+        assert_eq!(parts, whole, "parts of {chunk}");
+        assert_eq!(steps, 7 + ids.len().div_ceil(chunk));
+    }
+}
+
+#[test]
+fn odds_stops_and_limits() {
+    let (model, encoder) = (model(), encoder());
+    let who = Who { model: &model, encoder: &encoder, adapter: None };
+    let mut talk = Talk::new(1);
+    let mut asked = turn(0, "What?");
+    asked.odds = Some(3);
+    let (text, whole, odds) = answer(&mut talk, &who, &asked);
+    assert_eq!((odds.len(), whole.finish), (whole.new_tokens, Finish::Length));
+    for one in &odds {
+        assert_eq!(one.top.len(), 3);
+        assert_eq!(one.top[0], (one.token.clone(), one.logprob), "greedy takes the likeliest");
+        assert!(one.logprob <= 0.0 && one.top[1].1 <= one.logprob);
+    }
+    // The text stops before the stop text, wherever tokens end.
+    let characters: Vec<char> = text.chars().collect();
+    let stop: String = characters[characters.len() / 2..][..2].iter().collect();
+    asked.sampling.stop = vec![stop.clone()];
+    let (streamed, stopped, _) = answer(&mut talk, &who, &asked);
+    assert_eq!((streamed.as_str(), stopped.finish), (text.split(&stop).next().unwrap(), Finish::Stop));
+    assert_eq!(stopped.text, streamed);
+    // The same seed draws the same.
+    asked.sampling = Sampling { temperature: 1.5, seed: 7, max_new_tokens: 12, ..Sampling::default() };
+    let drawn = answer(&mut talk, &who, &asked).0;
+    assert_eq!(drawn, answer(&mut Talk::new(2), &who, &asked).0);
+    asked.sampling.seed = 8;
+    assert_ne!(drawn, answer(&mut talk, &who, &asked).0);
+}
+
+#[test]
+fn what_cannot_be_asked_is_told() {
+    let (model, encoder) = (model(), encoder());
+    let who = Who { model: &model, encoder: &encoder, adapter: None };
+    let mut talk = Talk::new(1);
+    let mut long = turn(0, "x");
+    long.sampling.max_new_tokens = 10_000_000;
+    for (bad, word) in [
+        (Turn { images: vec!["no/such.png".into()], ..turn(0, "x") }, "no/such.png"),
+        (Turn { images: vec!["data:image/png;base64,AAAA".into()], ..turn(0, "x") }, "not a picture"),
+        (long, "tokens"),
+    ] {
+        let error = talk.ask(&who, 1, &bad, Instant::now()).unwrap_err();
+        assert!(error.message.contains(word), "{}", error.message);
+    }
+    assert!(talk.idle() && talk.room() == 1, "a refused question takes no place");
+    assert!(!answer(&mut talk, &who, &turn(0, "x")).0.is_empty());
+}
