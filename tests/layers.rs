@@ -8,6 +8,7 @@ const BASE: &[&str] = &["config", "job", "files", "error"];
 
 /// A room and those it may name, besides itself. The rooms of `BASE` may be named by all from `data` on.
 const MAY_KNOW: &[(&str, &[&str])] = &[
+    ("allocator", &[]),
     ("error", &[]),
     ("files", &["error"]),
     ("job", &["config", "error"]),

@@ -65,7 +65,7 @@ actions! {
     OnlyChanged "only_changed" "Show only what differs from the preset"
     Undo "undo" "Undo the last edit"
     Redo "redo" "Redo it"
-    SaveSettings "save_settings" "Save the settings to a YAML file; keys it does not know stay"
+    SaveSettings "save_settings" "Save the settings to a YAML file, keeping unknown keys"
     LoadSettings "load_settings" "Load settings: a preset, a YAML file or a run"
     DiffSettings "diff_settings" "What differs from a preset, a YAML file or a run"
     Train "train" "Start training"

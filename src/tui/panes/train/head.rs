@@ -114,6 +114,6 @@ mod tests {
             TimeSplit { data: 0.1, forward: 1.0, backward: 2.0, saving: 0.001, ..TimeSplit::default() };
         assert_eq!(split_line(&split, 4.0), "step time: data 2 % · forward 25 % · backward 50 %");
         assert_eq!(split_line(&TimeSplit::default(), 4.0), "");
-        assert_eq!(split_line(&split, f64::NAN), "step time: data 3 % · forward 32 % · backward 65 %");
+        assert_eq!(split_line(&split, f64::NAN), "step time: data 3 % · forward 32 % · backward 64 %");
     }
 }
