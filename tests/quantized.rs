@@ -17,6 +17,7 @@ use lorascope::train::init;
 use lorascope::train::run::{Setup, run};
 use lorascope::train::split::{self, Split};
 use lorascope::train::step::{Keep, forward_backward};
+use std::fs;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::channel;
@@ -224,4 +225,40 @@ fn what_cannot_be_quantised_is_refused() {
     assert!(fatal(&config, "create_new_adapter"), "no merging into a quantised base");
     config.quantization_bit = Some(5);
     assert!(fatal(&config, "quantization_bit"));
+}
+
+/// The command trains on each form of the base, in folders of its own, and sets losses against each other.
+#[test]
+fn the_difference_is_measured_by_a_command() {
+    let dir = tempfile::tempdir().unwrap();
+    let (fixtures, out) = (golden::path(""), dir.path().join("out"));
+    let yaml = format!(
+        "model_name_or_path: {}\ndataset: mllm_train_data\ndataset_dir: {}\nimage_max_pixels: 65536\nmax_steps: 2\n\
+         max_samples: 6\noutput_dir: {}\n",
+        fixtures.join("models/tiny-dense").display(),
+        fixtures.join("data").display(),
+        out.display(),
+    );
+    let path = dir.path().join("config.yaml");
+    fs::write(&path, yaml).unwrap();
+    let run = std::process::Command::new(env!("CARGO_BIN_EXE_lorascope"))
+        .env("LORASCOPE_DEVICE", "cpu")
+        .args(["bench", "quantized", path.to_str().unwrap(), "--json"])
+        .output()
+        .unwrap();
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    let rows: serde_json::Value = serde_json::from_slice(&run.stdout).unwrap();
+    let text = |i: usize| rows[i]["base"].as_str().unwrap();
+    assert!(text(0) == "f32" && text(1) == "int8" && text(2).starts_with("nf4"), "{rows}");
+    for row in rows.as_array().unwrap() {
+        let number = |key: &str| row[key].as_f64().unwrap();
+        let loss = number("loss_before");
+        assert!(loss > 5.0 && loss < 12.0 && number("difference_before").abs() < 0.1, "{row}");
+        assert!(
+            (loss - rows[0]["loss_before"].as_f64().unwrap() - number("difference_before")).abs() < 1e-12
+        );
+        assert!(number("loss_after").is_finite() && number("train_loss").is_finite());
+    }
+    assert_ne!(rows[0]["loss_before"], rows[1]["loss_before"]);
+    assert!(!out.exists());
 }

@@ -2,13 +2,15 @@
 #![allow(clippy::unwrap_used)]
 
 use crate::screens::{sample, started, step, with_data};
+use crate::screens_runs::{comparison, runs};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 use lorascope::data::overlay::Applied;
 use lorascope::job::{Event, Level, Outcome, Phase, StepRow};
 use lorascope::tui::Msg;
 
-use lorascope::tui::browse::{Opened, Row, Told};
+use lorascope::tui::browse::{self, Opened, Row};
 use lorascope::tui::effects::{Effect, Load, Loaded};
+use lorascope::tui::run_worker::Told;
 use rand::{Rng, RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -85,17 +87,26 @@ fn random_msg(rng: &mut ChaCha8Rng, job: u64, set: u64) -> Msg {
                 _ => Event::Saved { step: any, path: text.into() },
             },
         },
+        18 if any % 2 == 0 => Msg::Loaded(Loaded::Runs(match any % 3 {
+            0 => Told::Compared(Ok(Box::new(comparison()))),
+            _ => Told::Listed(Ok(runs()[..any % 4].to_vec())),
+        })),
         18 => Msg::Loaded(Loaded::Registry(Ok(vec![text, "b".into()]))),
         _ => {
             let rows = (0..any % 50).map(|row| Row::new(row, Ok(sample(row, &text)), Applied::default()));
             Msg::Loaded(Loaded::Browse(match any % 4 {
-                0 => Told::Opened {
+                0 => browse::Told::Opened {
                     set,
                     found: Ok(Opened { name: "b".into(), rows: any, ..Opened::default() }),
                 },
-                1 => Told::Found { search: any as u64 % 9, rows: vec![any as u32], looked: any, end: None },
-                2 => Told::Opened { set, found: Err(lorascope::error::Error::input(text)) },
-                _ => Told::Rows { set, rows: rows.collect() },
+                1 => browse::Told::Found {
+                    search: any as u64 % 9,
+                    rows: vec![any as u32],
+                    looked: any,
+                    end: None,
+                },
+                2 => browse::Told::Opened { set, found: Err(lorascope::error::Error::input(text)) },
+                _ => browse::Told::Rows { set, rows: rows.collect() },
             }))
         }
     }

@@ -45,7 +45,7 @@ fn run(n: usize, name: &str, status: Status) -> Detail {
     }
 }
 
-fn runs() -> Vec<Detail> {
+pub fn runs() -> Vec<Detail> {
     vec![
         run(1, "tutorial-two", Status::Finished),
         run(2, "tutorial-one", Status::Stopped),
@@ -58,7 +58,7 @@ fn with_runs(width: u16, height: u16) -> Screen {
     let mut screen = with_data(width, height);
     screen.keys("5");
     screen.draw();
-    assert!(matches!(screen.effects.pop(), Some(Effect::Load(Load::Runs(Ask::List(_))))));
+    assert!(screen.effects.iter().any(|e| matches!(e, Effect::Load(Load::Runs(Ask::List(_))))));
     screen.effects.clear();
     screen.feed(Msg::Loaded(Loaded::Runs(Told::Listed(Ok(runs())))));
     screen
@@ -83,7 +83,7 @@ fn columns(factor: f64) -> Columns {
     columns
 }
 
-fn comparison() -> Comparison {
+pub fn comparison() -> Comparison {
     let value = |v: &str| Some(v.to_string());
     Comparison {
         runs: runs()[..2].to_vec(),
@@ -136,10 +136,10 @@ fn two_runs_compared() {
 #[test]
 fn marked_runs_are_compared_in_the_order_they_were_marked() {
     let mut screen = with_runs(120, 40);
-    screen.keys("G  ");
-    screen.keys("k c");
+    screen.keys("G k c");
     let Ask::Compare { dirs, .. } = asked(&mut screen) else { panic!("nothing is compared") };
-    assert_eq!(dirs.len(), 2, "{dirs:?}");
+    let list = runs();
+    assert_eq!(dirs, [list[2].info.path.clone(), list[1].info.path.clone()]);
     screen.press(KeyCode::Esc);
     assert!(screen.app.state.runs.marked.is_empty(), "Esc takes the marks away");
 }
@@ -280,8 +280,7 @@ fn settings_of_a_running_job_are_changed_and_recorded() {
     assert!(screen.text().contains("logging_steps must be a whole number"), "{}", screen.text());
     screen.press(KeyCode::Esc);
     screen.event(id, changed());
-    screen.keys("v");
-    assert!(screen.text().contains("step 220: learning_rate 2e-4 → 1e-4"), "{}", screen.text());
+    assert!(screen.text().contains('┊'), "it is marked in the chart: {}", screen.text());
     assert_eq!(screen.app.state.run.as_ref().unwrap().config.as_ref().unwrap().learning_rate, 1e-4);
 }
 
@@ -307,39 +306,36 @@ fn the_log_is_filtered_by_level_and_words() {
     assert!(screen.text().contains("measured"), "and then shows the charts");
 }
 
-#[test]
-fn a_run_of_a_million_steps_is_drawn_from_few_values() {
+/// The fastest of some frames of a run of `n` steps, each with a new step.
+fn frame_time(n: usize) -> std::time::Duration {
     let (mut screen, id) = training(200, 60);
-    for n in 241..1_000_000 {
-        screen.event(id, Event::Step(step(n)));
-    }
-    screen.keys("3");
+    (241..=n).for_each(|n| screen.event(id, Event::Step(step(n))));
     screen.draw();
-    let begun = std::time::Instant::now();
-    const FRAMES: u32 = 20;
-    for n in 0..FRAMES {
-        screen.event(id, Event::Step(step(1_000_000 + n as usize)));
+    let frame = |k: usize| {
+        let begun = std::time::Instant::now();
+        screen.event(id, Event::Step(step(n + 1 + k)));
         screen.draw();
-    }
-    // Looking at each of the values once takes longer than this, in the fastest build.
-    let each = begun.elapsed() / (3 * FRAMES);
-    assert!(each.as_millis() < 40, "{each:?} a frame");
+        begun.elapsed()
+    };
+    (0..20).map(frame).min().unwrap()
+}
+
+#[test]
+fn a_run_of_a_million_steps_is_drawn_as_fast_as_a_short_one() {
+    let (short, long) = (frame_time(10_000), frame_time(1_000_000));
+    // Looking at every value would make it a hundred times as long.
+    assert!(long < 5 * short, "{short:?} and {long:?} a frame");
 }
 
 fn estimate(screen: &mut Screen) {
-    screen.draw();
-    let config = screen.effects.iter().rev().find_map(|e| match e {
-        Effect::Load(Load::Settings(settings_worker::Ask::Estimate { config, .. })) => Some(config.clone()),
-        _ => None,
-    });
     let found = Some(settings_worker::Estimate {
         trainable: 5_900_000,
         peak: 3 << 30,
         available: 2 << 30,
         seconds: Some(4000.0),
     });
-    let told = settings_worker::Told::Estimate { config: config.unwrap(), found };
-    screen.feed(Msg::Loaded(Loaded::Settings(told)));
+    let config = Box::new(screen.app.state.config.clone());
+    screen.feed(Msg::Loaded(Loaded::Settings(settings_worker::Told::Estimate { config, found })));
 }
 
 #[test]
@@ -354,7 +350,7 @@ fn parameters_with_what_they_will_take() {
     screen.keys("2");
     estimate(&mut screen);
     let text = screen.text();
-    assert!(text.contains("trains 5.9 M parameters") && text.contains("does not fit"), "{text}");
+    assert!(text.contains("does not fit: 3.0 of 2.0 GiB · trains 5.9 M · 1:06:40"), "{text}");
     screen.effects.clear();
     screen.draw();
     let again = |e: &Effect| matches!(e, Effect::Load(Load::Settings(settings_worker::Ask::Estimate { .. })));
@@ -376,7 +372,7 @@ fn numbers_that_follow_move_as_one_types() {
     screen.press(KeyCode::Up);
     screen.press(KeyCode::Up);
     let typed = screen.text();
-    let line = |text: &str| text.lines().find(|l| l.contains("steps/epoch")).unwrap().to_string();
+    let line = |text: &str| text.lines().rfind(|l| l.contains("steps/epoch")).unwrap().to_string();
     assert_ne!(line(&before), line(&typed), "before Enter");
     screen.press(KeyCode::Esc);
     assert_eq!(line(&screen.text()), line(&before));
@@ -433,9 +429,9 @@ fn settings_are_loaded_undone_compared_and_saved() {
     screen.feed(Msg::Loaded(Loaded::Settings(told)));
     let text = screen.text();
     assert!(text.contains("1 differ from other.yaml") && text.contains("lora_rank"), "{text}");
-    assert!(!text.contains("lora_alpha"), "only what differs: {text}");
+    assert!(!text.contains("model_name_or_path"), "only what differs: {text}");
     screen.press(KeyCode::Esc);
-    assert!(screen.text().contains("lora_alpha"));
+    assert!(screen.text().contains("model_name_or_path"));
     screen.effects.clear();
     screen.keys("w");
     screen.press(KeyCode::Enter);

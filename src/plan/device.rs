@@ -170,9 +170,26 @@ impl Device {
             // freed memory that is not given back at once; micro-batches differ in length, and memory of one layer
             // does not fit the next one's (measured: a layer's worth)
             Kind::Cpu => freed() + asked.phase / 20 + asked.again,
-            // pages of the pools are rarely full
-            Kind::Cuda => asked.phase / 10 + asked.resident / 50,
+            // pages of the pools are rarely full, the one for the largest tensors least of all
+            Kind::Cuda => asked.phase / 10 + asked.resident / 50 + self.page(asked.slice),
         }
+    }
+
+    /// Bytes of the page that a tensor of so many is cut from: CubeCL's pools are a ladder of pages from a sixteenth
+    /// of the device down, a quarter each, for tensors of at most a half, a quarter, ... of them. A larger tensor gets
+    /// a page of its own, not below an eighth of the device
+    /// (cubecl-runtime 0.11, `memory_manage.rs`, `exclusive_pool.rs`).
+    fn page(&self, tensor: u64) -> u64 {
+        let mut fits = tensor.max(self.memory / 8);
+        let (mut page, mut share) = (self.memory / 4, 1);
+        while page >= 32 << 20 {
+            (page, share) = (page / 4, share * 2);
+            if tensor > page / share {
+                break;
+            }
+            fits = page;
+        }
+        fits
     }
 
     pub(super) fn overhead_note(&self) -> String {
@@ -180,7 +197,7 @@ impl Device {
             Kind::Cpu => {
                 format!("{}, 5 % of the largest phase; a layer, if computed again", super::size(freed()))
             }
-            Kind::Cuda => "10 % of the largest phase, 2 % of the rest".into(),
+            Kind::Cuda => "10 % of the largest phase, 2 % of the rest, a page".into(),
         }
     }
 
@@ -253,6 +270,17 @@ fn measure() -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What the dry run shows on a device of 80 GiB.
+    #[test]
+    fn large_tensors_come_from_large_pages() {
+        let device = Device::of_memory(80.0);
+        let mib = |n: u64| n << 20;
+        for (tensor, page) in [(0, 20), (1, 80), (36, 320), (64, 1280), (320, 1280), (321, 5120)] {
+            assert_eq!(device.page(mib(tensor)), mib(page), "{tensor}");
+        }
+        assert_eq!(device.page(mib(2561)), mib(10240));
+    }
 
     #[test]
     fn a_card_is_known_by_the_words_of_its_name() {

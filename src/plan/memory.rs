@@ -73,7 +73,8 @@ pub(super) fn of(c: &TrainConfig, model: &ModelConfig, lengths: &Sized, device: 
     ];
     let largest = phases.iter().map(|p| p.bytes).max().unwrap_or(0);
     let held: u64 = resident.iter().map(|p| p.bytes).sum();
-    let asked = Asked { resident: held, phase: largest, again: recomputed(c, &model.text, &worst, on) };
+    let again = recomputed(c, &model.text, &worst, on);
+    let asked = Asked { resident: held, phase: largest, again, slice: slice(c, &model.text, &worst) };
     let overhead = part("allocator", device.overhead(&asked), device.overhead_note());
     let peak = held + largest + overhead.bytes;
     Ok(Memory { resident, phases, overhead, peak, worst_tokens: worst.tokens, features_fit })
@@ -85,6 +86,8 @@ pub(super) struct Asked {
     pub phase: u64,
     /// What is allocated and freed again for each layer, where layers are computed again.
     pub again: u64,
+    /// The largest tensor.
+    pub slice: u64,
 }
 
 /// Where it is computed, and the bytes of a value of the frozen model and of activations.
@@ -211,7 +214,7 @@ fn step(c: &TrainConfig, model: &ModelConfig, s: &Shapes, worst: &Batch, on: On)
     }
     layer += scratch(c, s, on);
     // logits of some rows; where they are composed, also their logarithms, exponentials and targets
-    let rows = (LOGITS / t.vocab_size).max(16).min(worst.labels.max(1));
+    let rows = logits_at_once(t).min(worst.labels.max(1));
     let copies = if on.device == Kind::Cuda { 14 } else { 4 };
     let logits = (rows * t.vocab_size) as u64 * copies;
     // hidden states at the end, rope tables, features of the pack put together
@@ -224,6 +227,21 @@ fn step(c: &TrainConfig, model: &ModelConfig, s: &Shapes, worst: &Batch, on: On)
     let bytes = on.float * all as u64 * tokens + layer.max(logits) + ends + tower;
     let how = if recompute { "inputs of layers" } else { "all activations" };
     part("training step", bytes, format!("{how} of {tokens} tokens, one layer's backward pass, logits"))
+}
+
+/// Bytes of the largest tensor where everything is composed: scores of a sample, the feed-forward part, or logits, of
+/// an evaluation too.
+fn slice(c: &TrainConfig, t: &TextConfig, worst: &Batch) -> u64 {
+    let samples = c.per_device_train_batch_size.max(c.per_device_eval_batch_size);
+    let labels = worst.labels.max(1) * samples.div_ceil(c.per_device_train_batch_size);
+    let logits = logits_at_once(t).min(labels) * t.vocab_size;
+    let scores = t.num_attention_heads * worst.longest.pow(2);
+    4 * logits.max(scores).max(worst.tokens * t.intermediate_size) as u64
+}
+
+/// Rows of logits that are there at once, at most.
+fn logits_at_once(t: &TextConfig) -> usize {
+    (LOGITS / t.vocab_size).max(16)
 }
 
 /// What one layer keeps while it is computed again.

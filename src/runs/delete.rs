@@ -6,7 +6,7 @@ use serde::Serialize;
 use std::path::{Path, PathBuf};
 
 /// Names of files and folders that runs of ours, LLaMA-Factory's and transformers' have at their top; `*` as in globs.
-const OURS: [&str; 31] = [
+const OURS: [&str; 35] = [
     "checkpoint-*",
     "adapter_*",
     "trainer_*",
@@ -28,6 +28,10 @@ const OURS: [&str; 31] = [
     "model*.safetensors*",
     "generated_predictions.jsonl",
     "predictions*",
+    "evaluat*",
+    "report.*",
+    "talk*",
+    "lorascope_*",
     "llamaboard_config.yaml",
     "running_log.txt",
     "runs",

@@ -17,8 +17,10 @@ const SLOW_FRAME: Duration = Duration::from_millis(500);
 /// What was missed (rows, pictures) usually comes a moment after the frame that missed it: one frame may follow soon.
 const SPARE: u32 = 2;
 /// Bytes a second that news may cost on average: a watched run stays below 4 KB/s, or 1 KB/s.
-const NEWS: f64 = 3600.0;
-const SLOW_NEWS: f64 = 900.0;
+const NEWS: f64 = 3400.0;
+const SLOW_NEWS: f64 = 700.0;
+/// One large frame, such as the first of a run, is not paid for over minutes.
+const LONGEST_DEBT: f64 = 20.0;
 /// News are shown at most this often: a curve that grows by a point needs no more.
 const NEWS_FRAME: Duration = Duration::from_millis(250);
 
@@ -62,8 +64,7 @@ impl Pace {
         self.last = now;
         if reason == Reason::News {
             let rate = if self.slow { SLOW_NEWS } else { NEWS };
-            // One large frame, such as the first of a run, is not paid for over minutes.
-            let cost = Duration::from_secs_f64((bytes as f64 / rate).min(10.0));
+            let cost = Duration::from_secs_f64((bytes as f64 / rate).min(LONGEST_DEBT));
             self.paid = self.paid.max(now) + cost;
         }
     }

@@ -52,6 +52,7 @@ lora_dropout: 0.05
 per_device_train_batch_size: 2
 gradient_accumulation_steps: 2
 max_new_tokens: 4
+skip_bad_batch: true
 """
 
 

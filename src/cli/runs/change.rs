@@ -59,6 +59,9 @@ pub struct DeleteArgs {
 /// All are looked at before the first is deleted.
 pub fn delete(args: &DeleteArgs, out: &Out) -> Result<()> {
     let doomed = args.runs.iter().map(|dir| delete::look(dir)).collect::<Result<Vec<Doomed>>>()?;
+    if args.yes {
+        args.runs.iter().try_for_each(|dir| delete::delete(dir).map(drop))?;
+    }
     for d in &doomed {
         let mib = d.bytes as f64 / f64::from(1 << 20);
         out.line(format!(
@@ -69,13 +72,11 @@ pub fn delete(args: &DeleteArgs, out: &Out) -> Result<()> {
             d.checkpoints
         ));
     }
-    if !args.yes {
-        out.object(&json!({ "deleted": false, "runs": doomed }));
-        return Err(Error::usage("nothing was deleted").hint("add --yes to delete these runs for good"));
+    out.object(&json!({ "deleted": args.yes, "runs": doomed }));
+    if args.yes {
+        return Ok(());
     }
-    args.runs.iter().try_for_each(|dir| delete::delete(dir).map(drop))?;
-    out.object(&json!({ "deleted": true, "runs": doomed }));
-    Ok(())
+    Err(Error::usage("nothing was deleted").hint("add --yes to delete these runs for good"))
 }
 
 #[derive(Args, Debug)]

@@ -21,7 +21,7 @@ use rayon::prelude::*;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
 use std::time::{Duration, Instant};
 
 const PROGRESS_EVERY: Duration = Duration::from_millis(100);
@@ -124,12 +124,21 @@ impl<'a> Conversion<'a> {
         std::thread::scope(|scope| {
             let (sender, batches) = sync_channel(1);
             scope.spawn(move || read_batches(inputs, pick, from, &sender));
-            self.convert_batches(batches, &maker, emit)
+            let (written, calls) = channel();
+            let writeback = self.staging.writeback();
+            scope.spawn(move || writeback.run(&calls));
+            self.convert_batches(batches, &maker, written, emit)
         })
     }
 
     /// Decodes a batch while the one before is written.
-    fn convert_batches(&mut self, batches: Receiver<Vec<Loaded>>, maker: &Maker, emit: Emit) -> Result<()> {
+    fn convert_batches(
+        &mut self,
+        batches: Receiver<Vec<Loaded>>,
+        maker: &Maker,
+        on_written: Sender<()>,
+        emit: Emit,
+    ) -> Result<()> {
         let decode = |batch: Vec<Loaded>| -> Vec<Made> {
             batch.into_par_iter().filter_map(|(file, item)| maker.make(file, item)).collect()
         };
@@ -143,6 +152,7 @@ impl<'a> Conversion<'a> {
                 || self.write(std::mem::take(&mut decoded)),
             );
             written?;
+            let _ = on_written.send(());
             // After a stop the batch may have holes.
             if maker.stop.load(Ordering::Relaxed) {
                 return Err(self.stopped());
@@ -173,7 +183,8 @@ impl<'a> Conversion<'a> {
             }
             lines.push(line);
         }
-        files.par_iter().try_for_each(|(image, bytes)| self.staging.write_picture(image, bytes))?;
+        // One after another: the system lets one thread at a time into a folder, and the others would spin.
+        files.iter().try_for_each(|(image, bytes)| self.staging.write_picture(image, bytes))?;
         // The journal names pictures that are there.
         for line in &lines {
             self.journal.push(line)?;

@@ -1,4 +1,4 @@
-//! A hash table in a file without a name: what is known of every row costs disk, not memory.
+//! A hash table in memory that moves to a file without a name when it grows: what is known of every row costs disk.
 
 use crate::error::{At, Result};
 use std::fs::File;
@@ -10,14 +10,16 @@ const SLOT: usize = 12;
 /// Slots that are read at once.
 const BLOCK: u64 = 16;
 const FIRST_SLOTS: u64 = 1024;
+/// A larger table is on disk. This one takes 768 KiB.
+const SLOTS_IN_MEMORY: u64 = 64 * 1024;
 
-/// 8-byte fingerprints to numbers: 17 to 34 bytes of disk an entry, a few hundred bytes of memory in all.
+/// 8-byte fingerprints to numbers: 17 to 34 bytes of disk an entry, less than 1 MiB of memory in all.
 ///
 /// Two different things share a fingerprint with a probability of 2^-64 a pair: about 1 in 60,000 that it happens once
 /// among 25 million.
 pub(super) struct DiskMap {
     dir: PathBuf,
-    file: File,
+    store: Store,
     slots: u64,
     len: u64,
 }
@@ -31,8 +33,8 @@ pub(super) fn fingerprint(bytes: &[u8]) -> u64 {
 impl DiskMap {
     /// An empty table in `dir`, which disappears with the process.
     pub fn new(dir: &Path) -> Result<Self> {
-        let file = file(dir, FIRST_SLOTS).at("write a table in", dir)?;
-        Ok(Self { dir: dir.into(), file, slots: FIRST_SLOTS, len: 0 })
+        let store = Store::of(dir, FIRST_SLOTS).at("write a table in", dir)?;
+        Ok(Self { dir: dir.into(), store, slots: FIRST_SLOTS, len: 0 })
     }
 
     pub fn get(&mut self, key: u64) -> Result<Option<u32>> {
@@ -69,8 +71,7 @@ impl DiskMap {
             let count = BLOCK.min(self.slots - at);
             let mut block = [0; SLOT * BLOCK as usize];
             let block = &mut block[..SLOT * count as usize];
-            self.file.seek(SeekFrom::Start(at * SLOT as u64))?;
-            self.file.read_exact(block)?;
+            self.store.read(at, block)?;
             for (i, slot) in (at..).zip(block.chunks_exact(SLOT)) {
                 match split(slot) {
                     (0, _) => return Ok((i, None)),
@@ -86,16 +87,20 @@ impl DiskMap {
         let mut bytes = [0; SLOT];
         bytes[..8].copy_from_slice(&key.max(1).to_le_bytes());
         bytes[8..].copy_from_slice(&value.to_le_bytes());
-        self.file.seek(SeekFrom::Start(slot * SLOT as u64))?;
-        self.file.write_all(&bytes)
+        self.store.write(slot, &bytes)
     }
 
     fn grow(&mut self) -> io::Result<()> {
         let slots = self.slots * 2;
-        let mut old = std::mem::replace(&mut self.file, file(&self.dir, slots)?);
+        let old = std::mem::replace(&mut self.store, Store::of(&self.dir, slots)?);
         self.slots = slots;
-        old.rewind()?;
-        let mut old = BufReader::new(old);
+        let mut old: Box<dyn Read> = match old {
+            Store::Memory(bytes) => Box::new(io::Cursor::new(bytes)),
+            Store::File(mut file) => {
+                file.rewind()?;
+                Box::new(BufReader::new(file))
+            }
+        };
         for _ in 0..slots / 2 {
             let mut slot = [0; SLOT];
             old.read_exact(&mut slot)?;
@@ -109,16 +114,54 @@ impl DiskMap {
     }
 }
 
+/// Where the slots are.
+enum Store {
+    Memory(Vec<u8>),
+    File(File),
+}
+
+impl Store {
+    /// Free slots, as a file in `dir` if they are many.
+    fn of(dir: &Path, slots: u64) -> io::Result<Self> {
+        let bytes = slots * SLOT as u64;
+        if slots <= SLOTS_IN_MEMORY {
+            return Ok(Self::Memory(vec![0; bytes as usize]));
+        }
+        let file = tempfile::tempfile_in(dir)?;
+        file.set_len(bytes)?;
+        Ok(Self::File(file))
+    }
+
+    /// Reads whole slots from the slot `at` on.
+    fn read(&mut self, at: u64, slots: &mut [u8]) -> io::Result<()> {
+        let at = at * SLOT as u64;
+        match self {
+            Self::Memory(bytes) => slots.copy_from_slice(&bytes[at as usize..][..slots.len()]),
+            Self::File(file) => {
+                file.seek(SeekFrom::Start(at))?;
+                file.read_exact(slots)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, at: u64, slot: &[u8; SLOT]) -> io::Result<()> {
+        let at = at * SLOT as u64;
+        match self {
+            Self::Memory(bytes) => bytes[at as usize..][..SLOT].copy_from_slice(slot),
+            Self::File(file) => {
+                file.seek(SeekFrom::Start(at))?;
+                file.write_all(slot)?;
+            }
+        }
+        Ok(())
+    }
+}
+
 fn split(slot: &[u8]) -> (u64, u32) {
     let key = slot.first_chunk().expect("a slot is 12 bytes");
     let value = slot.last_chunk().expect("a slot is 12 bytes");
     (u64::from_le_bytes(*key), u32::from_le_bytes(*value))
-}
-
-fn file(dir: &Path, slots: u64) -> io::Result<File> {
-    let file = tempfile::tempfile_in(dir)?;
-    file.set_len(slots * SLOT as u64)?;
-    Ok(file)
 }
 
 #[cfg(test)]
@@ -132,8 +175,8 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let mut map = DiskMap::new(temp.path()).unwrap();
         let mut model = HashMap::new();
-        for i in 0..20_000u64 {
-            let key = fingerprint(&(i % 7_000).to_le_bytes());
+        for i in 0..150_000u64 {
+            let key = fingerprint(&(i % 70_000).to_le_bytes());
             let before = model.get(&key).copied();
             assert_eq!(map.get_or_insert(key, i as u32).unwrap(), before);
             model.entry(key).or_insert(i as u32);

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::Receiver;
 
 const PREFIX: &str = ".lorascope-convert-";
 
@@ -95,6 +96,11 @@ impl Staging {
         moved || holds(&self.path(&row.image))
     }
 
+    /// What starts writing to the disk on another thread.
+    pub fn writeback(&self) -> Writeback {
+        Writeback { dir: self.dir.clone() }
+    }
+
     /// Waits until everything that was written here is on the disk.
     pub fn sync(&self) -> Result<()> {
         sync_below(&self.dir).at("write", &self.dir)
@@ -109,8 +115,14 @@ impl Staging {
     ) -> Result<()> {
         self.sync()?;
         files::write(&self.path(COMMITTING), b"")?;
+        // Most often there is no such folder yet: one rename moves all.
+        let (from, to) = (self.path(PICTURES), self.out.join(PICTURES));
+        let whole = from.is_dir() && fs::symlink_metadata(&to).is_err();
+        if whole {
+            fs::rename(&from, &to).at("write", &to)?;
+        }
         let mut folders = BTreeSet::new();
-        for row in pictures {
+        for row in pictures.take_while(|_| !whole) {
             let image = row.at("read", &self.dir)?.image;
             let (from, to) = (self.path(&image), self.out.join(&image));
             let folder = to.parent().expect("below the output folder").to_path_buf();
@@ -139,6 +151,21 @@ impl Staging {
         self.made_out = false;
         self.keep = false;
         Ok(())
+    }
+}
+
+/// Writes to the disk while a conversion goes on, so that the end has little to wait for.
+pub(super) struct Writeback {
+    dir: PathBuf,
+}
+
+impl Writeback {
+    /// Starts over at each call that comes in, until nobody can call. Errors are those of [`Staging::sync`], which tells them.
+    pub fn run(&self, calls: &Receiver<()>) {
+        while calls.recv().is_ok() {
+            while calls.try_recv().is_ok() {}
+            let _ = sync_below(&self.dir);
+        }
     }
 }
 

@@ -28,7 +28,7 @@ pub struct Link {
 impl Link {
     /// Says something to the job; `false` when its process is gone.
     pub fn send(&self, command: Command) -> bool {
-        self.say(&Asked::Command(command))
+        self.say(&Asked::Command(Box::new(command)))
     }
 
     /// Takes or leaves the controls; the answer is a [`Heard::Control`].

@@ -55,7 +55,7 @@ pub struct Controls {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Asked {
-    Command(Command),
+    Command(Box<Command>),
     Control { control: Take },
 }
 
@@ -141,7 +141,7 @@ mod tests {
         let text = serde_json::to_string(&Asked::Control { control: Take::IfFree }).unwrap();
         assert_eq!(text, r#"{"control":"if_free"}"#);
         let stop: Asked = serde_json::from_str(r#"{"command":"stop","save":true}"#).unwrap();
-        assert!(matches!(stop, Asked::Command(Command::Stop { save: true })));
+        assert!(matches!(stop, Asked::Command(stop) if matches!(*stop, Command::Stop { save: true })));
         let hello: Said = serde_json::from_str(r#"{"hello":{"past":7,"process":1}}"#).unwrap();
         assert!(matches!(hello, Said::Hello { hello: Hello { past: 7, .. } }));
     }

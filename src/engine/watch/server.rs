@@ -130,7 +130,7 @@ impl Shared {
                 watchers.send_to(number, &refused("you are only watching: take the controls first"));
             }
             Ok(Asked::Command(command)) => {
-                if self.commands.send(with_number(command, number)).is_err() {
+                if self.commands.send(with_number(*command, number)).is_err() {
                     watchers.send_to(number, &refused("the job has ended"));
                 }
             }

@@ -61,15 +61,17 @@ pub fn apply(x: Tensor<2>, p: f32, seed: u64) -> Tensor<2> {
 
 /// [`kept`] for every element, computed on the device in unsigned 32-bit integers.
 fn mask([t, n]: [usize; 2], below: u32, seed: u64, device: &Device) -> Tensor<2> {
-    let shifted = |x: Tensor<1, Int>, bits: i64| x.clone().bitwise_xor(x.bitwise_right_shift_scalar(bits));
-    let finalise = |x: Tensor<1, Int>| {
+    let shifted = |x: Tensor<2, Int>, bits: i64| x.clone().bitwise_xor(x.bitwise_right_shift_scalar(bits));
+    let finalise = |x: Tensor<2, Int>| {
         let x = shifted(x, 16).mul_scalar(i64::from(M[0]));
         shifted(shifted(x, 15).mul_scalar(i64::from(M[1])), 15)
     };
-    let i = Tensor::<1, Int>::arange(0..(t * n) as i64, device).cast(IntDType::U32);
+    // A range is made on the host and copied, so not one of all elements.
+    let range = |n: usize| Tensor::<1, Int>::arange(0..n as i64, device).cast(IntDType::U32);
+    let i = range(t).mul_scalar(n as i64).unsqueeze_dim(1) + range(n).unsqueeze_dim(0);
     let x = finalise(i.bitwise_xor_scalar(i64::from(seed as u32)));
     let x = finalise(x.bitwise_xor_scalar(i64::from((seed >> 32) as u32)));
-    x.bitwise_right_shift_scalar(8i64).greater_equal_elem(i64::from(below)).float().reshape([t, n])
+    x.bitwise_right_shift_scalar(8i64).greater_equal_elem(i64::from(below)).float()
 }
 
 #[cfg(test)]

@@ -31,9 +31,10 @@ pub fn line(config: &TrainConfig, state: &State) -> String {
 pub fn estimate(state: &State) -> Option<(String, bool)> {
     let e = state.settings.estimate.as_ref()?;
     let fits = e.peak <= e.available || e.available == 0;
-    let verdict = if fits { "" } else { ": does not fit" };
-    let time = e.seconds.map_or(String::new(), |s| format!(" · about {}", text::duration(s)));
+    let verdict = if fits { "memory" } else { "does not fit:" };
+    let time = e.seconds.map_or(String::new(), |s| format!(" · {}", text::duration(s)));
     let trains = text::count(e.trainable);
-    let (peak, free) = (text::bytes(e.peak), text::bytes(e.available));
-    Some((format!("trains {trains} parameters · {peak} of {free} free memory{verdict}{time}"), fits))
+    let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
+    let (peak, free) = (gib(e.peak), gib(e.available));
+    Some((format!("{verdict} {peak:.1} of {free:.1} GiB · trains {trains}{time}"), fits))
 }

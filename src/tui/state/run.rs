@@ -170,9 +170,9 @@ impl Run {
         self.last = Some(row);
     }
 
+    /// The trainer says it in the log too.
     fn on_changed(&mut self, changed: Changed) {
-        let Changed { step, key, value, was } = &changed;
-        self.note(Level::Info, &format!("step {step}: {key} {was} → {value}"));
+        let Changed { key, value, .. } = &changed;
         if let Some(config) = &mut self.config {
             // The trainer has checked it.
             let _ = fields::set(config, key, value);

@@ -14,7 +14,7 @@ impl State {
     /// Follows the run in a folder: its past, and what comes if a process works on it.
     pub fn watch(&mut self, dir: PathBuf, take: Option<Take>) -> Vec<Effect> {
         let id = self.new_job();
-        self.run = Some(Run::watched(id, dir.clone()));
+        (self.run, self.runs.opened) = (Some(Run::watched(id, dir.clone())), None);
         self.focus = PaneId::Training;
         vec![Effect::Watch { id, dir, take }]
     }

@@ -60,7 +60,17 @@ impl<'a> Chart<'a> {
         let (x0, x1) = self.window.filter(|w| w.0 < w.1).or_else(|| self.x_span())?;
         let shown = self.series.iter().map(|s| s.ys.extremes(inside(s.xs, x0, x1)));
         let span = shown.fold(Extremes::NONE, Extremes::and).span(self.log_y)?;
-        let (y0, y1) = self.widened((self.plotted(span.0)?, self.plotted(span.1)?));
+        let mut ys = (self.plotted(span.0)?, self.plotted(span.1)?);
+        // Lines that come in or leave at the edges are seen whole.
+        for s in &self.series {
+            let inside = inside(s.xs, x0, x1);
+            for (next, x) in [(inside.start, x0), (inside.end, x1)] {
+                if let Some(y) = self.between(s, next, x) {
+                    ys = (ys.0.min(y), ys.1.max(y));
+                }
+            }
+        }
+        let (y0, y1) = self.widened(ys);
         Some(Scale { x0, x1, y0, y1 })
     }
 

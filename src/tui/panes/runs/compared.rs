@@ -115,7 +115,7 @@ impl Compared {
         for row in &compared.metrics {
             let mut spans = vec![Span::raw(cell(&clean::for_terminal(&row.name), key, Align::Left))];
             spans.extend(row.values.iter().enumerate().map(|(i, value)| {
-                let shown = value.map_or("-".into(), text::number);
+                let shown = value.map_or("-".into(), number);
                 let style = if row.best == Some(i) { theme.good } else { Style::new() };
                 let shown = if row.best == Some(i) { format!("{shown} *") } else { format!("{shown}  ") };
                 Span::styled(cell(&shown, column, Align::Right), style)
@@ -145,6 +145,11 @@ impl Compared {
             canvas.line(area, y + 1, line);
         }
     }
+}
+
+/// Whole numbers whole.
+fn number(value: f64) -> String {
+    if value.fract() == 0.0 && value.abs() < 1e6 { format!("{value:.0}") } else { text::number(value) }
 }
 
 /// A style for each run, in an order that is told apart.

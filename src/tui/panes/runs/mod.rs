@@ -236,15 +236,19 @@ fn chosen(state: &State) -> Vec<PathBuf> {
     runs.list.get(runs.selected).map(|r| r.info.path.clone()).into_iter().collect()
 }
 
-/// Compares the marked runs; with fewer than two marked, the selected run with the one before it in time.
+/// Compares the marked runs; with fewer than two marked, the selected run with the one trained before it.
 fn compare(state: &mut State) -> Vec<Effect> {
     let runs = &state.runs;
     let mut dirs = runs.marked.clone();
     if dirs.len() < 2 {
-        let near = [runs.selected + 1, runs.selected, runs.selected.saturating_sub(1)];
-        for run in near.iter().filter_map(|i| runs.list.get(*i)) {
+        let (newer, rest) = runs.list.split_at(runs.selected.min(runs.list.len()));
+        let (selected, older) = rest.split_at(rest.len().min(1));
+        let near = older.iter().chain(newer.iter().rev()).filter(|run| run.info.total_steps > 0);
+        for run in selected.iter().chain(near) {
             if dirs.len() < 2 && !dirs.contains(&run.info.path) {
-                dirs.push(run.info.path.clone());
+                // What was marked, or came before, stands first.
+                let place = if runs.marked.is_empty() { 0 } else { dirs.len() };
+                dirs.insert(place, run.info.path.clone());
             }
         }
     }

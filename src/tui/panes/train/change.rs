@@ -2,6 +2,7 @@
 
 use crate::config::TrainConfig;
 use crate::config::{fields, live};
+use crate::error::Result;
 use crate::job::{Command, Level};
 use crate::tui::effects::Effect;
 use crate::tui::panes::{Canvas, row};
@@ -25,9 +26,18 @@ pub struct Change {
 /// Rows the table needs: a heading, the settings, a line of what is wrong.
 pub const ROWS: u16 = live::CHANGEABLE.len() as u16 + 2;
 
-/// The settings of the running job, as far as they are known.
-fn config(state: &State) -> &TrainConfig {
-    state.run.as_ref().and_then(|run| run.config.as_deref()).unwrap_or(&state.config)
+/// The settings of the running job; not known of one that another process started.
+fn config(state: &State) -> Option<&TrainConfig> {
+    state.run.as_ref()?.config.as_deref()
+}
+
+/// The value that a text stands for, or what is wrong with it. Where the settings are not known the trainer, which
+/// checks again, gets the text as it is.
+fn value(state: &State, key: &str, text: &str) -> Result<String> {
+    match config(state) {
+        Some(config) => live::value(config, key, text),
+        None => live::value(&TrainConfig::default(), key, text).map(|_| text.trim().to_string()),
+    }
 }
 
 impl Change {
@@ -64,7 +74,7 @@ impl Change {
 
     fn check(&mut self, state: &State) {
         let text = self.input.text();
-        let found = live::value(config(state), self.key(), text);
+        let found = value(state, self.key(), text);
         self.error = found.err().filter(|_| !text.trim().is_empty()).map(|e| e.message);
     }
 
@@ -73,7 +83,7 @@ impl Change {
         if self.input.text().trim().is_empty() {
             return None;
         }
-        match live::value(config(state), self.key(), self.input.text()) {
+        match value(state, self.key(), self.input.text()) {
             Ok(value) => {
                 let key = self.key().to_string();
                 state.notify(Level::Info, format!("{key} becomes {value} with the next step"));
@@ -98,7 +108,7 @@ impl Change {
         );
         for (i, key) in live::CHANGEABLE.iter().enumerate() {
             let at = row(area, i + 1);
-            let now = fields::get(config(state), key);
+            let now = config(state).map_or("?".to_string(), |config| fields::get(config, key));
             let now = if now.is_empty() { "-".to_string() } else { now };
             let words = format!("{} {} → ", text::pad(key, 18), text::pad_left(&now, 10));
             canvas

@@ -177,6 +177,9 @@ impl Pane for TrainPane {
 
 impl TrainPane {
     fn open_change(&mut self, state: &mut State) {
+        if !state.may_command() {
+            return;
+        }
         if state.training() {
             (self.change, state.runs.opened) = (Some(Change::default()), None);
         } else {
