@@ -6,7 +6,7 @@ use crate::job::{Emit, Event, Prediction};
 use std::time::{Duration, Instant};
 
 /// Time between two tellings.
-const EVERY: Duration = Duration::from_secs(2);
+const EVERY: Duration = Duration::from_secs(1);
 
 /// The scores of the predictions so far.
 pub struct Running {
@@ -15,24 +15,24 @@ pub struct Running {
     first: usize,
     total: usize,
     began: Instant,
-    told: Option<Instant>,
+    told: Instant,
 }
 
 impl Running {
     /// `known` were predicted before, of `total`.
     pub fn new<'a>(known: impl Iterator<Item = &'a Prediction>, total: usize) -> Self {
         let rows: Vec<Vec<f64>> = known.map(measures::values).collect();
-        Self { first: rows.len(), rows, total, began: Instant::now(), told: None }
+        Self { first: rows.len(), rows, total, began: Instant::now(), told: Instant::now() }
     }
 
     /// Takes a prediction in, and tells the scores now and then.
     pub fn push(&mut self, prediction: &Prediction, emit: Emit) {
         self.rows.push(measures::values(prediction));
-        let due = self.told.is_none_or(|told| told.elapsed() >= EVERY) || self.rows.len() == self.total;
+        let due = self.told.elapsed() >= EVERY || self.rows.len() == self.total;
         if !due {
             return;
         }
-        self.told = Some(Instant::now());
+        self.told = Instant::now();
         emit(Event::Scores {
             done: self.rows.len(),
             total: self.total,

@@ -1,6 +1,7 @@
 //! Sequences that grow together: each has a slot of one cache, long prompts are read in parts, and what an earlier
 //! prompt had in common with a new one is not computed again.
 
+use super::pieces::{Input, picture_runs};
 use super::sampling::{LogProbs, Sampler};
 use crate::error::{Error, Result};
 use crate::job::{Finish, Sampling};
@@ -59,13 +60,13 @@ pub type OnSaid<'a> = &'a mut dyn FnMut(u64, Said) -> bool;
 /// Who computes: the adapter is for the sequences that want it.
 pub type With<'a> = (&'a Qwen3Vl, Option<&'a Adapter>);
 
-struct Running {
+pub(super) struct Running {
     tag: u64,
     prompt_len: usize,
-    positions: [Vec<i64>; 3],
-    delta: i64,
+    pub(super) positions: [Vec<i64>; 3],
+    pub(super) delta: i64,
     /// Pictures that are still to be read: the tokens they take, and their features.
-    features: Vec<(Range<usize>, Arc<VisionOutput>)>,
+    pub(super) features: Vec<(Range<usize>, Arc<VisionOutput>)>,
     sampler: Sampler,
     limit: usize,
     odds: Option<usize>,
@@ -73,15 +74,15 @@ struct Running {
 
 /// A place in the cache. After its sequence has ended it keeps what it holds until another one takes it.
 #[derive(Default)]
-struct Slot {
+pub(super) struct Slot {
     /// Prompt and answer so far; as many as the cache says have keys and values.
-    ids: Vec<u32>,
+    pub(super) ids: Vec<u32>,
     /// First token and identity of each picture.
     pictures: Vec<(usize, Identity)>,
     tuned: bool,
     /// When it was last taken.
     used: u64,
-    running: Option<Running>,
+    pub(super) running: Option<Running>,
 }
 
 /// Tokens of a sequence that go through the model next.
@@ -337,67 +338,10 @@ impl Batch {
     }
 }
 
-/// Tokens of several pieces one after another, as the decoder takes them.
-#[derive(Default)]
-struct Input {
-    ids: Vec<u32>,
-    places: [Vec<i64>; 3],
-    /// Rows that hold picture tokens, and what goes there.
-    rows: Vec<usize>,
-    features: Vec<VisionOutput>,
-}
-
-impl Input {
-    fn push(&mut self, slot: &Slot, range: Range<usize>) {
-        let Some(r) = slot.running.as_ref() else { return };
-        let first = self.ids.len();
-        self.ids.extend_from_slice(&slot.ids[range.clone()]);
-        for (all, axis) in self.places.iter_mut().zip(&r.positions) {
-            let at = |i: usize| axis.get(i).copied().unwrap_or(i as i64 + r.delta);
-            all.extend(range.clone().map(at));
-        }
-        for (run, features) in &r.features {
-            let both = run.start.max(range.start)..run.end.min(range.end);
-            if both.is_empty() {
-                continue;
-            }
-            self.rows.extend(both.clone().map(|i| first + i - range.start));
-            self.features.push(match both == *run {
-                true => features.as_ref().clone(),
-                false => features.part(&both.map(|i| i - run.start).collect::<Vec<_>>()),
-            });
-        }
-    }
-}
-
-/// Where the tokens of each picture are.
-fn picture_runs(ids: &[u32], image_token: u32) -> Vec<Range<usize>> {
-    let mut at = 0;
-    let runs = ids.chunk_by(|a, b| (*a == image_token) == (*b == image_token));
-    let place = |run: &[u32]| {
-        at += run.len();
-        (run[0] == image_token).then(|| at - run.len()..at)
-    };
-    runs.filter_map(place).collect()
-}
-
 /// Logits of hidden states [N, hidden], on the host, one vector a row.
 fn host_logits(model: &Qwen3Vl, x: Tensor<2>) -> Vec<Vec<f32>> {
     let logits = model.text.logits(&model.text.final_norm(x));
     let vocab = logits.dims()[1];
     let all = logits.cast(DType::F32).into_data().try_to_vec::<f32>();
     all.expect("cast to f32").chunks_exact(vocab).map(<[f32]>::to_vec).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::picture_runs;
-
-    #[test]
-    fn runs_of_picture_tokens() {
-        assert_eq!(
-            (picture_runs(&[1, 9, 9, 2, 9, 3], 9), picture_runs(&[1, 2], 9)),
-            (vec![1..3, 4..5], vec![])
-        );
-    }
 }

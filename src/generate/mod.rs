@@ -4,6 +4,7 @@ pub mod ask;
 pub mod batch;
 pub mod decode;
 pub mod pictures;
+mod pieces;
 pub mod sampling;
 pub mod stops;
 pub mod talk;

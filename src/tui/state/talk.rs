@@ -356,7 +356,10 @@ impl State {
             Told::Kept(Ok(())) => {}
             Told::Added(Ok(path)) => {
                 self.notify(Level::Info, format!("added to the data set {CORRECTED}: {}", path.display()));
-                return vec![Effect::Load(Load::Registry(self.data.dir.clone()))];
+                // The open set stays as it is looked at; the new one can be opened.
+                if !self.data.names.iter().any(|name| name == CORRECTED) {
+                    self.data.names.push(CORRECTED.into());
+                }
             }
             Told::Evaluation { dir, sides } => self.evaluation.loaded(&dir, sides),
         }

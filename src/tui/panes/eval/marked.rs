@@ -44,22 +44,23 @@ impl Wrapped {
                     continue;
                 }
             }
-            // A word longer than a line goes on in the next.
-            let mut rest = word;
-            while text::width(rest) > self.columns {
-                let cut = text::wrap(rest, self.columns, 1).first().map_or(rest.len(), String::len);
-                let (head, tail) =
-                    rest.split_at(if rest.is_char_boundary(cut) && cut > 0 { cut } else { rest.len() });
-                self.add(head, style);
-                self.new_line();
-                rest = tail;
+            if width <= self.columns {
+                self.add(word, width, style);
+                continue;
             }
-            self.add(rest, style);
+            // A word longer than a line goes on in the next.
+            for grapheme in word.graphemes(true) {
+                let width = text::width(grapheme);
+                if self.used > 0 && self.used + width > self.columns {
+                    self.new_line();
+                }
+                self.add(grapheme, width, style);
+            }
         }
     }
 
-    fn add(&mut self, word: &str, style: Style) {
-        self.used += text::width(word);
+    fn add(&mut self, word: &str, width: usize, style: Style) {
+        self.used += width;
         if let Some(line) = self.lines.last_mut() {
             line.push(Span::styled(word.to_string(), style));
         }
