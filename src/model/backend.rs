@@ -36,8 +36,7 @@ pub fn cpu(note: Option<String>) -> Backend {
 pub fn gpu_memory(device: &Device) -> Option<(String, u64)> {
     #[cfg(feature = "cuda")]
     if let Some(pool) = device.memory_pool_usage() {
-        let (name, free) = super::cuda::free_memory()?;
-        return Some((name, free + pool.bytes_reserved));
+        return Some(super::cuda::free_memory(pool.bytes_reserved));
     }
     let _ = device;
     None

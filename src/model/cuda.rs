@@ -36,16 +36,16 @@ pub fn first_gpu() -> Result<Gpu, String> {
     Ok(Gpu { name: gpu.name().unwrap_or_else(|_| "GPU 0".into()), memory, bf16 })
 }
 
-/// The first GPU's name, and the bytes on it that nobody holds. Where NVML does not answer, the driver's word on all
-/// of its memory, as if nobody else were there.
-pub fn free_memory() -> Option<(String, u64)> {
-    if let Some((gpu, (all, used))) = first_gpu().ok().and_then(|gpu| Some((gpu.clone(), gpu.memory?))) {
-        return Some((gpu.name, all.saturating_sub(used)));
+/// The first GPU's name, and the bytes on it that nobody holds but this process, which holds `own`. Where NVML does not
+/// answer, the driver's word on all of its memory, as if nobody else were there.
+pub fn free_memory(own: u64) -> (String, u64) {
+    if let Ok(Gpu { name, memory: Some((all, used)), .. }) = first_gpu() {
+        return (name, (all.saturating_sub(used) + own).min(all));
     }
     let client = cubecl::cuda::CudaRuntime::client(&cubecl::cuda::CudaDevice::new(0));
     let properties = client.properties();
     // CubeCL lets a page be a quarter of the device
-    Some((properties.identity.name.clone(), 4 * properties.memory.max_page_size))
+    (properties.identity.name.clone(), 4 * properties.memory.max_page_size)
 }
 
 /// Looks for the run-time compiler and its headers.

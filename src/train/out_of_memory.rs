@@ -21,10 +21,19 @@ fn text(panic: &(dyn std::any::Any + Send)) -> Option<&str> {
 fn is_about_memory(text: &str) -> bool {
     let letters: String =
         text.chars().filter(char::is_ascii_alphabetic).collect::<String>().to_ascii_lowercase();
-    ["outofmemory", "buffertoobig", "memoryallocation", "cannotallocatememory"]
-        .iter()
-        .any(|w| letters.contains(w))
+    // The last is what is read back from a GPU after an allocation failed: whatever was to lie there is missing.
+    const WORDS: [&str; 5] = [
+        "outofmemory",
+        "buffertoobig",
+        "memoryallocation",
+        "cannotallocatememory",
+        "memorylocationwasneverinitialized",
+    ];
+    WORDS.iter().any(|w| letters.contains(w))
 }
+
+/// Characters of a panic's text that are shown.
+const SHOWN: usize = 120;
 
 /// Where memory ran out: the part of the step, its micro-batch, and whether layers were computed again.
 pub struct At {
@@ -39,7 +48,7 @@ pub fn error(panic: &str, config: &TrainConfig, at: At, in_use: u64) -> Error {
     let At { part, samples, tokens, recomputed } = at;
     let doing = part.map_or("training", Part::name);
     let gib = in_use as f64 / f64::from(1 << 30);
-    let first = panic.lines().next().unwrap_or_default();
+    let first: String = panic.lines().next().unwrap_or_default().chars().take(SHOWN).collect();
     let message = format!(
         "out of memory while {doing}: a micro-batch of {samples} samples and {tokens} tokens, {gib:.1} GiB in use ({first})"
     );
@@ -68,6 +77,8 @@ mod tests {
             "called `Result::unwrap()` on an `Err` value: DriverError(CUDA_ERROR_OUT_OF_MEMORY, \"out of memory\")",
             "IoError::BufferTooBig { size: 9, backtrace: [..] }",
             "OutOfMemory { reason: .. }",
+            "the loss is f32: StorageAccess(Read(\"The server is in an invalid state\\nCaused by:\\n  couldn't find \
+             resource for that handle: Memory location was never initialized\"))",
         ];
         for text in texts {
             assert_eq!(catch(|| -> usize { panic!("{text}") }), Err(text.to_string()));
