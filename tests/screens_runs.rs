@@ -252,6 +252,7 @@ fn changed() -> Event {
 #[test]
 fn a_click_on_the_chart_reads_values_there() {
     let (mut screen, _) = training(120, 30);
+    screen.keys("z");
     screen.draw();
     let (kind, modifiers) = (MouseEventKind::Down(MouseButton::Left), KeyModifiers::NONE);
     screen.feed(Msg::Mouse(MouseEvent { kind, column: 60, row: 12, modifiers }));

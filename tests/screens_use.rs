@@ -162,7 +162,7 @@ fn a_failed_run_says_why_and_what_to_do() {
 
 #[test]
 fn help_comes_from_the_key_table() {
-    let mut screen = with_data(80, 60);
+    let mut screen = with_data(80, 90);
     screen.keys("3?");
     let text = screen.text();
     for wanted in

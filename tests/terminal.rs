@@ -9,7 +9,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Output, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
 /// How long anything may take before a test says what is missing.
@@ -101,11 +101,19 @@ impl Pty {
 
     /// Takes the rest in and gives the exit code.
     fn end(&mut self) -> Option<i32> {
-        while let Ok(bytes) = self.output.recv_timeout(PATIENCE) {
-            self.parser.process(&bytes);
-            self.raw.extend(bytes);
+        loop {
+            match self.output.recv_timeout(PATIENCE) {
+                Ok(bytes) => {
+                    self.parser.process(&bytes);
+                    self.raw.extend(bytes);
+                }
+                Err(RecvTimeoutError::Disconnected) => return self.script.wait().unwrap().code(),
+                Err(RecvTimeoutError::Timeout) => {
+                    self.script.kill().unwrap();
+                    panic!("it does not end:\n{}", self.text());
+                }
+            }
         }
-        self.script.wait().unwrap().code()
     }
 
     /// The terminal goes away, as when a connection breaks.
@@ -359,14 +367,14 @@ fn a_mistake_in_the_users_keys_is_told_before_the_screen_is_taken() {
     let dir = tempfile::tempdir().unwrap();
     let keys = dir.path().join("config/lorascope/keys.toml");
     fs::create_dir_all(keys.parent().unwrap()).unwrap();
-    fs::write(&keys, "[everywhere]\nquit = [\"y\"]\nfly = [\"f\"]\n").unwrap();
+    fs::write(&keys, "[everywhere]\nquit = [\"Z\"]\nfly = [\"f\"]\n").unwrap();
     let mut screen = Pty::start(dir.path(), &[], (80, 24));
     assert_eq!(screen.end(), Some(2));
     assert!(screen.text().replace('\n', "").contains("keys.toml:3: no action \"fly\""), "{}", screen.text());
-    fs::write(&keys, "[everywhere]\nquit = [\"y\"]\n").unwrap();
+    fs::write(&keys, "[everywhere]\nquit = [\"Z\"]\n").unwrap();
     let mut screen = Pty::start(dir.path(), &[], (80, 24));
-    screen.until_shows("y quit");
-    screen.press("y");
+    screen.until_shows("Z quit");
+    screen.press("Z");
     assert_eq!(screen.end(), Some(0));
     screen.assert_given_back();
 }
