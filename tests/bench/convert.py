@@ -46,17 +46,20 @@ def main():
     commands = {"lorascope": [args.lorascope, "convert", "{file}", "--out", "{out}", "--json"]}
     if args.peer:
         commands["peer"] = shlex.split(args.peer)
-    best, rows = {}, None
+    best, rows, written = {}, None, []
     for run in range(args.runs):
         for name, command in commands.items():
             out = tempfile.mkdtemp(prefix="bench-convert-", dir=args.dir)
             seconds, mib, text = measure([part.format(file=args.file, out=out) for part in command])
             if name == "lorascope":
                 rows = json.loads(text.splitlines()[-1])["rows"]
-            shutil.rmtree(out)
+            # Removed at the end: ext4 makes new files slowly for a while after many were removed.
+            written.append(out)
             print(f"run {run + 1}  {name:10} {seconds:8.2f} s  {mib:7.0f} MiB", flush=True)
             fastest, most = best.get(name, (seconds, mib))
             best[name] = (min(fastest, seconds), max(most, mib))
+    for out in written:
+        shutil.rmtree(out)
     for name, (seconds, mib) in best.items():
         print(f"{name:10} {rows / seconds:10.0f} rows/s  {mib:7.0f} MiB")
     if "peer" in best:
