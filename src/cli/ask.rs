@@ -20,12 +20,8 @@ use std::path::{Path, PathBuf};
 /// research only.
 #[derive(Args, Debug)]
 pub struct AskArgs {
-    /// Model folder
-    #[arg(long, value_name = "DIR")]
-    pub model: PathBuf,
-    /// Adapter folder; without it the base model answers
-    #[arg(long, value_name = "DIR")]
-    pub adapter: Option<PathBuf>,
+    #[command(flatten)]
+    pub who: Answerer,
     /// A picture; may be given several times
     #[arg(long, value_name = "FILE")]
     pub image: Vec<PathBuf>,
@@ -48,6 +44,17 @@ pub struct AskArgs {
     /// Settings such as temperature=0.7, do_sample=true, max_new_tokens=200, image_max_pixels=262144
     #[arg(value_name = "key=value")]
     pub overrides: Vec<String>,
+}
+
+/// Who answers.
+#[derive(Args, Debug)]
+pub struct Answerer {
+    /// Model folder
+    #[arg(long, value_name = "DIR")]
+    pub model: PathBuf,
+    /// Adapter folder; without it the base model answers
+    #[arg(long, value_name = "DIR")]
+    pub adapter: Option<PathBuf>,
 }
 
 /// Likely tokens that are shown beside each.
@@ -81,7 +88,7 @@ pub fn run(args: &AskArgs, out: &Out) -> Result<()> {
     if args.file.is_some() {
         overrides.splice(0..0, question.clone());
     }
-    let config = settings(args.adapter.as_deref(), &overrides)?;
+    let config = settings(args.who.adapter.as_deref(), &overrides)?;
     let turn = Turn {
         system: args.system.clone(),
         images: pictures(&args.image, window)?,
@@ -91,7 +98,7 @@ pub fn run(args: &AskArgs, out: &Out) -> Result<()> {
     };
     if let Some(file) = &args.file {
         let slots = config.per_device_eval_batch_size;
-        let (model, adapter) = (args.model.clone(), args.adapter.clone());
+        let (model, adapter) = (args.who.model.clone(), args.who.adapter.clone());
         let questions = ask_many::read(file, &turn, window)?;
         let stop = interrupt::stop_flag()?;
         let job = TalkJob { model, adapter, config: Box::new(config), slots };
@@ -105,8 +112,12 @@ pub fn run(args: &AskArgs, out: &Out) -> Result<()> {
 }
 
 fn one(args: &AskArgs, config: TrainConfig, turn: Turn, out: &Out) -> Result<()> {
-    let ask =
-        AskJob { model: args.model.clone(), adapter: args.adapter.clone(), turn, config: Box::new(config) };
+    let ask = AskJob {
+        model: args.who.model.clone(),
+        adapter: args.who.adapter.clone(),
+        turn,
+        config: Box::new(config),
+    };
     let mut odds: Vec<Odds> = Vec::new();
     let mut answer = job::run(&Engine::start(), Job::Ask(Box::new(ask)), out, &mut |event| match event {
         Event::Token { text, done, .. } => out.piece(text, *done),

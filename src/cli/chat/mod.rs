@@ -22,12 +22,8 @@ use std::path::PathBuf;
 /// research only.
 #[derive(Args, Debug)]
 pub struct ChatArgs {
-    /// Model folder
-    #[arg(long, value_name = "DIR")]
-    pub model: PathBuf,
-    /// Adapter folder; without it the base model answers
-    #[arg(long, value_name = "DIR")]
-    pub adapter: Option<PathBuf>,
+    #[command(flatten)]
+    pub who: ask::Answerer,
     /// A picture to begin with; may be given several times
     #[arg(long, value_name = "FILE")]
     pub image: Vec<PathBuf>,
@@ -40,12 +36,12 @@ pub struct ChatArgs {
 }
 
 pub fn run(args: &ChatArgs, out: &Out) -> Result<()> {
-    must_exist(&args.model, "model folder")?;
-    let config = ask::settings(args.adapter.as_deref(), &args.overrides)?;
+    must_exist(&args.who.model, "model folder")?;
+    let config = ask::settings(args.who.adapter.as_deref(), &args.overrides)?;
     let stop = interrupt::stop_flag()?;
     let job = TalkJob {
-        model: args.model.clone(),
-        adapter: args.adapter.clone(),
+        model: args.who.model.clone(),
+        adapter: args.who.adapter.clone(),
         config: Box::new(config.clone()),
         // Two that are compared keep what they have read.
         slots: 2,

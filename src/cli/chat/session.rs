@@ -40,7 +40,7 @@ impl<'a> Session<'a> {
         Self {
             talk: Conversation::default(),
             fresh: 0,
-            adapter: args.adapter.clone(),
+            adapter: args.who.adapter.clone(),
             use_base: false,
             config,
             odds: false,

@@ -115,23 +115,35 @@ impl Staging {
     ) -> Result<()> {
         self.sync()?;
         files::write(&self.path(COMMITTING), b"")?;
+        self.move_pictures(pictures)?;
+        for name in names {
+            let target = self.out.join(name);
+            fs::rename(self.path(name), &target).at("write", &target)?;
+        }
+        files::sync_dir(&self.out);
+        self.made_out = false;
+        self.keep = false;
+        Ok(())
+    }
+
+    /// Moves the pictures out, for good.
+    fn move_pictures(&self, pictures: impl Iterator<Item = io::Result<KeptRow>>) -> Result<()> {
+        let (all, target) = (self.path(PICTURES), self.out.join(PICTURES));
         // Most often there is no such folder yet: one rename moves all.
-        let (from, to) = (self.path(PICTURES), self.out.join(PICTURES));
-        let whole = from.is_dir() && fs::symlink_metadata(&to).is_err();
-        if whole {
-            fs::rename(&from, &to).at("write", &to)?;
+        if all.is_dir() && fs::symlink_metadata(&target).is_err() {
+            fs::rename(&all, &target).at("write", &target)?;
+            files::sync_dir(&self.out);
+            return Ok(());
         }
         let mut folders = BTreeSet::new();
-        for row in pictures.take_while(|_| !whole) {
+        for row in pictures {
             let image = row.at("read", &self.dir)?.image;
             let (from, to) = (self.path(&image), self.out.join(&image));
             let folder = to.parent().expect("below the output folder").to_path_buf();
             if folders.insert(folder.clone()) {
                 fs::create_dir_all(&folder).at("create", &folder)?;
                 // The pictures folder itself was looked at in the beginning.
-                if folder != self.out.join(PICTURES)
-                    && fs::symlink_metadata(&folder).is_ok_and(|f| f.is_symlink())
-                {
+                if folder != target && fs::symlink_metadata(&folder).is_ok_and(|f| f.is_symlink()) {
                     return Err(Error::input(format!("{} is a link", folder.display()))
                         .hint("remove it: pictures are written to folders only"));
                 }
@@ -143,13 +155,6 @@ impl Staging {
             }
         }
         folders.iter().for_each(|folder| files::sync_dir(folder));
-        for name in names {
-            let target = self.out.join(name);
-            fs::rename(self.path(name), &target).at("write", &target)?;
-        }
-        files::sync_dir(&self.out);
-        self.made_out = false;
-        self.keep = false;
         Ok(())
     }
 }

@@ -40,22 +40,14 @@ pub(super) fn write(report: &Report) -> String {
         let _ = write!(out, ", compared with the base model on {}", base.common);
     }
     out += "</p>\n<p class=\"note\">Not a medical device: for research, no diagnosis.</p>\n";
-    for (title, (heading, rows)) in [
-        ("Measures", report.measures()),
-        ("By kind of picture", report.groups()),
-        ("Facts told right", report.slots()),
-    ] {
-        if !rows.is_empty() {
-            let _ = write!(out, "<h2>{title}</h2>\n{}", table(&heading, &rows));
-        }
+    for (title, (heading, rows)) in report.tables() {
+        let _ = write!(out, "<h2>{title}</h2>\n{}", table(&heading, &rows));
     }
     out += "<p class=\"note\">In the answers <ins>marked</ins> words are not in the reference, <del>struck</del> ones \
             are missing.</p>\n";
-    for (title, samples) in [("Best samples", &report.best), ("Worst samples", &report.worst)] {
-        if !samples.is_empty() {
-            let _ = writeln!(out, "<h2>{title}</h2>");
-            samples.iter().for_each(|s| out += &sample(s));
-        }
+    for (title, samples) in report.shown() {
+        let _ = writeln!(out, "<h2>{title}</h2>");
+        samples.iter().for_each(|s| out += &sample(s));
     }
     out + "</html>\n"
 }

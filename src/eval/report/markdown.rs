@@ -16,20 +16,12 @@ pub(super) fn write(report: &Report) -> String {
         let _ = writeln!(out, "- Compared with the base model on {} samples", base.common);
     }
     out += "\nNot a medical device: for research, no diagnosis.\n";
-    for (title, (heading, rows)) in [
-        ("Measures", report.measures()),
-        ("By kind of picture", report.groups()),
-        ("Facts told right", report.slots()),
-    ] {
-        if !rows.is_empty() {
-            let _ = write!(out, "\n## {title}\n\n{}", table(&heading, &rows));
-        }
+    for (title, (heading, rows)) in report.tables() {
+        let _ = write!(out, "\n## {title}\n\n{}", table(&heading, &rows));
     }
-    for (title, samples) in [("Best samples", &report.best), ("Worst samples", &report.worst)] {
-        if !samples.is_empty() {
-            let _ = writeln!(out, "\n## {title}\n");
-            samples.iter().for_each(|s| out += &sample(s));
-        }
+    for (title, samples) in report.shown() {
+        let _ = writeln!(out, "\n## {title}\n");
+        samples.iter().for_each(|s| out += &sample(s));
     }
     out
 }

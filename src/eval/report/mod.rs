@@ -42,6 +42,9 @@ struct Base {
     common: usize,
 }
 
+/// A heading and rows.
+type Table = (Vec<String>, Vec<Vec<String>>);
+
 /// A sample, and what the base model said.
 struct Shown {
     prediction: Prediction,
@@ -101,8 +104,24 @@ impl Report {
         Ok(Self { title: format!("Evaluation of {name}"), model, adapter, loss, tuned, base, best, worst })
     }
 
+    /// The tables that have rows, each with its title, heading and rows.
+    fn tables(&self) -> impl Iterator<Item = (&'static str, Table)> {
+        let all = [
+            ("Measures", self.measures()),
+            ("By kind of picture", self.groups()),
+            ("Facts told right", self.slots()),
+        ];
+        all.into_iter().filter(|(_, (_, rows))| !rows.is_empty())
+    }
+
+    /// The samples that are shown, under their titles.
+    fn shown(&self) -> impl Iterator<Item = (&'static str, &[Shown])> {
+        let all = [("Best samples", self.best.as_slice()), ("Worst samples", self.worst.as_slice())];
+        all.into_iter().filter(|(_, samples)| !samples.is_empty())
+    }
+
     /// Heading and rows of the table of measures.
-    fn measures(&self) -> (Vec<String>, Vec<Vec<String>>) {
+    fn measures(&self) -> Table {
         let mut heading: Vec<String> = vec!["measure".into()];
         heading.extend(self.base.iter().map(|_| "base".to_string()));
         heading.push(if self.base.is_some() { "tuned" } else { "mean" }.into());
@@ -130,7 +149,7 @@ impl Report {
     }
 
     /// A table by kind of picture: samples and the main measures, base beside tuned.
-    fn groups(&self) -> (Vec<String>, Vec<Vec<String>>) {
+    fn groups(&self) -> Table {
         const MAIN: [&str; 3] = ["bleu-4", "rouge-l", "exact-match"];
         let mut heading: Vec<String> = vec!["pictures".into(), "samples".into()];
         for name in MAIN {
@@ -155,7 +174,7 @@ impl Report {
     }
 
     /// A table of slots: how many are told right, base beside tuned, and what a blind answer reaches.
-    fn slots(&self) -> (Vec<String>, Vec<Vec<String>>) {
+    fn slots(&self) -> Table {
         let percent = |x: f64| format!("{:.1} %", x * 100.0);
         let base = self.base.as_ref().and_then(|b| b.summary.slots.as_ref());
         let mut heading: Vec<String> = vec!["told right".into(), "samples".into()];

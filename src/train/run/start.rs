@@ -44,11 +44,7 @@ pub(super) fn prepare<'a>(
     super::evaluate::check_metric(config, &data)?;
     let lengths: Vec<usize> = data.train.all.iter().map(|s| s.encoded.input_ids.len()).collect();
     let mut items = Items::new(config, &lengths);
-    if config.dataloader_drop_last && items.len() < config.per_device_train_batch_size {
-        return Err(Error::usage(format!("{} samples are less than one micro-batch", items.len())).hint(
-            "dataloader_drop_last leaves nothing: set it to false, or lower per_device_train_batch_size",
-        ));
-    }
+    refuse_nothing(config, items.len())?;
     let resume = output::resume_folder(config)?;
     let mut start = begin(model, config, (&data.train, items.len()), resume.as_ref(), emit)?;
     model.attach(&start.adapter)?;
@@ -99,6 +95,16 @@ pub(super) fn prepare<'a>(
         log_is_broken: false,
     };
     Ok(Ready::Train(Box::new(trainer), rehearsed))
+}
+
+/// An error where `dataloader_drop_last` leaves none of `samples`.
+fn refuse_nothing(config: &TrainConfig, samples: usize) -> Result<()> {
+    if config.dataloader_drop_last && samples < config.per_device_train_batch_size {
+        return Err(Error::usage(format!("{samples} samples are less than one micro-batch")).hint(
+            "dataloader_drop_last leaves nothing: set it to false, or lower per_device_train_batch_size",
+        ));
+    }
+    Ok(())
 }
 
 /// Reads and encodes the samples on another thread, so that a stop is heard meanwhile. Other commands are handed
