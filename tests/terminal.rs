@@ -218,6 +218,8 @@ fn a_run_outlives_its_workbench_and_is_found_again() {
     let ws = Workspace::new();
     let mut first = ws.workbench();
     first.until_shows("No data yet");
+    // The settings are read while the first screen is drawn.
+    first.until_shows("tiny-dense on mllm_train_data");
     first.press("t");
     first.until_shows("smoothed");
     first.press("Q");
@@ -247,6 +249,8 @@ fn neither_a_killed_screen_nor_a_terminated_one_ends_a_run() {
     let ws = Workspace::new();
     let mut killed = ws.workbench();
     killed.until_shows("No data yet");
+    // The settings are read while the first screen is drawn.
+    killed.until_shows("tiny-dense on mllm_train_data");
     killed.press("t");
     killed.until_shows("smoothed");
     killed.signal("-KILL");

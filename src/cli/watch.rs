@@ -5,6 +5,7 @@ use super::{job, train};
 use crate::engine::watch::{self, Heard, Take};
 use crate::error::{Error, Kind, Result};
 use crate::job::{Command, Event, Level};
+use crate::runs::lock;
 use clap::Args;
 use std::io::{IsTerminal, stdin, stdout};
 use std::path::{Path, PathBuf};
@@ -71,6 +72,9 @@ pub fn run(args: &WatchArgs, out: &Out, screen: impl FnOnce(PathBuf, bool) -> Re
         }
         end.is_none()
     });
+    if end.is_some() {
+        lock::until_free(&args.run);
+    }
     out.clear_bar();
     end.unwrap_or_else(|| Err(interrupted(&args.run))).map(|summary| out.object(&summary))
 }
@@ -103,9 +107,10 @@ fn interrupted(run: &Path) -> Error {
 fn tell(run: &Path, command: &Command, out: &Out) -> Result<()> {
     let (connection, link) = watch::connect(run)?;
     link.control(Take::Take);
-    let (mut said, mut paused) = (false, false);
+    let (mut said, mut paused, mut ended) = (false, false, false);
     let mut done = None;
     connection.follow(&mut |heard| {
+        ended |= said && matches!(heard, Heard::Event(Event::Finished(_)));
         match heard {
             // The past has been told by now.
             Heard::Control(controls) if controls.yours && !said => {
@@ -120,6 +125,10 @@ fn tell(run: &Path, command: &Command, out: &Out) -> Result<()> {
         }
         done.is_none()
     });
+    if ended {
+        // Its end is told a moment before it lets go of the folder, which the next command may want.
+        lock::until_free(run);
+    }
     let line = done.unwrap_or_else(|| Err(interrupted(run)))?;
     out.line(&line);
     out.object(&serde_json::json!({ "run": run, "done": line }));

@@ -58,6 +58,13 @@ pub fn is_held(run_dir: &Path) -> bool {
     }
 }
 
+/// Waits until nobody works in `run_dir`.
+pub fn until_free(run_dir: &Path) {
+    if let Ok(file) = File::open(run_dir.join(LOCK)) {
+        let _ = file.lock_shared();
+    }
+}
+
 /// True when a lock file was left behind or is held.
 pub fn is_there(run_dir: &Path) -> bool {
     run_dir.join(LOCK).exists()
