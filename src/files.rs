@@ -4,6 +4,7 @@ use crate::error::{At, Result};
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::Path;
+use tempfile::NamedTempFile;
 
 /// Writes a whole file atomically (temporary file in the same folder, fsync, rename, fsync of the folder).
 pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
@@ -20,11 +21,7 @@ pub fn write_with(
         _ => Path::new("."),
     };
     fs::create_dir_all(dir).at("create", dir)?;
-    let mut tmp = tempfile::Builder::new()
-        .prefix(".lorascope-")
-        .suffix(".tmp")
-        .tempfile_in(dir)
-        .at("create a temporary file in", dir)?;
+    let mut tmp = temporary(dir).at("create a temporary file in", dir)?;
     {
         let mut w = BufWriter::new(tmp.as_file_mut());
         fill(&mut w).at("write", path)?;
@@ -35,6 +32,36 @@ pub fn write_with(
     tmp.persist(path).map_err(|e| e.error).at("write", path)?;
     sync_dir(dir);
     Ok(())
+}
+
+const PREFIX: &str = ".lorascope-";
+const SUFFIX: &str = ".tmp";
+
+/// A temporary file that is locked while it is written, which tells it from what a killed process left.
+fn temporary(dir: &Path) -> std::io::Result<NamedTempFile> {
+    loop {
+        let file = tempfile::Builder::new().prefix(PREFIX).suffix(SUFFIX).tempfile_in(dir)?;
+        // Best effort: where files cannot be locked, nothing is taken for a leftover either.
+        let _ = file.as_file().lock();
+        if file.path().exists() {
+            return Ok(file);
+        }
+        // Taken for a leftover before it was locked.
+    }
+}
+
+/// Removes temporary files in `dir` that a killed process left. Best effort: they do no harm.
+pub fn remove_leftovers(dir: &Path) {
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let is_one = name.to_str().is_some_and(|n| n.starts_with(PREFIX) && n.ends_with(SUFFIX));
+        if is_one && let Ok(file) = File::open(entry.path()) {
+            // Removed while locked: see `temporary`.
+            if file.try_lock().is_ok() {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+    }
 }
 
 /// Pretty JSON (two spaces, as Python's `indent=2`), written atomically, with a newline at the end.
@@ -58,5 +85,23 @@ fn set_default_mode(f: &File) {
     {
         use std::os::unix::fs::PermissionsExt;
         let _ = f.set_permissions(fs::Permissions::from_mode(0o644));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn what_a_killed_process_left_goes_and_what_is_being_written_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let left = dir.path().join(".lorascope-abc.tmp");
+        fs::write(&left, "half").unwrap();
+        fs::write(dir.path().join(".lorascope-pictures"), "known").unwrap();
+        let living = temporary(dir.path()).unwrap();
+        remove_leftovers(dir.path());
+        assert!(!left.exists() && living.path().exists());
+        assert!(dir.path().join(".lorascope-pictures").exists());
     }
 }

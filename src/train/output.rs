@@ -54,6 +54,7 @@ impl Output {
     /// Continues the folder's log after `position`, or begins a new one.
     pub fn open(config: &TrainConfig, plan: &Steps, position: &Position) -> Result<Self> {
         let dir = config.output_dir.clone();
+        files::remove_leftovers(&dir);
         let log = TrainerLog::open(&dir, position.step)?;
         let mut state = TrainerState::new(config, plan);
         if position.step > 0 {

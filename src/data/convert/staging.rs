@@ -48,6 +48,7 @@ impl Staging {
         check_pictures_folder(out)?;
         fs::create_dir_all(&staging.dir).at("create", &staging.dir)?;
         staging._lock = lock(&staging.dir, out)?;
+        files::remove_leftovers(out);
         let pictures = staging.path(PICTURES);
         fs::create_dir_all(&pictures).at("create", &pictures)?;
         Ok(staging)
