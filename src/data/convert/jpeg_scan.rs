@@ -212,7 +212,11 @@ impl Reader {
 
     /// A sequential scan; returns the length of its data.
     fn coded(&mut self, header: &[u8], data: &[u8]) -> Result<usize, Stop> {
-        let (parts, _) = self.scan_header(header)?;
+        let (parts, numbers) = self.scan_header(header)?;
+        // What a sequential scan has to say (table B.3). libjpeg reads on, other decoders refuse.
+        if numbers != [0, 63, 0] {
+            return Err(Stop::Unknown);
+        }
         let (mcus, blocks) = self.layout(&parts);
         // libjpeg's limit, which is the standard's (B.2.3).
         if blocks.iter().sum::<usize>() > 10 {
