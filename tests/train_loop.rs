@@ -8,6 +8,7 @@ use lorascope::data::encode::Encoder;
 use lorascope::error::{Error, Kind, Result};
 use lorascope::eval::loss;
 use lorascope::job::{Command, Event, Phase, StepRow};
+use lorascope::model::embedding::Embedding;
 use lorascope::model::qwen3_vl::Qwen3Vl;
 use lorascope::train::run::{Setup, run};
 use lorascope::train::split;
@@ -382,9 +383,10 @@ fn poison(config: &TrainConfig, (model, encoder): &mut (Qwen3Vl, Encoder)) -> St
             ids(i).into_iter().find(|token| !others.contains(token)).map(|token| (i, token))
         })
         .expect("a sample has a token of its own");
-    let bad = Tensor::full([1, model.text.embed.dims()[1]], f32::NAN, (&model.device, DType::F32));
+    let Embedding::Tensor(embed) = &mut model.text.embed else { panic!("it is the head too") };
+    let bad = Tensor::full([1, embed.dims()[1]], f32::NAN, (&model.device, DType::F32));
     let row = token as usize;
-    model.text.embed = model.text.embed.clone().slice_assign([row..row + 1, 0..bad.dims()[1]], bad);
+    *embed = embed.clone().slice_assign([row..row + 1, 0..bad.dims()[1]], bad);
     data.train.all[sample].id.clone()
 }
 

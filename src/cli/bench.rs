@@ -53,6 +53,18 @@ struct Measured {
     read_bytes: f64,
     /// Share of the time by part.
     split: Vec<(String, f64)>,
+    answers: Option<Answers>,
+}
+
+/// How fast prompts are read and answers written.
+#[derive(Debug, Serialize)]
+struct Answers {
+    prompt_tokens_per_second: f64,
+    tokens_per_second: f64,
+    /// Seconds of one token for every answer that runs.
+    seconds_per_round: f64,
+    /// Bytes of weights that a round has to read.
+    read_per_round: Option<u64>,
 }
 
 pub fn run(args: &BenchArgs, out: &Out) -> Result<()> {
@@ -92,9 +104,25 @@ fn train(config: TrainConfig, out: &Out) -> Result<Measured> {
 }
 
 fn predict(config: TrainConfig, out: &Out) -> Result<Measured> {
+    let model = ModelConfig::load(&config.model_name_or_path).ok();
+    let (slots, greedy) = (config.per_device_eval_batch_size, config.sampling().temperature <= 0.0);
     let summary = job::run(&Engine::start(), Job::Evaluate(Box::new(config)), out, &mut |_| {})?;
     let speed = summary["results"]["predict_samples_per_second"].as_f64().unwrap_or_default();
-    Ok(Measured { samples_per_second: speed, ..Measured::default() })
+    let of = |key: &str| summary["time"][key].as_f64().unwrap_or_default();
+    let parts = [("pictures", of("pictures")), ("prompts", of("reading")), ("answers", of("writing"))];
+    let total = parts.iter().map(|p| p.1).sum::<f64>().max(1e-9);
+    let per_round = of("writing") / of("rounds").max(1.0);
+    Ok(Measured {
+        samples_per_second: speed,
+        split: parts.map(|(name, seconds)| (name.to_string(), seconds / total)).into(),
+        answers: Some(Answers {
+            prompt_tokens_per_second: of("read") / of("reading").max(1e-9),
+            tokens_per_second: of("written") / of("writing").max(1e-9),
+            seconds_per_round: per_round,
+            read_per_round: model.map(|m| plan::read_for_a_token(&m, slots, greedy)),
+        }),
+        ..Measured::default()
+    })
 }
 
 /// Operations of a mean sample in the first epoch; `None` where they cannot be counted beforehand.
@@ -151,6 +179,17 @@ fn print(m: &Measured, out: &Out) {
     let parts: Vec<String> = m.split.iter().map(|(n, s)| format!("{n} {:.1} %", 100.0 * s)).collect();
     if !parts.is_empty() {
         out.line(format!("time           {}", parts.join("  ")));
+    }
+    if let Some(a) = &m.answers {
+        out.line(format!("prompts        {:.0} tokens/s", a.prompt_tokens_per_second));
+        let least = a.read_per_round.map(|bytes| bytes as f64 / m.read_bytes);
+        let least = least.map(|s| format!("; reading the weights alone takes {:.1} ms", 1e3 * s));
+        out.line(format!(
+            "answers        {:.0} tokens/s, {:.1} ms a round{}",
+            a.tokens_per_second,
+            1e3 * a.seconds_per_round,
+            least.unwrap_or_default()
+        ));
     }
     let limits = (m.product_flops / 1e9, m.read_bytes / 1e9);
     out.line(format!(

@@ -13,12 +13,14 @@ use crate::data::numpy::RandomState;
 use crate::data::sample::Sample;
 use crate::error::{At, Error, Kind, Result};
 use crate::files;
+use crate::generate::batch::Timing;
 use crate::generate::{Next, Prompt, Rules, generate};
 use crate::job::{Command, Emit, Event, Level, Phase, Prediction};
 use crate::model::lora::Adapter;
 use crate::model::qwen3_vl::Qwen3Vl;
 use crate::runs::predictions::Growing;
 use crate::runs::{EVALUATION, PREDICTIONS, results};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -65,12 +67,24 @@ pub fn run(setup: &Setup, inbox: &Receiver<Command>, emit: Emit) -> Result<Value
     // A sample that has another reference now is another sample.
     growing.done.retain(|i, p| items.get(*i).is_some_and(|item| item.label == p.label && item.id == p.id));
     let (began, before) = (Instant::now(), growing.done.len());
-    let written = predict(setup, &items, &mut growing, inbox, emit)?;
+    let (written, time) = predict(setup, &items, &mut growing, inbox, emit)?;
     let seconds = began.elapsed().as_secs_f64();
     let mean_loss = mean_loss(setup, encoded, emit)?;
     write_predictions(setup, &items, &growing, &written)?;
     let fresh = growing.done.len() - before;
-    finish(config, growing.finish(&config.output_dir)?, labels.as_deref(), (fresh, seconds, mean_loss), emit)
+    let all = growing.finish(&config.output_dir)?;
+    let mut summary = finish(config, all, labels.as_deref(), (fresh, seconds, mean_loss), emit)?;
+    summary["time"] = json!(time);
+    Ok(summary)
+}
+
+/// Where the time of predicting went.
+#[derive(Default, Serialize)]
+struct Time {
+    /// Seconds of looking at pictures.
+    pictures: f64,
+    #[serde(flatten)]
+    texts: Timing,
 }
 
 /// What the predictions depend on: model, adapter, data and decoding. Other ones are not mixed with these.
@@ -113,14 +127,14 @@ fn tell_known(growing: &Growing, total: usize, emit: Emit) {
 }
 
 /// Generates what is not there yet, a line written for each answer as it ends. Gives what is written of predictions
-/// whose special tokens are kept.
+/// whose special tokens are kept, and where the time went.
 fn predict(
     setup: &Setup,
     items: &[Item],
     growing: &mut Growing,
     inbox: &Receiver<Command>,
     emit: Emit,
-) -> Result<BTreeMap<usize, String>> {
+) -> Result<(BTreeMap<usize, String>, Time)> {
     let todo: Vec<usize> = (0..items.len()).filter(|i| !growing.done.contains_key(i)).collect();
     let features = RefCell::new(Features::new(setup.config));
     let rules = Rules {
@@ -129,12 +143,15 @@ fn predict(
         stop_ids: setup.encoder.stop_ids(),
         slots: setup.config.per_device_eval_batch_size,
     };
+    let mut time = Time::default();
     let mut prompt = |i: usize| {
         let item = &items[todo[i]];
         // The pictures of the prompts that come next are looked at together; they are there when it is their turn.
         let ahead = if i.is_multiple_of(rules.slots) { rules.slots } else { 1 };
         let next = todo[i..].iter().take(ahead).map(|&at| (at, &items[at].sample)).collect::<Vec<_>>();
+        let began = Instant::now();
         let seen = features.borrow_mut().of((setup.model, setup.adapter), setup.encoder, &next)?;
+        time.pictures += began.elapsed().as_secs_f64();
         let features = seen.into_iter().next().unwrap_or_default();
         let (ids, grids) = (item.prompt_ids.clone(), item.grids.clone());
         Ok(Prompt { ids, grids, features, stream: todo[i] })
@@ -170,8 +187,9 @@ fn predict(
         }
         ControlFlow::Continue(Next::GoOn)
     };
-    generate(setup.model, todo.len(), &mut prompt, &rules, &mut on_token)?;
-    trouble.map_or(Ok(written), Err)
+    let answers = generate(setup.model, todo.len(), &mut prompt, &rules, &mut on_token)?;
+    time.texts = answers.timing;
+    trouble.map_or(Ok((written, time)), Err)
 }
 
 /// Where the first stop text begins in an answer.

@@ -3,16 +3,16 @@
 
 use super::pieces::{Input, picture_runs};
 use super::sampling::{LogProbs, Sampler};
+use super::scores::{Head, Scores};
 use crate::error::{Error, Result};
 use crate::job::{Finish, Sampling};
 use crate::model::kv_cache::KvCache;
 use crate::model::lora::{Adapter, Pass};
-use crate::model::ops::rows;
 use crate::model::qwen3_vl::{Qwen3Vl, visual};
 use crate::model::vision::VisionOutput;
-use burn::tensor::{DType, Tensor};
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Tokens of prompts in one forward pass: bounds the memory of a long prompt and the wait of running answers.
 const CHUNK: usize = 2048;
@@ -51,6 +51,18 @@ pub enum Said {
 pub struct TokenOdds {
     pub logprob: f32,
     pub top: Vec<(u32, f32)>,
+}
+
+/// Where the time of a batch went.
+#[derive(Clone, Copy, Debug, Default, serde::Serialize)]
+pub struct Timing {
+    /// Seconds and tokens of prompts that were read.
+    pub reading: f64,
+    pub read: usize,
+    /// Seconds, passes through the model and tokens of answers that were written.
+    pub writing: f64,
+    pub rounds: usize,
+    pub written: usize,
 }
 
 /// Gives the features of a prompt's picture, by its number there.
@@ -96,13 +108,24 @@ pub struct Batch {
     reuse: bool,
     chunk: usize,
     clock: u64,
+    head: Head,
+    timing: Timing,
 }
 
 impl Batch {
     /// Room for `slots` sequences at a time. With `reuse` beginnings that prompts share are computed once.
     pub fn new(slots: usize, reuse: bool) -> Self {
         let slots = (0..slots.max(1)).map(|_| Slot::default()).collect();
-        Self { slots, cache: None, capacity: 0, reuse, chunk: CHUNK, clock: 0 }
+        Self {
+            slots,
+            cache: None,
+            capacity: 0,
+            reuse,
+            chunk: CHUNK,
+            clock: 0,
+            head: Head::default(),
+            timing: Timing::default(),
+        }
     }
 
     /// Reads prompts in parts of at most so many tokens.
@@ -134,6 +157,10 @@ impl Batch {
             slot.pictures.clear();
             self.cache.iter_mut().for_each(|cache| cache.clear(i));
         }
+    }
+
+    pub fn timing(&self) -> Timing {
+        self.timing
     }
 
     /// Ends a sequence where it is.
@@ -237,13 +264,21 @@ impl Batch {
     pub fn step(&mut self, with: With, stop_ids: &[u32], on: OnSaid) {
         let mut rows = Vec::new();
         for tuned in [false, true] {
-            for pieces in [self.next_tokens(tuned), self.next_prompts(tuned)] {
-                rows.extend(self.forward(with, tuned, &pieces));
-            }
+            let (answers, prompts) = (self.next_tokens(tuned), self.next_prompts(tuned));
+            let began = Instant::now();
+            rows.extend(self.forward(with, tuned, &answers));
+            let between = Instant::now();
+            rows.extend(self.forward(with, tuned, &prompts));
+            let timing = &mut self.timing;
+            timing.writing += (between - began).as_secs_f64();
+            timing.reading += between.elapsed().as_secs_f64();
+            timing.rounds += usize::from(!answers.is_empty());
+            timing.written += answers.len();
+            timing.read += prompts.iter().map(|(_, range)| range.len()).sum::<usize>();
         }
         rows.sort_by_key(|r| r.0);
-        for (slot, logits) in rows {
-            self.choose(slot, logits, stop_ids, on);
+        for (slot, scores) in rows {
+            self.choose(slot, scores, stop_ids, on);
         }
     }
 
@@ -281,8 +316,8 @@ impl Batch {
         pieces
     }
 
-    /// Logits after the last token of each piece that reaches the end of its sequence.
-    fn forward(&mut self, (model, adapter): With, tuned: bool, pieces: &[Piece]) -> Vec<(usize, Vec<f32>)> {
+    /// What is said of the next token of each piece that reaches the end of its sequence.
+    fn forward(&mut self, (model, adapter): With, tuned: bool, pieces: &[Piece]) -> Vec<(usize, Scores)> {
         if pieces.is_empty() {
             return Vec::new();
         }
@@ -293,11 +328,6 @@ impl Batch {
         let visual = visual(input.rows, &input.features.iter().collect::<Vec<_>>());
         let rope = model.rope(&input.places);
         let cache = self.cache.as_mut().expect("made when a sequence was added");
-        let place =
-            cache.extend(&pieces.iter().map(|(slot, range)| (*slot, range.len())).collect::<Vec<_>>());
-        let pass = Pass::inference(adapter.filter(|_| tuned));
-        let x = model.text.embed(&input.ids, &visual);
-        let x = model.text.forward_cached(x, (&visual, &rope), cache, &place, &pass);
         let (mut slots, mut last, mut end) = (Vec::new(), Vec::new(), 0);
         for (slot, range) in pieces {
             end += range.len();
@@ -306,20 +336,34 @@ impl Batch {
                 last.push(end - 1);
             }
         }
+        let new: Vec<_> = pieces.iter().map(|(slot, range)| (*slot, range.len())).collect();
+        let place = cache.extend(&new).wanting(last);
+        let pass = Pass::inference(adapter.filter(|_| tuned));
+        let x = model.text.embed(&input.ids, &visual);
+        let x = model.text.forward_cached(x, (&visual, &rope), cache, &place, &pass);
         if slots.is_empty() {
             return Vec::new();
         }
-        let x = if last.len() == end { x } else { rows::gather(&x, &last) };
-        slots.into_iter().zip(host_logits(model, x)).collect()
+        let greedy = |slot: &usize| {
+            let running = self.slots[*slot].running.as_ref();
+            running.is_some_and(|r| r.odds.is_none() && r.sampler.is_greedy())
+        };
+        let greedy: Vec<bool> = slots.iter().map(greedy).collect();
+        slots.into_iter().zip(self.head.scores(model, x, &greedy)).collect()
     }
 
     /// Chooses the next token of a sequence; a finished one leaves its slot.
-    fn choose(&mut self, slot: usize, mut logits: Vec<f32>, stop_ids: &[u32], on: OnSaid) {
+    fn choose(&mut self, slot: usize, scores: Scores, stop_ids: &[u32], on: OnSaid) {
         let Slot { ids, running, .. } = &mut self.slots[slot];
         let Some(r) = running.as_mut() else { return };
         r.features.clear();
-        let sure = r.odds.map(|k| (k, LogProbs::new(&logits)));
-        let token = r.sampler.next(&mut logits, ids);
+        let (token, sure) = match scores {
+            Scores::Best(token) => (token, None),
+            Scores::All(mut logits) => {
+                let sure = r.odds.map(|k| (k, LogProbs::new(&logits)));
+                (r.sampler.next(&mut logits, ids), sure)
+            }
+        };
         if stop_ids.contains(&token) {
             on(r.tag, Said::End(Finish::Stop));
             *running = None;
@@ -336,12 +380,4 @@ impl Batch {
             *running = None;
         }
     }
-}
-
-/// Logits of hidden states [N, hidden], on the host, one vector a row.
-fn host_logits(model: &Qwen3Vl, x: Tensor<2>) -> Vec<Vec<f32>> {
-    let logits = model.text.logits(&model.text.final_norm(x));
-    let vocab = logits.dims()[1];
-    let all = logits.cast(DType::F32).into_data().try_to_vec::<f32>();
-    all.expect("cast to f32").chunks_exact(vocab).map(<[f32]>::to_vec).collect()
 }

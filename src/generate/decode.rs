@@ -1,7 +1,7 @@
 //! Many prompts to answers: a finished one's slot is taken by the next at once (continuous batching), so nothing is
 //! padded to the longest answer.
 
-use super::batch::{Batch, Request, Said};
+use super::batch::{Batch, Request, Said, Timing};
 use crate::error::Result;
 use crate::job::Sampling;
 use crate::model::lora::Adapter;
@@ -41,7 +41,13 @@ pub enum Next {
 /// Told every new token as (prompt, token), and `None` at the end of an answer; may break off everything.
 pub type OnToken<'a> = &'a mut dyn FnMut(usize, Option<u32>) -> ControlFlow<(), Next>;
 
-/// Answers every prompt; returns the new tokens of each, in the order of the prompts. Prompts are built when
+/// The new tokens of each prompt, in their order, and where the time went.
+pub struct Answers {
+    pub tokens: Vec<Vec<u32>>,
+    pub timing: Timing,
+}
+
+/// Answers every prompt. Prompts are built when
 /// their turn comes, so that pictures of waiting prompts take no memory.
 ///
 /// An answer does not depend on which others run beside it, but for the order of sums: no beginnings are shared.
@@ -51,7 +57,7 @@ pub fn generate(
     prompt: &mut dyn FnMut(usize) -> Result<Prompt>,
     rules: &Rules,
     on_token: OnToken,
-) -> Result<Vec<Vec<u32>>> {
+) -> Result<Answers> {
     let mut answers = vec![Vec::new(); count];
     let mut batch = Batch::new(rules.slots, false);
     let (mut next, mut broken) = (0, false);
@@ -78,7 +84,7 @@ pub fn generate(
             flow == ControlFlow::Continue(Next::GoOn)
         });
     }
-    Ok(answers)
+    Ok(Answers { tokens: answers, timing: batch.timing() })
 }
 
 fn add(batch: &mut Batch, model: &Qwen3Vl, prompt: Prompt, (i, rules): (usize, &Rules)) -> Result<()> {

@@ -6,6 +6,7 @@ pub mod decode;
 pub mod pictures;
 mod pieces;
 pub mod sampling;
+mod scores;
 pub mod stops;
 pub mod talk;
 pub mod writing;

@@ -19,6 +19,11 @@ impl Sampler {
         Self { rule, rng }
     }
 
+    /// Whether the next token is the one with the largest logit, whatever the others are.
+    pub fn is_greedy(&self) -> bool {
+        self.rule.temperature <= 0.0 && self.rule.repetition_penalty == 1.0
+    }
+
     /// The next token for logits [vocab] after `seen` (prompt and answer so far).
     pub fn next(&mut self, logits: &mut [f32], seen: &[u32]) -> u32 {
         penalise(logits, seen, self.rule.repetition_penalty);

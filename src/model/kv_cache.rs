@@ -16,7 +16,29 @@ pub struct KvCache {
 /// Where the new tokens of one forward pass go, and what each of them sees.
 pub struct Place {
     rows: Vec<usize>,
-    segments: Vec<Segment>,
+    pub(super) segments: Vec<Segment>,
+    /// The tokens whose hidden states are wanted, of all new ones.
+    pub(super) wanted: Vec<usize>,
+}
+
+impl Place {
+    /// Only the hidden states of these tokens, each the last one of its segment, will be asked for.
+    pub fn wanting(self, wanted: Vec<usize>) -> Self {
+        Self { wanted, ..self }
+    }
+
+    pub(super) fn all_wanted(&self) -> bool {
+        self.wanted.len() == self.rows.len()
+    }
+
+    /// What the wanted tokens see, as sequences of one query.
+    pub(super) fn segments_of_wanted(&self) -> Vec<Segment> {
+        let of = |(i, token): (usize, &usize)| {
+            let segment = self.segments.iter().find(|s| s.q.end == token + 1).expect("the last of a segment");
+            Segment { q: i..i + 1, k: segment.k.clone() }
+        };
+        self.wanted.iter().enumerate().map(of).collect()
+    }
 }
 
 impl KvCache {
@@ -47,7 +69,7 @@ impl KvCache {
             self.lengths[slot] += count;
             at += count;
         }
-        Place { rows: all, segments }
+        Place { wanted: (0..all.len()).collect(), rows: all, segments }
     }
 
     /// Empties a slot for the next sequence.
@@ -72,26 +94,22 @@ impl KvCache {
         self.lengths[to] = len;
     }
 
-    /// Writes the new keys and values of a layer, then attends. q [T, heads, d], k and v [T, kv_heads, d].
-    pub(super) fn attend(
-        &mut self,
-        layer: usize,
-        place: &Place,
-        q: &Tensor<3>,
-        k: Tensor<3>,
-        v: Tensor<3>,
-    ) -> Tensor<3> {
-        let d = q.dims()[2];
-        let width = self.kv_heads * d;
+    /// Takes in the new keys and values of a layer, k and v [T, kv_heads, d].
+    pub(super) fn write(&mut self, layer: usize, place: &Place, k: Tensor<3>, v: Tensor<3>) {
+        let width = self.kv_heads * k.dims()[2];
         let t = place.rows.len();
         let (keys, values) = self.layers[layer].take().expect("put back below");
         let keys = rows::write(keys, &place.rows, &k.reshape([t, width]));
         let values = rows::write(values, &place.rows, &v.reshape([t, width]));
-        let n = keys.dims()[0];
-        let as_heads = |x: &Tensor<2>| x.clone().reshape([n, self.kv_heads, d]);
-        let o = ops::attention_saved(q, &as_heads(&keys), &as_heads(&values), &place.segments, true).o;
         self.layers[layer] = Some((keys, values));
-        o
+    }
+
+    /// Attention of queries q [T, heads, d] to what a layer holds.
+    pub(super) fn attend(&self, layer: usize, segments: &[Segment], q: &Tensor<3>) -> Tensor<3> {
+        let (keys, values) = self.layers[layer].as_ref().expect("only taken while it is written");
+        let (n, d) = (keys.dims()[0], q.dims()[2]);
+        let as_heads = |x: &Tensor<2>| x.clone().reshape([n, self.kv_heads, d]);
+        ops::attention_saved(q, &as_heads(keys), &as_heads(values), segments, true).o
     }
 
     /// Copies every slot of a smaller cache into this one.

@@ -8,6 +8,7 @@ pub mod config;
 #[cfg(feature = "cuda")]
 pub mod cuda;
 pub mod dora;
+pub mod embedding;
 pub mod expert_lora;
 pub mod export;
 pub mod kv_cache;

@@ -1,6 +1,7 @@
 //! The whole model: loading, attaching an adapter, pictures to features, sequences to packs.
 
 use super::config::{ModelConfig, TextConfig};
+use super::embedding::Embedding;
 use super::lora::{Adapter, Linear, Pass};
 use super::moe::Moe;
 use super::ops::{self, Segment};
@@ -187,13 +188,18 @@ impl Loader<'_> {
 
     fn text(&self, config: &ModelConfig, done: &dyn Fn(usize)) -> Result<Text> {
         let c = &config.text;
-        let embed = self.get("model.language_model.embed_tokens.weight", [c.vocab_size, c.hidden_size])?;
-        let head = if config.tie_word_embeddings {
-            embed.clone()
-        } else {
-            self.get("lm_head.weight", [c.vocab_size, c.hidden_size])?
-        };
         let norm = self.get("model.language_model.norm.weight", [c.hidden_size])?;
+        let (name, shape) = ("model.language_model.embed_tokens.weight", [c.vocab_size, c.hidden_size]);
+        let (embed, head) = if config.tie_word_embeddings {
+            let embed: Tensor<2> = self.get(name, shape)?;
+            (Embedding::Tensor(embed.clone()), embed)
+        } else {
+            let embed = match ops::is_cpu(&norm) {
+                true => Embedding::Stored(self.weights.stored_rows(name, shape)?, self.device.clone()),
+                false => Embedding::Tensor(self.get(name, shape)?),
+            };
+            (embed, self.get("lm_head.weight", shape)?)
+        };
         let blocks = (0..c.num_hidden_layers)
             .map(|i| {
                 let block = self.block(c, i);

@@ -1,15 +1,17 @@
 //! The text decoder: embedding, blocks with grouped-query attention and SwiGLU or experts, final norm, head.
 
+use super::embedding::Embedding;
 use super::kv_cache::{KvCache, Place};
 use super::lora::{Grads, InputGrad, Linear, Pass};
 use super::moe::{self, Moe};
-use super::ops::{self, AttentionSaved, Segment};
+use super::ops::screened::Screened;
+use super::ops::{self, AttentionSaved, Segment, rows};
 use burn::tensor::Tensor;
 
 /// The whole decoder.
 pub struct Text {
     /// [vocab, hidden]
-    pub embed: Tensor<2>,
+    pub embed: Embedding,
     pub blocks: Vec<Block>,
     pub norm: Tensor<1>,
     /// [vocab, hidden]; the embedding itself when tied.
@@ -147,21 +149,17 @@ impl Block {
         experts || self.linears().iter().any(|(_, l)| l.slot.is_some())
     }
 
-    /// Queries, keys and values of normed input n1 [T, hidden]: raw and (normed, turned) ones.
-    fn qkv(&self, n1: &Tensor<2>, rope: &Rope, pass: &Pass) -> [Tensor<3>; 5] {
-        let t = n1.dims()[0];
-        let heads = |y: Tensor<2>| {
-            let n = y.dims()[1] / self.head_dim;
-            y.reshape([t, n, self.head_dim])
-        };
-        let q_raw = heads(self.q_proj.forward(n1, pass));
-        let k_raw = heads(self.k_proj.forward(n1, pass));
-        let v = heads(self.v_proj.forward(n1, pass));
-        let q = ops::rms_norm(q_raw.clone(), &self.q_norm, self.eps);
-        let k = ops::rms_norm(k_raw.clone(), &self.k_norm, self.eps);
-        let q = ops::rotate_half_rope(q, &rope.cos, &rope.sin);
-        let k = ops::rotate_half_rope(k, &rope.cos, &rope.sin);
-        [q_raw, k_raw, q, k, v]
+    /// (T, hidden) -> (T, heads, d)
+    fn heads(&self, y: Tensor<2>) -> Tensor<3> {
+        let [t, n] = y.dims();
+        y.reshape([t, n / self.head_dim, self.head_dim])
+    }
+
+    /// Queries or keys as a projection gives them [T, heads, d], and normed and turned.
+    fn turned(&self, raw: Tensor<2>, norm: &Tensor<1>, rope: &Rope) -> [Tensor<3>; 2] {
+        let raw = self.heads(raw);
+        let normed = ops::rms_norm(raw.clone(), norm, self.eps);
+        [raw, ops::rotate_half_rope(normed, &rope.cos, &rope.sin)]
     }
 
     /// y [T, hidden] for x [T, hidden] of packed sequences, and what the backward pass needs.
@@ -174,7 +172,9 @@ impl Block {
     ) -> (Tensor<2>, BlockSaved) {
         // 1. Attention: (T, hidden) -> (T, heads, d) -> (T, hidden)
         let n1 = ops::rms_norm(x.clone(), &self.input_layernorm, self.eps);
-        let [q_raw, k_raw, q, k, v] = self.qkv(&n1, rope, pass);
+        let [q_raw, q] = self.turned(self.q_proj.forward(&n1, pass), &self.q_norm, rope);
+        let [k_raw, k] = self.turned(self.k_proj.forward(&n1, pass), &self.k_norm, rope);
+        let v = self.heads(self.v_proj.forward(&n1, pass));
         let attention = ops::attention_saved(&q, &k, &v, segments, true);
         let x_mid = ops::add(&x, self.o_proj.forward(&merge_heads(&attention.o), pass));
         // 2. Feed-forward
@@ -184,18 +184,42 @@ impl Block {
         (y, BlockSaved { x, n1, q_raw, k_raw, q, k, v, attention, x_mid, n2, mlp })
     }
 
-    /// [`Block::forward`] of new tokens whose keys and values are put into the cache first.
+    /// [`Block::forward`] of new tokens whose keys and values are put into the cache first; with `last` of the wanted ones
+    /// only, [wanted, hidden].
     fn forward_cached(
         &self,
         x: Tensor<2>,
         rope: &Rope,
         cache: &mut KvCache,
-        at: (usize, &Place),
+        (layer, place, last): (usize, &Place, bool),
         pass: &Pass,
     ) -> Tensor<2> {
         let n1 = ops::rms_norm(x.clone(), &self.input_layernorm, self.eps);
-        let [_, _, q, k, v] = self.qkv(&n1, rope, pass);
-        let o = cache.attend(at.0, at.1, &q, k, v);
+        let [_, k] = self.turned(self.k_proj.forward(&n1, pass), &self.k_norm, rope);
+        cache.write(layer, place, k, self.heads(self.v_proj.forward(&n1, pass)));
+        if last && place.wanted.is_empty() {
+            return x;
+        }
+        if last && !place.all_wanted() {
+            let wanted = |x: &Tensor<2>| rows::gather(x, &place.wanted);
+            let rope = Rope { cos: wanted(&rope.cos), sin: wanted(&rope.sin) };
+            let at = (&*cache, layer, &*place.segments_of_wanted());
+            return self.attend_cached(wanted(&x), wanted(&n1), &rope, at, pass);
+        }
+        self.attend_cached(x, n1, rope, (cache, layer, &place.segments), pass)
+    }
+
+    /// The rest of a layer after its keys and values are in the cache, for the rows of x and normed n1 [T, hidden].
+    fn attend_cached(
+        &self,
+        x: Tensor<2>,
+        n1: Tensor<2>,
+        rope: &Rope,
+        (cache, layer, segments): (&KvCache, usize, &[Segment]),
+        pass: &Pass,
+    ) -> Tensor<2> {
+        let [_, q] = self.turned(self.q_proj.forward(&n1, pass), &self.q_norm, rope);
+        let o = cache.attend(layer, segments, &q);
         let x = ops::add(&x, self.o_proj.forward(&merge_heads(&o), pass));
         let n2 = ops::rms_norm(x.clone(), &self.post_attention_layernorm, self.eps);
         ops::add(&x, self.mlp.forward(&n2, pass).0)
@@ -252,8 +276,7 @@ pub struct Visual {
 impl Text {
     /// Embeddings [T, hidden] of token ids, with picture features in their places.
     pub fn embed(&self, ids: &[u32], visual: &Visual) -> Tensor<2> {
-        let ids: Vec<usize> = ids.iter().map(|&i| i as usize).collect();
-        let x = ops::rows::gather(&self.embed, &ids);
+        let x = self.embed.of(ids);
         match &visual.merged {
             Some(features) => ops::rows::write(x, &visual.rows, features),
             None => x,
@@ -288,7 +311,8 @@ impl Text {
         all
     }
 
-    /// Hidden states [T, hidden] of new tokens after the final norm; their keys and values go into the cache.
+    /// Hidden states [wanted, hidden] of the new tokens that the place says are wanted, before the final norm; the keys and
+    /// values of all new tokens go into the cache.
     pub fn forward_cached(
         &self,
         mut x: Tensor<2>,
@@ -298,10 +322,13 @@ impl Text {
         pass: &Pass,
     ) -> Tensor<2> {
         for (i, block) in self.blocks.iter().enumerate() {
-            let y = block.forward_cached(x, rope, cache, (i, place), pass);
+            // In the last layer only what is asked for, unless something is added to the rows of pictures after it.
+            let last = i + 1 == self.blocks.len() && visual.deepstack.len() <= i;
+            let y = block.forward_cached(x, rope, cache, (i, place, last), pass);
             x = self.add_deepstack(y, i, visual);
         }
-        x
+        let there = x.dims()[0] == place.wanted.len() || place.wanted.is_empty();
+        if there { x } else { rows::gather(&x, &place.wanted) }
     }
 
     pub fn final_norm(&self, x: Tensor<2>) -> Tensor<2> {
@@ -311,5 +338,15 @@ impl Text {
     /// Logits [N, vocab] of normed hidden states [N, hidden].
     pub fn logits(&self, x: &Tensor<2>) -> Tensor<2> {
         ops::matmul(x, &self.head.clone().transpose())
+    }
+
+    /// A copy of the head for [`Text::largest_logits`], where that pays.
+    pub fn screened(&self) -> Option<Screened> {
+        ops::screened(&self.head)
+    }
+
+    /// The token with the largest logit for each of the normed hidden states [N, hidden], where that can be told.
+    pub fn largest_logits(&self, screened: &Screened, x: &Tensor<2>) -> Vec<Option<u32>> {
+        ops::largest_logits(screened, x, &self.head)
     }
 }

@@ -63,6 +63,23 @@ pub(super) fn active(model: &ModelConfig) -> u64 {
     modules::all(model).iter().map(share).sum()
 }
 
+/// Bytes of f32 weights that one token of each of `slots` answers has to read: the decoder's matrices, of the experts those
+/// that are likely to be chosen by one of them, and the head (its copy in 8 bits where only the largest logit is wanted).
+pub(super) fn read_for_a_token(model: &ModelConfig, slots: usize, greedy: bool) -> u64 {
+    let t = &model.text;
+    let chosen = t.moe.as_ref().map_or(1.0, |m| {
+        let missed = 1.0 - m.num_experts_per_tok as f64 / m.num_experts as f64;
+        1.0 - missed.powi(slots as i32)
+    });
+    let share = |m: &modules::Module| match m.part {
+        Part::Text => m.size(),
+        Part::Experts => (m.size() as f64 * chosen) as u64,
+        _ => 0,
+    };
+    let layers: u64 = modules::all(model).iter().map(share).sum();
+    4 * layers + (t.vocab_size * t.hidden_size) as u64 * if greedy { 1 } else { 4 }
+}
+
 /// Parameters of the vision tower's blocks, which each patch goes through, and of its mergers, which each token does.
 pub(super) fn vision(model: &ModelConfig) -> (u64, u64) {
     let all = modules::all(model);

@@ -1,10 +1,16 @@
 //! Odd pictures made by Pillow: what is written looks as Pillow shows the original, by the rules of `picture_file`.
 
-use super::fixture::fixture;
+#![allow(clippy::print_stderr)]
+
+use super::fixture::{convert, fixture};
 use lorascope::data::convert::picture_file::normalise;
 use lorascope::data::convert::row_notes::{Notice, Reason};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use serde_json::Value;
 use std::fs;
+use std::path::Path;
+use std::process::Command;
 
 fn bytes(name: &str) -> Vec<u8> {
     fs::read(fixture("../pictures").join(name)).unwrap()
@@ -93,4 +99,44 @@ fn metadata_that_pillow_refuses_is_left_out() {
         let picture = normalise(bytes(name)).unwrap();
         assert_eq!(picture.notices.iter().filter(|n| **n == Notice::Irregular).count(), count, "{name}");
     }
+}
+
+/// What `open_pictures.py` prints; `None` where Python or Pillow is missing.
+fn pillow(argument: &Path) -> Option<Value> {
+    let script = fixture("../../peer/open_pictures.py");
+    let run = Command::new("python3").arg(script).arg(argument).output().ok()?;
+    String::from_utf8(run.stdout).unwrap().lines().last().and_then(|line| serde_json::from_str(line).ok())
+}
+
+/// All that is written of odd, of bad and of damaged pictures opens where a trainer in Python opens it.
+#[test]
+fn pillow_opens_every_picture_that_is_written() {
+    if pillow(Path::new("version")).is_none() {
+        eprintln!("skipped: Pillow is not installed");
+        return;
+    }
+    let temp = tempfile::tempdir().unwrap();
+    for entry in fs::read_dir(fixture("")).unwrap().map(|e| e.unwrap().path()) {
+        let _ = convert(&entry, &temp.path().join(entry.file_stem().unwrap()));
+    }
+    let mut rng = ChaCha8Rng::seed_from_u64(11);
+    let mut kept = 0;
+    for entry in fs::read_dir(fixture("../pictures")).unwrap().map(|e| e.unwrap().path()) {
+        let original = fs::read(&entry).unwrap();
+        for damage in 0..40 {
+            let mut bytes = original.clone();
+            for _ in 0..damage.min(3) {
+                let at = rng.random_range(0..bytes.len());
+                bytes[at] = rng.random();
+            }
+            if let Ok(picture) = normalise(bytes) {
+                let name = format!("{}-{damage}.{}", entry.file_stem().unwrap().display(), picture.extension);
+                fs::write(temp.path().join(name), picture.bytes).unwrap();
+                kept += 1;
+            }
+        }
+    }
+    assert!(kept > 300, "{kept}");
+    let told = pillow(temp.path()).expect("Pillow was there before");
+    assert!(told["opened"].as_u64() > Some(kept) && told["failed"] == Value::from(vec![0; 0]), "{told}");
 }

@@ -16,6 +16,9 @@ pub fn with_simd<R>(f: impl FnOnce() -> R) -> R {
 
 const LANES: usize = 16;
 
+/// 1.5 · 2²³: adding it rounds to an integer in the low bits.
+const MAGIC: f32 = 12_582_912.0;
+
 /// Sum of products, in a fixed order.
 #[inline(always)]
 pub fn dot(a: &[f32], b: &[f32]) -> f32 {
@@ -44,6 +47,47 @@ pub fn max(a: &[f32]) -> f32 {
     acc.into_iter().fold(tail, f32::max)
 }
 
+/// Largest magnitude (0 for an empty slice; what NaN makes of it is not defined).
+#[inline(always)]
+pub fn max_abs(a: &[f32]) -> f32 {
+    let mut acc = [0f32; LANES];
+    let chunks = a.chunks_exact(LANES);
+    let tail = chunks.remainder().iter().fold(0f32, |most, x| most.max(x.abs()));
+    for x in chunks {
+        for i in 0..LANES {
+            acc[i] = if x[i].abs() > acc[i] { x[i].abs() } else { acc[i] };
+        }
+    }
+    acc.into_iter().fold(tail, f32::max)
+}
+
+/// Writes x · inverse, rounded, to q, and returns the sum of (x - scale · q)². The rounded numbers must fit into 8 bits.
+#[inline(always)]
+pub fn to_integers(x: &[f32], inverse: f32, scale: f32, q: &mut [i8]) -> f32 {
+    let mut acc = [0f32; LANES];
+    let (mut xs, mut qs) = (x.chunks_exact(LANES), q.chunks_exact_mut(LANES));
+    for (x, q) in (&mut xs).zip(&mut qs) {
+        for i in 0..LANES {
+            let (whole, left) = nearest(x[i], inverse, scale);
+            q[i] = whole;
+            acc[i] += left * left;
+        }
+    }
+    let mut sum = 0.0;
+    for (x, q) in xs.remainder().iter().zip(qs.into_remainder()) {
+        let (whole, left) = nearest(*x, inverse, scale);
+        *q = whole;
+        sum += left * left;
+    }
+    acc.iter().sum::<f32>() + sum
+}
+
+#[inline(always)]
+fn nearest(x: f32, inverse: f32, scale: f32) -> (i8, f32) {
+    let z = x * inverse + MAGIC;
+    (z.to_bits() as i8, x - scale * (z - MAGIC))
+}
+
 /// Replaces x by exp(x - shift) and returns the sum.
 #[inline(always)]
 pub fn exp_sum(a: &mut [f32], shift: f32) -> f32 {
@@ -67,7 +111,6 @@ pub fn exp_sum(a: &mut [f32], shift: f32) -> f32 {
 /// NaN stays NaN; results below the normal range become 0.
 #[inline(always)]
 pub fn exp(x: f32) -> f32 {
-    const MAGIC: f32 = 12_582_912.0; // 1.5 * 2^23: adding it rounds to an integer in the low bits
     let c = if x > 88.376 { 88.376 } else { x };
     let z = c * std::f32::consts::LOG2_E + MAGIC;
     let n = z - MAGIC;

@@ -20,6 +20,7 @@ mod memory;
 pub mod panels;
 pub mod rows;
 mod running;
+pub mod screened;
 pub mod thin;
 pub mod vision;
 
@@ -27,6 +28,7 @@ use burn::tensor::Tensor;
 use gemm::Cores;
 pub use memory::is_cpu;
 use memory::{cpu, tensor, with_owned};
+use screened::Screened;
 use std::ops::Range;
 
 /// Rows of q and rows of k that belong to one sequence. With a causal mask the last query sees every key.
@@ -293,6 +295,24 @@ pub fn head_cross_entropy(
             (tensor(vec![loss as f32], [1], &device), weight.map(|_| tensor(dx, x.dims(), &device)))
         }
         _ => composed::head_cross_entropy(x, w, targets, weight),
+    }
+}
+
+/// A copy of w [V, hidden] in 8 bits that tells the largest of the products x·wᵀ; `None` where it would not pay: elsewhere than on
+/// the CPU, for a small matrix, or one with NaN in it.
+pub fn screened(w: &Tensor<2>) -> Option<Screened> {
+    const WORTH: usize = 1 << 22;
+    let w = cpu(w)?;
+    let w = w.mat();
+    (w.col_stride == 1 && w.rows * w.cols >= WORTH).then(|| Screened::new(w)).flatten()
+}
+
+/// The number of the largest logit of each row of x [N, hidden], by a copy of w [V, hidden] made by [`screened`]; `None`
+/// where it cannot tell.
+pub fn largest_logits(screened: &Screened, x: &Tensor<2>, w: &Tensor<2>) -> Vec<Option<u32>> {
+    match (cpu(x), cpu(w)) {
+        (Some(x), Some(w)) => screened.largest(x.mat(), w.mat()),
+        _ => vec![None; x.dims()[0]],
     }
 }
 

@@ -21,7 +21,8 @@ pub fn dots(many: Mat, few: Mat, parallel: bool) -> Vec<f32> {
     let few = interleave(few);
     let rows = if parallel { READ_AT_ONCE.div_ceil(many.cols.max(1)) } else { many.rows.max(1) };
     let work = |(i, out): (usize, &mut [f32])| {
-        let many = many.part(i * rows..i * rows + out.len() / n);
+        let many =
+            Many { data: &many.data[i * rows * many.row_stride..], stride: many.row_stride, cols: many.cols };
         Arch::new().dispatch(Dots { out, many, few: &few, n });
     };
     if parallel {
@@ -30,6 +31,27 @@ pub fn dots(many: Mat, few: Mat, parallel: bool) -> Vec<f32> {
         out.chunks_mut(rows * n).enumerate().for_each(work);
     }
     out
+}
+
+/// [`dots`] on all cores for a `many` of small integers [rows, few.cols], row-major: a quarter of the memory to read.
+pub fn dots_of_integers(many: &[i8], few: Mat) -> Vec<f32> {
+    let (n, cols) = (few.rows, few.cols);
+    assert!((1..=FEW).contains(&n) && cols > 0 && many.len().is_multiple_of(cols));
+    let mut out = vec![0f32; many.len() / cols * n];
+    let few = interleave(few);
+    let rows = READ_AT_ONCE.div_ceil(cols);
+    out.par_chunks_mut(rows * n).enumerate().for_each(|(i, out)| {
+        let many = Many { data: &many[i * rows * cols..], stride: cols, cols };
+        Arch::new().dispatch(Dots { out, many, few: &few, n });
+    });
+    out
+}
+
+/// Rows that are contiguous, `stride` apart.
+struct Many<'a, T> {
+    data: &'a [T],
+    stride: usize,
+    cols: usize,
 }
 
 /// Blocks of [`WIDEST`] columns, in each the rows one after another; missing columns are zeros.
@@ -46,15 +68,15 @@ fn interleave(few: Mat) -> Vec<f32> {
     out
 }
 
-struct Dots<'a> {
-    /// [many.rows, n]
+struct Dots<'a, T> {
+    /// [rows, n]
     out: &'a mut [f32],
-    many: Mat<'a>,
+    many: Many<'a, T>,
     few: &'a [f32],
     n: usize,
 }
 
-impl WithSimd for Dots<'_> {
+impl<T: Copy + Into<f32>> WithSimd for Dots<'_, T> {
     type Output = ();
 
     #[inline(always)]
@@ -72,24 +94,25 @@ impl WithSimd for Dots<'_> {
     }
 }
 
-impl Dots<'_> {
+impl<T: Copy + Into<f32>> Dots<'_, T> {
     #[inline(always)]
     fn of<S: Simd, const N: usize>(self, simd: S) {
         for (i, out) in self.out.as_chunks_mut::<N>().0.iter_mut().enumerate() {
-            *out = row::<S, N>(simd, self.many.row(i), self.few);
+            *out = row::<S, N, T>(simd, &self.many.data[i * self.many.stride..][..self.many.cols], self.few);
         }
     }
 }
 
 /// One row times N interleaved ones.
 #[inline(always)]
-fn row<S: Simd, const N: usize>(simd: S, x: &[f32], few: &[f32]) -> [f32; N] {
+fn row<S: Simd, const N: usize, T: Copy + Into<f32>>(simd: S, x: &[T], few: &[f32]) -> [f32; N] {
     let lanes = size_of::<S::f32s>() / size_of::<f32>();
     let mut sum = [simd.splat_f32s(0.0); N];
     let (x, rest) = x.as_chunks::<WIDEST>();
     let mut blocks = few.chunks_exact(WIDEST * N);
     for (x, few) in x.iter().zip(&mut blocks) {
-        for (v, x) in S::as_simd_f32s(x).0.iter().enumerate() {
+        let x: [f32; WIDEST] = x.map(Into::into);
+        for (v, x) in S::as_simd_f32s(&x).0.iter().enumerate() {
             for (n, sum) in sum.iter_mut().enumerate() {
                 let few = S::as_simd_f32s(&few[n * WIDEST + v * lanes..][..lanes]).0[0];
                 *sum = simd.mul_add_f32s(*x, few, *sum);
@@ -101,7 +124,7 @@ fn row<S: Simd, const N: usize>(simd: S, x: &[f32], few: &[f32]) -> [f32; N] {
     for n in 0..N {
         let mut parts = [0f32; WIDEST];
         S::as_mut_simd_f32s(&mut parts).0[0] = sum[n];
-        let tail = rest.iter().zip(tail.iter().skip(n * WIDEST)).map(|(a, b)| a * b).sum::<f32>();
+        let tail = rest.iter().zip(tail.iter().skip(n * WIDEST)).map(|(a, b)| (*a).into() * b).sum::<f32>();
         out[n] = parts.iter().sum::<f32>() + tail;
     }
     out

@@ -4,9 +4,11 @@ mod convert;
 mod experts;
 mod open;
 mod quantized;
+mod rows;
 
 pub use experts::ExpertLayout;
 pub use quantized::Target;
+pub use rows::StoredRows;
 
 use crate::error::{At, Error, Result};
 use burn::tensor::{DType, Device, Tensor, TensorData};

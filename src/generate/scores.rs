@@ -1,0 +1,62 @@
+//! From hidden states to what is known of the next token: all logits, or only which one is the largest.
+
+use crate::model::ops::rows;
+use crate::model::ops::screened::Screened;
+use crate::model::qwen3_vl::Qwen3Vl;
+use burn::tensor::{DType, Tensor};
+
+/// What is said of the next token of a sequence.
+pub enum Scores {
+    /// The token with the largest logit.
+    Best(u32),
+    /// The logits [vocab].
+    All(Vec<f32>),
+}
+
+/// The head of the model, with the copy of it that greedy decoding reads instead.
+#[derive(Default)]
+pub struct Head {
+    /// Made when it is first wanted; `None` inside where it would not pay.
+    screened: Option<Option<Screened>>,
+}
+
+impl Head {
+    /// Scores for hidden states x [N, hidden] before the final norm. Where `greedy` says so the largest logit is enough.
+    pub fn scores(&mut self, model: &Qwen3Vl, x: Tensor<2>, greedy: &[bool]) -> Vec<Scores> {
+        let x = model.text.final_norm(x);
+        let mut scores: Vec<Option<Scores>> = greedy.iter().map(|_| None).collect();
+        if greedy.contains(&true)
+            && let Some(screened) = self.screened.get_or_insert_with(|| model.text.screened())
+        {
+            let best = of_rows(&x, greedy, true, |x| model.text.largest_logits(screened, x));
+            best.into_iter().for_each(|(row, best)| scores[row] = best.map(Scores::Best));
+        }
+        let known: Vec<bool> = scores.iter().map(Option::is_some).collect();
+        let logits = of_rows(&x, &known, false, |x| host_logits(model, x));
+        logits.into_iter().for_each(|(row, logits)| scores[row] = Some(Scores::All(logits)));
+        scores.into_iter().flatten().collect()
+    }
+}
+
+/// What `work` gives for the rows of x whose `flag` is `which`, with their numbers.
+fn of_rows<T>(
+    x: &Tensor<2>,
+    flag: &[bool],
+    which: bool,
+    work: impl Fn(&Tensor<2>) -> Vec<T>,
+) -> Vec<(usize, T)> {
+    let wanted: Vec<usize> = (0..flag.len()).filter(|row| flag[*row] == which).collect();
+    if wanted.is_empty() {
+        return Vec::new();
+    }
+    let all = if wanted.len() == flag.len() { work(x) } else { work(&rows::gather(x, &wanted)) };
+    wanted.into_iter().zip(all).collect()
+}
+
+/// Logits of normed hidden states [N, hidden], on the host, one vector a row.
+fn host_logits(model: &Qwen3Vl, x: &Tensor<2>) -> Vec<Vec<f32>> {
+    let logits = model.text.logits(x);
+    let vocab = logits.dims()[1];
+    let all = logits.cast(DType::F32).into_data().try_to_vec::<f32>();
+    all.expect("cast to f32").chunks_exact(vocab).map(<[f32]>::to_vec).collect()
+}
