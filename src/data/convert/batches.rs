@@ -15,8 +15,8 @@ use std::sync::mpsc::SyncSender;
 
 /// Rows and picture bytes that one batch holds at most. Up to four exist at a time: one being read, one waiting, one being
 /// decoded, one being written.
-const BATCH_ROWS: usize = 256;
-const BATCH_BYTES: usize = 4 << 20;
+const BATCH_ROWS: usize = 128;
+const BATCH_BYTES: usize = 2 << 20;
 
 /// A picture file outside the parquet file that is larger is not read.
 const MAX_FILE: u64 = 1 << 30;

@@ -140,7 +140,9 @@ impl<'a> Conversion<'a> {
         emit: Emit,
     ) -> Result<()> {
         let decode = |batch: Vec<Loaded>| -> Vec<Made> {
-            batch.into_par_iter().filter_map(|(file, item)| maker.make(file, item)).collect()
+            // Small shares: whoever is done with writing finds something left to take.
+            let shares = batch.into_par_iter().with_max_len(4);
+            shares.filter_map(|(file, item)| maker.make(file, item)).collect()
         };
         let mut decoded = Vec::new();
         loop {
