@@ -9,6 +9,7 @@ use lorascope::eval::loss::Targets;
 use lorascope::job::{Event, StepRow};
 use lorascope::model::lora::{Adapter, Grads, Pass};
 use lorascope::model::qwen3_vl::{Pack, Qwen3Vl};
+use lorascope::model::text::{Block, BlockSaved, Mlp, Visual};
 use lorascope::model::{ModelConfig, dora, peft, targets};
 use lorascope::train::run::{Setup, run};
 use lorascope::train::step::{Keep, forward_backward};
@@ -264,6 +265,35 @@ fn recomputed_layers_give_the_same_gradients() {
         assert_eq!(all.len(), 2 * ready.adapter.pairs.len());
         assert!(all == flat(Keep::Inputs));
     }
+}
+
+/// A layer that is computed again sends no token elsewhere, whatever its router would say by then.
+#[test]
+fn the_routing_of_the_forward_pass_is_kept() {
+    let Ready { mut model, adapter, pack, .. } = ready("moe", |c| c.lora_target = "all,experts".into());
+    let layer = model.text.blocks.iter().rposition(|b| matches!(b.mlp, Mlp::Moe(_))).unwrap();
+    let pass = Pass { adapter: Some(&adapter), dropout_key: None };
+    let at = (&pack.rope, pack.segments.as_slice());
+    let x = model.text.embed(&pack.ids, &Visual::default());
+    let (y, saved) = model.text.blocks[layer].forward(x.clone(), at.0, at.1, &pass);
+    let turn_router = |block: &mut Block| {
+        if let Mlp::Moe(moe) = &mut block.mlp {
+            moe.router = moe.router.clone().neg();
+        }
+    };
+    turn_router(&mut model.text.blocks[layer]);
+    let (elsewhere, _) = model.text.blocks[layer].forward(x.clone(), at.0, at.1, &pass);
+    assert!(golden::values(elsewhere) != golden::values(y.clone()), "the turned router chooses others");
+    let again = model.text.blocks[layer].again(x, at, &pass, saved.routing());
+    turn_router(&mut model.text.blocks[layer]);
+    let gradients = |saved: &BlockSaved| {
+        let mut grads = Grads::new(adapter.pairs.len());
+        let dx = model.text.blocks[layer].backward(y.clone(), saved, at, true, (&pass, &mut grads));
+        let all = grads.all().cloned().chain(dx);
+        all.map(golden::values).collect::<Vec<_>>()
+    };
+    let all = gradients(&saved);
+    assert!(all.len() > 8 && all == gradients(&again));
 }
 
 /// Where only the upper layers have adapters, nothing below is computed and the gradients are the same.

@@ -6,6 +6,7 @@ use super::ops::{self, rows};
 use super::weight::ExpertWeight;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use std::ops::Range;
+use std::sync::Arc;
 
 /// The frozen experts of one layer.
 #[derive(Clone, Debug)]
@@ -22,7 +23,8 @@ pub struct Moe {
     pub slots: [Option<usize>; 2],
 }
 
-/// Where every token went; kept for the backward pass, so that a recomputation cannot route differently.
+/// Where every token went, on the host. Kept of the forward pass also where the layer is computed again: in 16 bits, and
+/// with kernels that add in another order, the same input need not route the same way twice.
 pub struct Routing {
     /// Router probabilities [T, E].
     probs: Vec<f32>,
@@ -38,7 +40,7 @@ pub struct Routing {
 
 /// What [`Moe::backward`] needs.
 pub struct Saved {
-    routing: Routing,
+    pub routing: Arc<Routing>,
     /// The experts' input, where `gate_up` has an adapter.
     sorted: Option<Tensor<2>>,
     /// Gate and up of the sorted rows, side by side.
@@ -50,7 +52,15 @@ impl Moe {
     /// y [T, hidden] for x [T, hidden].
     pub fn forward(&self, x: &Tensor<2>, pass: &Pass) -> (Tensor<2>, Saved) {
         // 1. Route: softmax in f32 → top-k → renormalise
-        let routing = self.route(x);
+        let saved = self.experts(x, Arc::new(self.route(x)), pass);
+        // 5. Home again, weighted: (T, hidden)
+        let r = &saved.routing;
+        let y = rows::combine(&saved.out, &r.place, &r.weights, self.top_k);
+        (y, saved)
+    }
+
+    /// The chosen experts' part of [`Moe::forward`], which is what its backward pass needs.
+    pub fn experts(&self, x: &Tensor<2>, routing: Arc<Routing>, pass: &Pass) -> Saved {
         // 2. Sort rows by expert: (T·k, hidden)
         let sorted = rows::gather(x, &routing.token);
         // 3. Gate and up of each expert: (T·k, 2·I)
@@ -60,10 +70,8 @@ impl Moe {
         let act = ops::swiglu_halves(&both);
         let out = self.down.forward(&act, &routing.groups);
         let out = add_forward(out, &act, &routing.groups, self.slots[1], pass);
-        // 5. Home again, weighted: (T, hidden)
-        let y = rows::combine(&out, &routing.place, &routing.weights, self.top_k);
         let sorted = self.slots[0].map(|_| sorted);
-        (y, Saved { routing, sorted, both, out })
+        Saved { routing, sorted, both, out }
     }
 
     /// Gradient to x, also through the routing weights; those of the experts' adapters go into `grads`.

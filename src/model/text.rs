@@ -3,10 +3,11 @@
 use super::embedding::Embedding;
 use super::kv_cache::{KvCache, Place};
 use super::lora::{Grads, InputGrad, Linear, Pass};
-use super::moe::{self, Moe};
+use super::moe::{self, Moe, Routing};
 use super::ops::screened::Screened;
 use super::ops::{self, AttentionSaved, Segment, rows};
 use burn::tensor::Tensor;
+use std::sync::Arc;
 
 /// The whole decoder.
 pub struct Text {
@@ -50,6 +51,12 @@ pub enum Mlp {
 
 /// What [`Block::backward`] needs of one forward pass.
 pub struct BlockSaved {
+    attended: Attended,
+    mlp: MlpSaved,
+}
+
+/// The attention half of a layer: its input, its result `x_mid` and what lies between, and the other half's input `n2`.
+struct Attended {
     x: Tensor<2>,
     n1: Tensor<2>,
     /// Queries and keys before their norms, [T, heads, d].
@@ -61,7 +68,16 @@ pub struct BlockSaved {
     attention: AttentionSaved,
     x_mid: Tensor<2>,
     n2: Tensor<2>,
-    mlp: MlpSaved,
+}
+
+impl BlockSaved {
+    /// Where the tokens went, in a layer with experts.
+    pub fn routing(&self) -> Option<Arc<Routing>> {
+        match &self.mlp {
+            MlpSaved::Dense { .. } => None,
+            MlpSaved::Moe(saved) => Some(saved.routing.clone()),
+        }
+    }
 }
 
 #[allow(clippy::large_enum_variant)] // one per layer
@@ -74,14 +90,25 @@ impl Mlp {
     fn forward(&self, x: &Tensor<2>, pass: &Pass) -> (Tensor<2>, MlpSaved) {
         match self {
             Mlp::Dense { gate_proj, up_proj, down_proj } => {
-                let (gate, up) = (gate_proj.forward(x, pass), up_proj.forward(x, pass));
-                let act = ops::swiglu(&gate, &up);
+                let [gate, up, act] = gated([gate_proj, up_proj], x, pass);
                 (down_proj.forward(&act, pass), MlpSaved::Dense { gate, up, act })
             }
             Mlp::Moe(moe) => {
                 let (y, saved) = moe.forward(x, pass);
                 (y, MlpSaved::Moe(saved))
             }
+        }
+    }
+
+    /// What [`Mlp::forward`] keeps, computed again without its result: no last product, and no router.
+    fn again(&self, x: &Tensor<2>, pass: &Pass, routing: Option<Arc<Routing>>) -> MlpSaved {
+        match (self, routing) {
+            (Mlp::Dense { gate_proj, up_proj, .. }, _) => {
+                let [gate, up, act] = gated([gate_proj, up_proj], x, pass);
+                MlpSaved::Dense { gate, up, act }
+            }
+            (Mlp::Moe(moe), Some(routing)) => MlpSaved::Moe(moe.experts(x, routing, pass)),
+            (Mlp::Moe(_), None) => unreachable!("kept of the same layer"),
         }
     }
 
@@ -104,6 +131,13 @@ impl Mlp {
             _ => unreachable!("saved by the same layer"),
         }
     }
+}
+
+/// Gate, up, and silu(gate) · up of x [T, hidden], [T, I] each.
+fn gated([gate_proj, up_proj]: [&Linear; 2], x: &Tensor<2>, pass: &Pass) -> [Tensor<2>; 3] {
+    let (gate, up) = (gate_proj.forward(x, pass), up_proj.forward(x, pass));
+    let act = ops::swiglu(&gate, &up);
+    [gate, up, act]
 }
 
 impl Block {
@@ -171,17 +205,34 @@ impl Block {
         pass: &Pass,
     ) -> (Tensor<2>, BlockSaved) {
         // 1. Attention: (T, hidden) -> (T, heads, d) -> (T, hidden)
+        let attended = self.attend(x, (rope, segments), pass);
+        // 2. Feed-forward
+        let (y, mlp) = self.mlp.forward(&attended.n2, pass);
+        (ops::add(&attended.x_mid, y), BlockSaved { attended, mlp })
+    }
+
+    /// What [`Block::forward`] of the same input saved, computed again. `routing` is what it kept of a layer with experts.
+    pub fn again(
+        &self,
+        x: Tensor<2>,
+        at: (&Rope, &[Segment]),
+        pass: &Pass,
+        routing: Option<Arc<Routing>>,
+    ) -> BlockSaved {
+        let attended = self.attend(x, at, pass);
+        let mlp = self.mlp.again(&attended.n2, pass, routing);
+        BlockSaved { attended, mlp }
+    }
+
+    fn attend(&self, x: Tensor<2>, (rope, segments): (&Rope, &[Segment]), pass: &Pass) -> Attended {
         let n1 = ops::rms_norm(x.clone(), &self.input_layernorm, self.eps);
         let [q_raw, q] = self.turned(self.q_proj.forward(&n1, pass), &self.q_norm, rope);
         let [k_raw, k] = self.turned(self.k_proj.forward(&n1, pass), &self.k_norm, rope);
         let v = self.heads(self.v_proj.forward(&n1, pass));
         let attention = ops::attention_saved(&q, &k, &v, segments, true);
         let x_mid = ops::add(&x, self.o_proj.forward(&merge_heads(&attention.o), pass));
-        // 2. Feed-forward
         let n2 = ops::rms_norm(x_mid.clone(), &self.post_attention_layernorm, self.eps);
-        let (y, mlp) = self.mlp.forward(&n2, pass);
-        let y = ops::add(&x_mid, y);
-        (y, BlockSaved { x, n1, q_raw, k_raw, q, k, v, attention, x_mid, n2, mlp })
+        Attended { x, n1, q_raw, k_raw, q, k, v, attention, x_mid, n2 }
     }
 
     /// [`Block::forward`] of new tokens whose keys and values are put into the cache first; with `last` of the wanted ones
@@ -234,9 +285,9 @@ impl Block {
         want_dx: bool,
         (pass, grads): (&Pass, &mut Grads),
     ) -> Option<Tensor<2>> {
-        let s = saved;
+        let s = &saved.attended;
         // 2. Feed-forward
-        let dn2 = self.mlp.backward(&dy, &s.n2, &s.mlp, pass, grads);
+        let dn2 = self.mlp.backward(&dy, &s.n2, &saved.mlp, pass, grads);
         let dx_mid = ops::rms_norm_backward(dn2, &s.x_mid, &self.post_attention_layernorm, self.eps);
         let dx_mid = ops::add(&dy, dx_mid);
         // 1. Attention

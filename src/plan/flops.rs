@@ -11,6 +11,8 @@ pub(super) struct Flops {
     /// Forward pass through the decoder's layers, and its attention.
     layers: f64,
     attention: f64,
+    /// Forward pass through what is not computed again: the last product of dense layers.
+    last: f64,
     /// Logits of labelled positions, forward and back.
     head: f64,
     /// Low-rank branches, forward and back with their gradients.
@@ -39,6 +41,7 @@ impl Flops {
             + 4.0 * square(|l| l.largest) * (v.hidden_size * v.depth) as f64;
         Ok(Self {
             layers: 2.0 * tokens * shapes::active(model) as f64,
+            last: 2.0 * tokens * shapes::last(model) as f64,
             // scores and their use, half of them masked
             attention: 2.0 * square(|l| l.tokens) * q,
             head: 4.0 * lengths.mean(|l| l.labels as f64) * (t.hidden_size * t.vocab_size) as f64,
@@ -54,7 +57,8 @@ impl Flops {
     pub fn step(&self, c: &TrainConfig, cached: bool, epochs: usize) -> f64 {
         let again = if c.recomputes() { 1.0 } else { 0.0 };
         // back: the gradient to the input is as much as the forward pass; attention has five products instead of two
-        let text = self.layers * (2.0 + again) + self.attention * (3.5 + again) + self.head + self.lora;
+        let layers = self.layers * (2.0 + again) - self.last * again;
+        let text = layers + self.attention * (3.5 + again) + self.head + self.lora;
         let vision = match (self.vision_trained, cached) {
             (true, _) => self.vision * (2.0 + again),
             (false, true) => self.vision / epochs.max(1) as f64,

@@ -176,10 +176,19 @@ fn kept(t: &TextConfig, sparse: bool) -> usize {
     let attention = 4 * h + 3 * q + 3 * kv + t.num_attention_heads;
     attention
         + match t.moe.as_ref().filter(|_| sparse) {
-            // gate and up, results of the chosen experts, probabilities, places
-            Some(m) => m.num_experts_per_tok * (2 * m.moe_intermediate_size + h + 7) + m.num_experts,
+            // gate and up, results of the chosen experts
+            Some(m) => m.num_experts_per_tok * (2 * m.moe_intermediate_size + h),
             None => 3 * t.intermediate_size,
         }
+}
+
+/// Bytes a token of where a layer's tokens went, which stay even where the layer is computed again: the probabilities, and
+/// of each choice its weight, and as whole numbers its expert, its place and the token. On the host, for any device.
+fn routing(t: &TextConfig, sparse: bool, on: On) -> u64 {
+    match t.moe.as_ref().filter(|_| sparse && on.device == Kind::Cpu) {
+        Some(m) => (4 * m.num_experts + (4 + 3 * 8) * m.num_experts_per_tok) as u64,
+        None => 0,
+    }
 }
 
 /// What the backward pass of a layer holds at most besides, in values a token.
@@ -205,6 +214,7 @@ fn step(c: &TrainConfig, model: &ModelConfig, s: &Shapes, worst: &Batch, on: On)
     let recompute = c.recomputes();
     let all: usize =
         layers.clone().map(|i| if recompute { t.hidden_size } else { kept(t, t.is_sparse(i)) }).sum();
+    let routing: u64 = layers.clone().map(|i| routing(t, t.is_sparse(i), on)).sum();
     let largest = |of: fn(&TextConfig, bool) -> usize| layers.clone().map(|i| of(t, t.is_sparse(i))).max();
     let mut layer = largest(work).unwrap_or(0) as u64 * on.float * tokens + recomputed(c, t, worst, on);
     if on.device == Kind::Cuda {
@@ -224,7 +234,7 @@ fn step(c: &TrainConfig, model: &ModelConfig, s: &Shapes, worst: &Batch, on: On)
     let ends =
         tokens * (2 * on.float * t.hidden_size as u64 + 8 * t.head_dim as u64) + on.float * features as u64;
     let tower = if s.trained_vision > 0 { on.float * tower(&model.vision, worst, recompute) } else { 0 };
-    let bytes = on.float * all as u64 * tokens + layer.max(logits) + ends + tower;
+    let bytes = (on.float * all as u64 + routing) * tokens + layer.max(logits) + ends + tower;
     let how = if recompute { "inputs of layers" } else { "all activations" };
     part("training step", bytes, format!("{how} of {tokens} tokens, one layer's backward pass, logits"))
 }
@@ -244,7 +254,7 @@ fn logits_at_once(t: &TextConfig) -> usize {
     (LOGITS / t.vocab_size).max(16)
 }
 
-/// What one layer keeps while it is computed again.
+/// What one layer keeps while it is computed again, besides its routing.
 fn recomputed(c: &TrainConfig, t: &TextConfig, worst: &Batch, on: On) -> u64 {
     if !c.recomputes() {
         return 0;

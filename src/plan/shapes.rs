@@ -80,6 +80,12 @@ pub(super) fn read_for_a_token(model: &ModelConfig, slots: usize, greedy: bool) 
     4 * layers + (t.vocab_size * t.hidden_size) as u64 * if greedy { 1 } else { 4 }
 }
 
+/// Parameters of the last products of dense layers, whose results no backward pass needs.
+pub(super) fn last(model: &ModelConfig) -> u64 {
+    let all = modules::all(model);
+    all.iter().filter(|m| m.part == Part::Text && m.leaf() == "down_proj").map(|m| m.size()).sum()
+}
+
 /// Parameters of the vision tower's blocks, which each patch goes through, and of its mergers, which each token does.
 pub(super) fn vision(model: &ModelConfig) -> (u64, u64) {
     let all = modules::all(model);

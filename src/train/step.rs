@@ -5,18 +5,21 @@
 use super::clock::{Clock, Part};
 use crate::eval::loss::{Targets, head_loss};
 use crate::model::lora::{Grads, Pass};
+use crate::model::moe::Routing;
 use crate::model::ops::rows;
 use crate::model::qwen3_vl::{Pack, Qwen3Vl};
 use crate::model::text::{Block, BlockSaved, Visual};
 use crate::model::vision::{self, VisionOutput};
 use burn::tensor::Tensor;
+use std::sync::Arc;
 
 /// What is kept of the forward pass for the backward pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keep {
     /// Everything: fastest.
     All,
-    /// Only each layer's input; the layer is computed again in the backward pass: smallest.
+    /// Only each layer's input and where its experts' tokens went; the layer is computed again in the backward pass:
+    /// smallest.
     Inputs,
 }
 
@@ -74,7 +77,7 @@ pub fn watched(
         }
         let saved = match kept {
             Kept::Saved(saved) => saved,
-            Kept::Input(x) => block.forward(x, at.0, at.1, pass).1,
+            Kept::Input(x, routing) => block.again(x, at, pass, routing),
         };
         dx = block.backward(dy, &saved, at, i > lowest || seen.is_some(), (pass, grads));
     }
@@ -92,7 +95,7 @@ pub fn watched(
 #[allow(clippy::large_enum_variant)] // one per layer
 enum Kept {
     Saved(BlockSaved),
-    Input(Tensor<2>),
+    Input(Tensor<2>, Option<Arc<Routing>>),
 }
 
 /// What the forward pass leaves: hidden states [T, hidden], what was kept of each layer, and of the pictures.
@@ -114,7 +117,10 @@ fn forward(model: &Qwen3Vl, pass: &Pass, pack: &Pack, keep: Keep, watch: &mut Wa
         }
         let input = x.clone();
         let (y, saved) = block.forward(x, &pack.rope, &pack.segments, pass);
-        kept.push(if keep == Keep::All { Kept::Saved(saved) } else { Kept::Input(input) });
+        kept.push(match keep {
+            Keep::All => Kept::Saved(saved),
+            Keep::Inputs => Kept::Input(input, saved.routing()),
+        });
         x = text.add_deepstack(y, i, &visual);
     }
     Some(Forward { x, kept, visual, seen })

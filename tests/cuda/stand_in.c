@@ -5,6 +5,7 @@
  *
  * STAND_IN_CC    compute capability, such as 90 (default) or 80
  * STAND_IN_GB    device memory in GiB (default 80); beyond it an allocation fails as on a real device
+ * STAND_IN_FREE_MB  only so much can be had, though the device says nothing of it: somebody else came and took the rest
  * STAND_IN_COPY  uploads of more bytes are counted but not made, so that a model larger than the machine "loads"
  * STAND_IN_REPORT  file that gets one JSON line when the process ends
  */
@@ -30,7 +31,7 @@ static size_t setting(const char *name, size_t otherwise) {
 typedef struct Block { Ptr at; size_t bytes; struct Block *next; } Block;
 static Block *blocks[1 << 14];
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static struct { size_t total, used, peak, modules, launches, up, down; } device;
+static struct { size_t total, used, peak, modules, launches, up, down, left; } device;
 
 static Block **chain(Ptr at) { return &blocks[(at >> 12) & ((1 << 14) - 1)]; }
 
@@ -45,6 +46,7 @@ static void report(void) {
 
 static void start(void) {
     device.total = setting("STAND_IN_GB", 80) << 30;
+    device.left = setting("STAND_IN_FREE_MB", device.total >> 20) << 20;
     atexit(report);
 }
 
@@ -61,7 +63,7 @@ static Result take(Ptr *at, size_t bytes) {
     cuInit(0);
     if (!room) room = 4096;
     pthread_mutex_lock(&lock);
-    if (device.used + room <= device.total) {
+    if (device.used + room <= device.left) {
         void *memory = mmap(NULL, room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         Block *block = malloc(sizeof *block);
         if (memory != MAP_FAILED && block) {

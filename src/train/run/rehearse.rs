@@ -114,6 +114,8 @@ impl Trainer<'_> {
                 let line = "out of memory with all activations kept: layers are computed again from here on";
                 log(self.emit, Level::Warning, line.into());
                 *grads = Grads::new(self.adapter.pairs.len());
+                // What the pass before took in pages for its many tensors is given back: the next one has other sizes.
+                self.model.device.memory_cleanup();
                 self.guarded(micro, (1.0, 0), grads)
             }
             Err(panic) => Err(self.too_large(micro, &panic)),
