@@ -26,7 +26,7 @@ pub struct BenchArgs {
     #[arg(value_enum)]
     pub what: What,
     /// The configuration
-    #[arg(value_name = "CONFIG.yaml", required_if_eq_any = [("what", "train"), ("what", "predict"), ("what", "quantized")])]
+    #[arg(value_name = "CONFIG.yaml")]
     pub config: Option<PathBuf>,
     /// Settings that come after the file, such as num_train_epochs=2
     #[arg(value_name = "key=value")]
@@ -60,19 +60,17 @@ struct Measured {
 
 pub fn run(args: &BenchArgs, out: &Out) -> Result<()> {
     let settings = &args.overrides;
-    let Some(file) = args.config.as_ref().filter(|_| args.what != What::Screen) else {
-        if args.config.is_some() {
-            return Err(
-                Error::usage("bench screen takes no configuration").hint("it makes all that it draws")
-            );
+    let mut measured = match (args.what, &args.config) {
+        (What::Train, Some(file)) => train(config_file::load(file, settings, out)?, out)?,
+        (What::Predict, Some(file)) => predict(config_file::load_to_evaluate(file, settings, out)?, out)?,
+        (What::Quantized, Some(file)) => {
+            return bench_quantized::run(&config_file::load(file, settings, out)?, out);
         }
-        return bench_screen::run(bench_screen::FULL, out);
-    };
-    let mut measured = match args.what {
-        What::Train => train(config_file::load(file, settings, out)?, out)?,
-        What::Predict => predict(config_file::load_to_evaluate(file, settings, out)?, out)?,
-        What::Quantized => return bench_quantized::run(&config_file::load(file, settings, out)?, out),
-        What::Screen => return bench_screen::run(bench_screen::FULL, out),
+        (What::Screen, None) => return bench_screen::run(bench_screen::FULL, out),
+        (What::Screen, Some(_)) => return Err(Error::usage("bench screen takes no configuration")),
+        (_, None) => {
+            return Err(Error::usage("this needs a configuration: lorascope bench train CONFIG.yaml"));
+        }
     };
     measured.peak_bytes = memory::peak();
     measured.product_flops = limits::products();
