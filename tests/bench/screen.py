@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 """What the workbench promises about its speed, measured on the real program in a pseudo-terminal.
 
-  screen.py PROGRAM [--only frames,start,idle,bytes,cost] [--rounds N] [--size 200x60]
+  screen.py PROGRAM [--only frames,start,idle,bytes,cost] [--rounds N] [--seconds S] [--size 200x60]
 
   frames  update + draw with a run of 1,000,000 points and 16,163 samples open (`PROGRAM bench screen`)
   start   from the start of the process to the first whole frame, the median of 20
   idle    bytes to the terminal and share of a core, of all threads, while nothing happens for 20 s
   bytes   bytes a second while the demo's training is watched for 60 s, in the default and in the low-bandwidth mode
-  cost    samples/s of the same training alone, with a workbench on it, and with `watch` on it, in turn, N rounds
+  cost    samples/s of the same training alone, with a workbench on it, and with `watch` on it, in turn, N rounds of S seconds each
 
 Prints each figure with its bar and whether it is met; the exit code is 1 if one is missed. Python's standard library is
 all it needs. Do it on a machine that does nothing else, with a release build. What it starts it ends, and its folder
@@ -73,15 +73,14 @@ class Terminal:
 
 
 def take(terminals, seconds):
-    ready, _, _ = select.select([t.fd for t in terminals if t.open], [], [], seconds)
+    ready, _, _ = select.select([t.fd for t in terminals if t.open], [], [], min(seconds, 1))
     for terminal in terminals:
         if terminal.fd in ready:
             try:
                 got = os.read(terminal.fd, 65536)
             except OSError:  # the other end is gone
                 got = b""
-            if not got:
-                time.sleep(0.01)
+            terminal.open = bool(got)
             terminal.bytes += len(got)
             terminal.tail = (terminal.tail + got)[-4096:]
     return bool(ready)
@@ -97,13 +96,16 @@ def core_seconds(pid):
     """Seconds that all threads of a process have been on a core, those of ended ones left out."""
     spent = 0
     for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
-        spent += int((task / "schedstat").read_text().split()[0])
+        try:
+            spent += int((task / "schedstat").read_text().split()[0])
+        except FileNotFoundError:
+            pass  # it has just ended
     return spent / 1e9
 
 
 class Bench:
-    def __init__(self, program, size, rounds):
-        self.program, self.size, self.rounds = program, size, rounds
+    def __init__(self, program, size, rounds, seconds):
+        self.program, self.size, self.rounds, self.seconds = program, size, rounds, seconds
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="lorascope-screen-"))
         self.env = dict(os.environ, TERM="xterm-256color", COLORTERM="truecolor", LANG="en_US.UTF-8", LORASCOPE_DEVICE="cpu",
                         XDG_STATE_HOME=str(self.dir / "state"), XDG_CONFIG_HOME=str(self.dir / "config"))
@@ -219,7 +221,7 @@ class Bench:
     def cost(self):
         self.prepare()
         speeds = {"alone": [], "workbench": [], "watch": []}
-        steps = self.steps_for(12)
+        steps = self.steps_for(self.seconds)
         for number in range(self.rounds):
             # Each begins a round as often as the others: what the machine does meanwhile is shared out.
             ways = list(speeds)
@@ -287,6 +289,7 @@ def main():
     parser.add_argument("program", type=pathlib.Path)
     parser.add_argument("--only", default="frames,start,idle,bytes,cost")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=12)
     parser.add_argument("--size", default="200x60")
     args = parser.parse_args()
     parts = args.only.split(",")
@@ -294,7 +297,7 @@ def main():
     unknown = [p for p in parts if p not in ("frames", "start", "idle", "bytes", "cost")]
     if not size or unknown or not args.program.exists():
         parser.error(f"not understood: {unknown or args.size}" if args.program.exists() else "no such program")
-    bench = Bench(str(args.program.resolve()), tuple(map(int, size.groups())), args.rounds)
+    bench = Bench(str(args.program.resolve()), tuple(map(int, size.groups())), args.rounds, args.seconds)
     atexit.register(bench.end)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: sys.exit(130))
