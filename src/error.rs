@@ -92,6 +92,13 @@ impl<T> At<T> for std::io::Result<T> {
     }
 }
 
+/// For tests of what a panic leaves behind: panics where `LORASCOPE_TEST_PANIC` says so, in the `trainer` or the `screen`.
+pub fn panic_for_test(place: &str) {
+    if std::env::var_os("LORASCOPE_TEST_PANIC").is_some_and(|wanted| wanted == place) {
+        panic!("LORASCOPE_TEST_PANIC asks for it");
+    }
+}
+
 /// A path that must exist, else a clear error that names what it was wanted for.
 pub fn must_exist(path: &Path, wanted_as: &str) -> Result<PathBuf> {
     if path.exists() {

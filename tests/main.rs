@@ -10,6 +10,7 @@ mod data;
 mod datasets;
 mod demo;
 mod encode;
+mod ends;
 mod eval;
 mod evaluate;
 mod feature_cache;

@@ -172,6 +172,29 @@ fn scores(mean: f64) -> Vec<ScoreRow> {
 }
 
 #[test]
+fn a_long_talk_is_scrolled_to_its_beginning_and_back() {
+    let mut screen = with_data(100, 30);
+    screen.app.state.zoomed = true;
+    for n in 0..12 {
+        ask(&mut screen, &format!("question {n:02}"));
+        let (job, _) = asked(&mut screen).remove(0);
+        say(&mut screen, job, &format!("answer {n:02} in some words, ").repeat(12));
+        screen.press(KeyCode::Esc);
+    }
+    let shows = |screen: &mut Screen, first: bool, last: bool| {
+        let text = screen.text();
+        assert_eq!((text.contains("question 00"), text.contains("question 11")), (first, last), "{text}");
+    };
+    shows(&mut screen, false, true);
+    screen.keys("g");
+    shows(&mut screen, true, false);
+    screen.keys("jk");
+    shows(&mut screen, true, false);
+    screen.keys("G");
+    shows(&mut screen, false, true);
+}
+
+#[test]
 fn an_evaluation_as_it_goes_on() {
     let mut screen = with_data(140, 44);
     screen.feed(Msg::Loaded(Loaded::Adapter(Some("/home/me/lungs/runs/demo".into()))));
@@ -206,6 +229,12 @@ fn an_evaluation_as_it_goes_on() {
     assert!(screen.text().contains("worst first"));
     assert_eq!(screen.app.state.evaluation.sorted(), [1, 0]);
     assert_eq!(screen.app.state.evaluation.current(), Some(0), "the same sample stays selected");
+    screen.event(tuned, Event::Predicted(prediction(1, "a small lesion", 90.0)));
+    assert_eq!(screen.app.state.evaluation.sorted(), [0, 1], "one that comes finds its place");
+    screen.keys("s");
+    assert_eq!(screen.app.state.evaluation.sorted(), [1, 0], "best first");
+    screen.keys("s");
+    assert_eq!(screen.app.state.evaluation.sorted(), [0, 1], "gain first: 70 and 30");
     screen.effects.clear();
     screen.keys("x");
     assert!(

@@ -13,22 +13,27 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
 /// How long anything may take before a test says what is missing.
-const PATIENCE: Duration = Duration::from_secs(120);
-const PROGRAM: &str = env!("CARGO_BIN_EXE_lorascope");
+pub const PATIENCE: Duration = Duration::from_secs(120);
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_lorascope");
 
 /// A program in a terminal of its own, made by `script` of util-linux.
-struct Pty {
+pub struct Pty {
     script: Child,
     keys: ChildStdin,
     output: Receiver<Vec<u8>>,
     parser: vt100::Parser,
-    raw: Vec<u8>,
+    pub raw: Vec<u8>,
     notes: PathBuf,
 }
 
 impl Pty {
     /// Runs the program with `args` in `dir`, on `rows` lines and `columns`.
-    fn start(dir: &Path, args: &[&str], (columns, rows): (u16, u16)) -> Self {
+    fn start(dir: &Path, args: &[&str], size: (u16, u16)) -> Self {
+        Self::start_with(dir, args, size, &[])
+    }
+
+    /// The same with more in the environment.
+    pub fn start_with(dir: &Path, args: &[&str], (columns, rows): (u16, u16), envs: &[(&str, &str)]) -> Self {
         let notes = tempfile::Builder::new().prefix("pty").tempdir_in(dir).unwrap().keep();
         let at = notes.display();
         let words: Vec<String> = args.iter().map(|a| format!("'{a}'")).collect();
@@ -45,6 +50,7 @@ impl Pty {
             .env("XDG_CONFIG_HOME", dir.join("config"))
             .env_remove("LC_ALL")
             .env_remove("NO_COLOR")
+            .envs(envs.iter().copied())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -71,7 +77,7 @@ impl Pty {
         self.parser.screen().contents()
     }
 
-    fn press(&mut self, keys: &str) {
+    pub fn press(&mut self, keys: &str) {
         self.keys.write_all(keys.as_bytes()).unwrap();
         self.keys.flush().unwrap();
     }
@@ -89,18 +95,18 @@ impl Pty {
         }
     }
 
-    fn until_shows(&mut self, wanted: &str) {
+    pub fn until_shows(&mut self, wanted: &str) {
         self.until(wanted, |text| text.contains(wanted));
     }
 
     /// Waits until the last line, which says where the run stands, begins with this.
-    fn until_status(&mut self, wanted: &str) {
+    pub fn until_status(&mut self, wanted: &str) {
         let status = |text: &str| text.lines().last().is_some_and(|l| l.trim_start().starts_with(wanted));
         self.until(wanted, status);
     }
 
     /// Takes the rest in and gives the exit code.
-    fn end(&mut self) -> Option<i32> {
+    pub fn end(&mut self) -> Option<i32> {
         loop {
             match self.output.recv_timeout(PATIENCE) {
                 Ok(bytes) => {
@@ -134,7 +140,7 @@ impl Pty {
         assert!(stty.success());
     }
 
-    fn assert_given_back(&self) {
+    pub fn assert_given_back(&self) {
         let screen = self.parser.screen();
         assert!(!screen.alternate_screen() && !screen.hide_cursor() && !screen.bracketed_paste());
         assert_eq!(screen.mouse_protocol_mode(), vt100::MouseProtocolMode::None);
@@ -145,13 +151,13 @@ impl Pty {
 }
 
 /// A workspace with settings for a long run on the golden data; what still trains in it at the end is killed.
-struct Workspace {
-    dir: tempfile::TempDir,
-    run: PathBuf,
+pub struct Workspace {
+    pub dir: tempfile::TempDir,
+    pub run: PathBuf,
 }
 
 impl Workspace {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let run = dir.path().join("ws/runs/long");
         let fixtures = golden::path("");
@@ -177,7 +183,7 @@ impl Workspace {
         self.screen(&["--workspace", "ws"])
     }
 
-    fn lorascope(&self, args: &[&str]) -> Output {
+    pub fn lorascope(&self, args: &[&str]) -> Output {
         let run = self.run.to_str().unwrap();
         let args = args.iter().map(|a| if *a == "RUN" { run } else { a });
         Command::new(PROGRAM)
@@ -189,14 +195,14 @@ impl Workspace {
             .unwrap()
     }
 
-    fn tell(&self, command: &str) -> String {
+    pub fn tell(&self, command: &str) -> String {
         let out = self.lorascope(&["watch", "RUN", "--tell", command]);
         assert!(out.status.success(), "{command}: {}", String::from_utf8_lossy(&out.stderr));
         String::from_utf8(out.stdout).unwrap()
     }
 
     /// Waits until nobody but this test watches the run.
-    fn until_alone(&self) {
+    pub fn until_alone(&self) {
         let (out, heard) = channel();
         let _link = watch::attach(&self.run, None, move |h| drop(out.send(h))).unwrap();
         let alone = |h: Heard| matches!(h, Heard::Control(c) if c.watching == 1);

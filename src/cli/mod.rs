@@ -4,6 +4,8 @@ pub mod ask;
 pub mod ask_many;
 pub mod bench;
 mod bench_quantized;
+mod bench_screen;
+mod bench_workspace;
 pub mod chat;
 pub mod check;
 pub mod columns;

@@ -4,6 +4,7 @@ use super::TrainConfig;
 use super::rows::ROWS;
 use crate::error::{Error, Result};
 use serde_json::{Map, Value};
+use std::sync::LazyLock;
 
 /// The part of the table a row is shown in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -126,7 +127,8 @@ impl Field {
 
     /// The value that `TrainConfig::default()` gives this row.
     pub fn default_text(&self) -> String {
-        get(&TrainConfig::default(), self.key)
+        static DEFAULTS: LazyLock<Map<String, Value>> = LazyLock::new(|| as_object(&TrainConfig::default()));
+        DEFAULTS.get(self.key).map(show).unwrap_or_default()
     }
 }
 

@@ -41,8 +41,8 @@ impl Found {
 }
 
 fn unsupported(config: &TrainConfig, found: &mut Found) {
-    for field in fields::all() {
-        if let Some(message) = llama_factory::not_yet(field.key, &fields::get(config, field.key)) {
+    for (field, value) in fields::all().iter().zip(fields::texts(config)) {
+        if let Some(message) = llama_factory::not_yet(field.key, &value) {
             found.fatal(true, field.key, message);
         }
     }

@@ -1,5 +1,6 @@
 //! Two texts compared word by word: what they share, what one has and the other lacks.
 
+use std::collections::HashMap;
 use unicode_segmentation::UnicodeSegmentation;
 
 /// Where a piece of text stands.
@@ -21,17 +22,8 @@ pub fn words(first: &str, second: &str) -> Vec<(In, String)> {
     let (a, b): (Vec<&str>, Vec<&str>) =
         (first.split_word_bounds().collect(), second.split_word_bounds().collect());
     let (n, m) = (a.len().min(MOST), b.len().min(MOST));
-    // common[i][j]: words shared by a[i..n] and b[j..m]
-    let mut common = vec![0u16; (n + 1) * (m + 1)];
+    let common = common(&a[..n], &b[..m]);
     let at = |i: usize, j: usize| i * (m + 1) + j;
-    for i in (0..n).rev() {
-        for j in (0..m).rev() {
-            common[at(i, j)] = match a[i] == b[j] {
-                true => common[at(i + 1, j + 1)] + 1,
-                false => common[at(i + 1, j)].max(common[at(i, j + 1)]),
-            };
-        }
-    }
     let mut out = Pieces::default();
     let (mut i, mut j) = (0, 0);
     while i < n && j < m {
@@ -49,6 +41,28 @@ pub fn words(first: &str, second: &str) -> Vec<(In, String)> {
     a[i..].iter().for_each(|word| out.push(In::First, word));
     b[j..].iter().for_each(|word| out.push(In::Second, word));
     out.0
+}
+
+/// A table of `b.len() + 1` columns: how many words `a[i..]` and `b[j..]` share, in their order.
+fn common(a: &[&str], b: &[&str]) -> Vec<u16> {
+    // Numbers are compared instead of words: there are millions of comparisons.
+    let mut known = HashMap::new();
+    let mut number = |word| {
+        let next = known.len() as u32;
+        *known.entry(word).or_insert(next)
+    };
+    let a: Vec<u32> = a.iter().map(|word| number(*word)).collect();
+    let b: Vec<u32> = b.iter().map(|word| number(*word)).collect();
+    let columns = b.len() + 1;
+    let mut table = vec![0u16; (a.len() + 1) * columns];
+    for (i, word) in a.iter().enumerate().rev() {
+        let (above, below) = table.split_at_mut((i + 1) * columns);
+        let row = &mut above[i * columns..];
+        for j in (0..b.len()).rev() {
+            row[j] = if *word == b[j] { below[j + 1] + 1 } else { below[j].max(row[j + 1]) };
+        }
+    }
+    table
 }
 
 #[derive(Default)]

@@ -45,7 +45,7 @@ const NAMED: &[(&str, KeyCode, &str)] = &[
 
 impl Key {
     /// Reads `ctrl-x`, `shift-tab`, `f1`, `G`.
-    fn parse(text: &str) -> Option<Self> {
+    pub(super) fn parse(text: &str) -> Option<Self> {
         let mut key = Key { code: KeyCode::Null, ctrl: false, alt: false };
         let mut rest = text;
         loop {

@@ -7,6 +7,7 @@ pub mod browse;
 mod clipboard;
 mod detect;
 pub mod effects;
+pub mod headless;
 pub mod inline;
 mod keys;
 pub mod layout;
@@ -31,7 +32,7 @@ mod worker;
 
 use crate::config::TrainConfig;
 use crate::engine::watch::{Heard, Take};
-use crate::error::{Error, Kind, Result};
+use crate::error::{self, Error, Kind, Result};
 use crate::job::{Event, Level};
 use action::Keymap;
 use app::App;
@@ -231,6 +232,9 @@ impl Workbench {
 
     /// Updates by one message and does what comes of it; `false` to leave.
     fn take(&mut self, msg: Msg) -> Result<bool> {
+        if matches!(msg, Msg::Key(_)) {
+            error::panic_for_test("screen");
+        }
         let ended = match &msg {
             Msg::Job { id, event: Event::Finished(_) } => Some(*id),
             _ => None,

@@ -112,13 +112,14 @@ fn end_with_ellipsis(line: Option<&mut String>, columns: usize) {
 fn first_line(text: &str, columns: usize) -> (String, &str) {
     let (mut line, mut used) = (String::new(), 0);
     let mut break_at = (0, 0); // (bytes of the text, bytes of the line)
-    let mut before = "";
+    let mut before = ("", 0);
     for (at, full) in text.grapheme_indices(true) {
         let g = short(full);
-        if may_break(before, g) {
+        let wide = grapheme_width(g);
+        if may_break(before, (g, wide)) {
             break_at = (at, line.len());
         }
-        if used + g.width() > columns {
+        if used + wide > columns {
             if at == 0 {
                 return (line, &text[full.len()..]); // wider than the whole column: left out
             }
@@ -127,15 +128,23 @@ fn first_line(text: &str, columns: usize) -> (String, &str) {
             return (line.trim_end().to_string(), text[next..].trim_start());
         }
         line.push_str(g);
-        used += g.width();
-        before = g;
+        used += wide;
+        before = (g, wide);
     }
     (line, "")
 }
 
-/// Whether a line may end between two graphemes.
-fn may_break(before: &str, after: &str) -> bool {
-    let here = matches!(before, " " | "-") || before.width() == 2 || after.width() == 2;
+/// Columns a grapheme takes; most are one letter, which needs no table.
+fn grapheme_width(g: &str) -> usize {
+    match g.as_bytes() {
+        [b' '..=b'~'] => 1,
+        _ => g.width(),
+    }
+}
+
+/// Whether a line may end between two graphemes, each with its width.
+fn may_break((before, left): (&str, usize), (after, right): (&str, usize)) -> bool {
+    let here = matches!(before, " " | "-") || left == 2 || right == 2;
     here && !closes(after) && !opens(before)
 }
 

@@ -25,7 +25,7 @@ use super::split::Split;
 use crate::config::steps::Steps;
 use crate::config::{Every, Strategy, TrainConfig};
 use crate::data::encode::Encoder;
-use crate::error::Result;
+use crate::error::{self, Result};
 use crate::job::{Command, Emit, Event, Level, Phase};
 use crate::model::lora::Adapter;
 use crate::model::qwen3_vl::Qwen3Vl;
@@ -120,6 +120,9 @@ impl Trainer<'_> {
         while self.position.step < self.plan.total && !self.is_stopped_early() {
             self.make_changes();
             let step = self.position.step;
+            if step == self.first_step + 2 {
+                error::panic_for_test("trainer");
+            }
             let micro_batches = next.take().unwrap_or_else(|| self.micro_batches(step));
             let after = if step + 1 < self.plan.total { self.micro_batches(step + 1) } else { Vec::new() };
             let began = Instant::now();

@@ -245,29 +245,37 @@ impl ChatPane {
             ];
             return canvas.empty(area, state.words.get("chat.none"), &lines);
         }
-        let columns = usize::from(area.width);
-        let mut lines = Vec::new();
-        let mut rest = state.talk.exchanges.iter().peekable();
-        while let Some(exchange) = rest.next() {
-            match rest.next_if(|next| next.beside) {
-                Some(other) if columns >= SIDE_BY_SIDE => {
-                    lines.extend(beside(exchange, other, columns, state));
-                }
-                Some(other) => {
-                    lines.extend(exchange_lines(exchange, columns, state));
-                    lines.extend(exchange_lines(other, columns, state));
-                }
-                None => lines.extend(exchange_lines(exchange, columns, state)),
-            }
-        }
-        lines.pop(); // the empty line behind the last answer
         let height = usize::from(area.height);
+        let mut lines = last_lines(state, area.width.into(), height + self.back);
+        lines.pop(); // the empty line behind the last answer
         self.back = self.back.min(lines.len().saturating_sub(height));
         let first = lines.len().saturating_sub(height + self.back);
         for (y, line) in lines.into_iter().skip(first).take(height).enumerate() {
             canvas.line(area, y, line);
         }
     }
+}
+
+/// The last exchanges, as many as take up more than `wanted` lines: a long talk is not wrapped for every frame.
+fn last_lines(state: &State, columns: usize, wanted: usize) -> Vec<Line<'static>> {
+    let mut blocks: Vec<Vec<Line>> = Vec::new();
+    let mut all = state.talk.exchanges.iter().rev();
+    let mut known = 0;
+    while let Some(exchange) = all.next().filter(|_| known <= wanted) {
+        let question = if exchange.beside { all.next() } else { None };
+        let block = match question {
+            Some(left) if columns >= SIDE_BY_SIDE => beside(left, exchange, columns, state),
+            Some(left) => {
+                let mut both = exchange_lines(left, columns, state);
+                both.extend(exchange_lines(exchange, columns, state));
+                both
+            }
+            None => exchange_lines(exchange, columns, state),
+        };
+        known += block.len();
+        blocks.push(block);
+    }
+    blocks.into_iter().rev().flatten().collect()
 }
 
 /// Columns from which two answers stand side by side.

@@ -94,24 +94,44 @@ pub struct Evaluation {
     /// Why the last one did not end well.
     pub trouble: Option<String>,
     asked: bool,
+    /// Samples of either model with what they are sorted by, in that order: kept, for there may be many.
+    places: Vec<(f64, usize)>,
 }
 
 impl Evaluation {
     /// Samples of either model, in the chosen order.
     pub fn sorted(&self) -> Vec<usize> {
+        self.places.iter().map(|p| p.1).collect()
+    }
+
+    /// What a sample is sorted by, the least first.
+    fn rank(&self, index: usize) -> f64 {
+        let tuned = || self.tuned.score(index).or_else(|| self.base.score(index)).unwrap_or_default();
+        match self.order {
+            Order::AsAsked => 0.0,
+            Order::WorstFirst => tuned(),
+            Order::BestFirst => -tuned(),
+            Order::GainFirst => -self.gain(index).unwrap_or_default(),
+        }
+    }
+
+    /// Puts all samples in order.
+    fn arrange(&mut self) {
         let mut all: Vec<usize> =
             self.tuned.samples.keys().chain(self.base.samples.keys()).copied().collect();
         all.sort_unstable();
         all.dedup();
-        let tuned = |i: usize| self.tuned.score(i).or_else(|| self.base.score(i)).unwrap_or_default();
-        let gain = |i: usize| self.gain(i).unwrap_or_default();
-        match self.order {
-            Order::AsAsked => {}
-            Order::WorstFirst => all.sort_by(|a, b| tuned(*a).total_cmp(&tuned(*b))),
-            Order::BestFirst => all.sort_by(|a, b| tuned(*b).total_cmp(&tuned(*a))),
-            Order::GainFirst => all.sort_by(|a, b| gain(*b).total_cmp(&gain(*a))),
-        }
-        all
+        let mut places: Vec<(f64, usize)> = all.into_iter().map(|i| (self.rank(i), i)).collect();
+        places.sort_by(before);
+        self.places = places;
+    }
+
+    /// Puts a sample that is new, or has another score, at its place.
+    fn arrange_one(&mut self, index: usize) {
+        let place = (self.rank(index), index);
+        self.places.retain(|p| p.1 != index);
+        let at = self.places.partition_point(|p| before(p, &place).is_lt());
+        self.places.insert(at, place);
     }
 
     /// How much better the tuned model is on a sample.
@@ -121,12 +141,12 @@ impl Evaluation {
 
     /// The selected sample's number.
     pub fn current(&self) -> Option<usize> {
-        self.sorted().get(self.selected).copied()
+        self.places.get(self.selected).map(|p| p.1)
     }
 
     /// Moves the selection.
     pub fn step(&mut self, by: isize) {
-        let last = self.sorted().len().saturating_sub(1) as isize;
+        let last = self.places.len().saturating_sub(1) as isize;
         self.selected = (self.selected as isize).saturating_add(by).clamp(0, last) as usize;
     }
 
@@ -134,7 +154,8 @@ impl Evaluation {
     pub fn sort(&mut self) {
         let current = self.current();
         self.order = self.order.next();
-        let place = current.and_then(|c| self.sorted().iter().position(|i| *i == c));
+        self.arrange();
+        let place = current.and_then(|c| self.places.iter().position(|p| p.1 == c));
         self.selected = place.unwrap_or(0);
     }
 
@@ -146,7 +167,13 @@ impl Evaluation {
         let [tuned, base] = sides;
         tuned.into_iter().for_each(|side| self.tuned.load(side));
         base.into_iter().for_each(|side| self.base.load(side));
+        self.arrange();
     }
+}
+
+/// By rank, then as they were asked.
+fn before(a: &(f64, usize), b: &(f64, usize)) -> std::cmp::Ordering {
+    a.0.total_cmp(&b.0).then(a.1.cmp(&b.1))
 }
 
 impl State {
@@ -222,6 +249,9 @@ impl State {
         let Evaluation { tuned, base, .. } = &mut self.evaluation;
         let Some(side) = [tuned, base].into_iter().find(|side| side.job == Some(id)) else { return false };
         side.on_event(event.clone());
+        if let Event::Predicted(prediction) = event {
+            self.evaluation.arrange_one(prediction.index);
+        }
         if let Event::Finished(outcome) = event {
             match outcome {
                 Outcome::Failed { error } => {

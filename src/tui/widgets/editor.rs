@@ -32,6 +32,44 @@ pub struct Editor {
     /// Earlier texts with their cursors, and those taken back.
     before: Vec<(String, usize)>,
     after: Vec<(String, usize)>,
+    wrapped: Wrapped,
+}
+
+/// The lines as far as they are known: a long text is not wrapped anew for every key.
+#[derive(Clone, Debug, Default)]
+struct Wrapped {
+    /// As byte ranges without their ends.
+    lines: Vec<Range<usize>>,
+    /// The columns they are wrapped to.
+    columns: usize,
+    /// Where the first line begins that is not known; `None` when all are.
+    rest: Option<usize>,
+}
+
+impl Wrapped {
+    /// Forgets what a change of the text at a byte may have moved: from two lines before it on, which may take in more.
+    fn forget(&mut self, at: usize) {
+        let first = self.lines.partition_point(|line| line.start <= at).saturating_sub(3);
+        match self.lines.get(first) {
+            Some(line) => self.rest = Some(line.start),
+            None => self.rest = self.rest.or(Some(0)),
+        }
+        self.lines.truncate(first);
+    }
+
+    /// Brings the lines up to date.
+    fn lines(&mut self, text: &str, columns: usize) -> &[Range<usize>] {
+        if self.columns != columns {
+            *self = Self { columns, rest: Some(0), ..Self::default() };
+        }
+        if let Some(mut start) = self.rest.take() {
+            for paragraph in text[start..].split('\n') {
+                wrap(paragraph, start, columns, &mut self.lines);
+                start += paragraph.len() + 1;
+            }
+        }
+        &self.lines
+    }
 }
 
 impl Editor {
@@ -49,6 +87,7 @@ impl Editor {
     pub fn insert(&mut self, new: &str) {
         let new = clean::for_terminal_lines(&new.replace("\r\n", "\n").replace('\r', "\n"));
         self.remember();
+        self.wrapped.forget(self.cursor);
         self.text.insert_str(self.cursor, &new);
         self.cursor += new.len();
     }
@@ -65,10 +104,16 @@ impl Editor {
             KeyCode::Char('c') if ctrl => return Edited::Leave,
             KeyCode::Char('z') if ctrl => return self.undo(true),
             KeyCode::Char('r') if ctrl => return self.undo(false),
-            KeyCode::Char('u') if ctrl => return self.cut(self.line().start..self.cursor),
-            KeyCode::Char('k') if ctrl => return self.cut(self.cursor..self.line_end()),
+            KeyCode::Char('u') if ctrl => {
+                let start = self.line_start();
+                return self.cut(start..self.cursor);
+            }
+            KeyCode::Char('k') if ctrl => {
+                let end = self.line_end();
+                return self.cut(self.cursor..end);
+            }
             KeyCode::Char('w') if ctrl => return self.cut(self.word_before()..self.cursor),
-            KeyCode::Char('a') if ctrl => self.cursor = self.line().start,
+            KeyCode::Char('a') if ctrl => self.cursor = self.line_start(),
             KeyCode::Char('e') if ctrl => self.cursor = self.line_end(),
             KeyCode::Char(c) if !ctrl && !alt => {
                 self.insert(c.encode_utf8(&mut [0; 4]));
@@ -86,7 +131,7 @@ impl Editor {
             KeyCode::Right => self.cursor = self.after(),
             KeyCode::Home if ctrl => self.cursor = 0,
             KeyCode::End if ctrl => self.cursor = self.text.len(),
-            KeyCode::Home => self.cursor = self.line().start,
+            KeyCode::Home => self.cursor = self.line_start(),
             KeyCode::End => self.cursor = self.line_end(),
             KeyCode::Up => self.go(-1),
             KeyCode::Down => self.go(1),
@@ -113,6 +158,7 @@ impl Editor {
         };
         let Some((text, cursor)) = from.pop() else { return Edited::Other };
         to.push((std::mem::replace(&mut self.text, text), std::mem::replace(&mut self.cursor, cursor)));
+        self.wrapped.forget(0);
         Edited::Changed
     }
 
@@ -121,6 +167,7 @@ impl Editor {
             return Edited::Other;
         }
         self.remember();
+        self.wrapped.forget(range.start);
         self.cursor = range.start;
         self.text.drain(range);
         Edited::Changed
@@ -144,14 +191,8 @@ impl Editor {
     }
 
     /// The lines as wrapped to the width last drawn, as byte ranges without their ends.
-    fn lines(&self) -> Vec<Range<usize>> {
-        let mut lines = Vec::new();
-        let mut start = 0;
-        for paragraph in self.text.split('\n') {
-            wrap(paragraph, start, self.columns.max(1), &mut lines);
-            start += paragraph.len() + 1;
-        }
-        lines
+    fn lines(&mut self) -> Vec<Range<usize>> {
+        self.wrapped.lines(&self.text, self.columns.max(1)).to_vec()
     }
 
     /// The number of the line the cursor is in. Where a line was wrapped the cursor belongs to the next.
@@ -159,15 +200,19 @@ impl Editor {
         lines.partition_point(|line| line.start <= self.cursor).saturating_sub(1)
     }
 
-    fn line(&self) -> Range<usize> {
+    fn line_start(&mut self) -> usize {
         let lines = self.lines();
-        lines[self.at(&lines)].clone()
+        lines[self.at(&lines)].start
     }
 
     /// The last place of the cursor in its line.
-    fn line_end(&self) -> usize {
+    fn line_end(&mut self) -> usize {
         let lines = self.lines();
-        let at = self.at(&lines);
+        self.end(&lines, self.at(&lines))
+    }
+
+    /// The last place of the cursor in a line.
+    fn end(&self, lines: &[Range<usize>], at: usize) -> usize {
         let wrapped = lines.get(at + 1).is_some_and(|next| next.start == lines[at].end);
         match wrapped {
             true => {
@@ -193,13 +238,8 @@ impl Editor {
             }
             used += text::width(g);
         }
-        self.cursor = self.cursor.min(Self { cursor: lines[to].start, ..self.bare() }.line_end());
+        self.cursor = self.cursor.min(self.end(&lines, to));
         self.column = Some(column);
-    }
-
-    /// The text without its history.
-    fn bare(&self) -> Self {
-        Self { text: self.text.clone(), columns: self.columns, ..Self::default() }
     }
 
     /// Draws the lines around the cursor and says where it is.
@@ -299,6 +339,34 @@ mod tests {
         ctrl(&mut editor, 'k');
         assert_eq!(editor.text(), "\n");
         assert_eq!(ctrl(&mut editor, 's'), Edited::Save);
+    }
+
+    /// The lines that are kept are those of a text wrapped at once.
+    #[test]
+    fn lines_follow_every_change() {
+        let parts = ["a", " ", "\n", "肺", "e\u{301}", "\u{301}", "longer", " of two "];
+        let mut editor = Editor::with("one two three four five six\n\n肺结节很小 seven\n eight");
+        let mut n = 7usize;
+        let mut next = |below: usize| {
+            n = n.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            (n >> 33) % below
+        };
+        for _ in 0..3000 {
+            editor.columns = if next(50) == 0 { 1 + next(12) } else { editor.columns.min(12) };
+            match next(8) {
+                0 => press(&mut editor, KeyCode::Backspace),
+                1 => press(&mut editor, KeyCode::Delete),
+                2 => press(&mut editor, [KeyCode::Up, KeyCode::Down, KeyCode::Left, KeyCode::Right][next(4)]),
+                3 => {
+                    ctrl(&mut editor, ['k', 'u', 'w', 'z', 'r', 'a'][next(6)]);
+                }
+                _ => editor.insert(parts[next(parts.len())]),
+            }
+            if next(3) > 0 {
+                let fresh = Wrapped::default().lines(&editor.text, editor.columns).to_vec();
+                assert_eq!(editor.lines(), fresh, "{:?} in {} columns", editor.text, editor.columns);
+            }
+        }
     }
 
     #[test]

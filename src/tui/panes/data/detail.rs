@@ -28,9 +28,11 @@ pub(super) fn draw(canvas: &mut Canvas, area: Rect) {
         }
     };
     let columns = usize::from(area.width);
+    // Of a long text only what is seen is wrapped, and enough to know whether there is more.
+    let seen = state.data.look.scroll.saturating_add(usize::from(area.height) + 2).min(MOST_LINES);
     let words = match state.data.look.trained {
-        true => trained_lines(state, columns),
-        false => stored_lines(state, sample, columns),
+        true => trained_lines(state, columns, seen),
+        false => stored_lines(state, sample, columns, seen),
     };
     let mut lines = heading(state, row, sample, columns);
     let fixed = lines.len();
@@ -123,12 +125,12 @@ fn heading<'a>(state: &State, row: &Row, sample: &Sample, columns: usize) -> Vec
 /// Longest text shown, in lines; it can be scrolled through.
 const MOST_LINES: usize = 2000;
 
-fn stored_lines<'a>(state: &State, sample: &Sample, columns: usize) -> Vec<Line<'a>> {
+fn stored_lines<'a>(state: &State, sample: &Sample, columns: usize, most: usize) -> Vec<Line<'a>> {
     let theme = &state.theme;
     let question = text::truncate(question(sample).trim(), columns.saturating_sub(2)).replace('\n', " ");
     let mut lines =
         vec![Line::from(vec![Span::styled("? ", theme.key), Span::styled(question, theme.accent)])];
-    lines.extend(text::wrap(&caption(sample), columns, MOST_LINES).into_iter().map(Line::raw));
+    lines.extend(text::wrap(&caption(sample), columns, most).into_iter().map(Line::raw));
     lines
 }
 
@@ -138,7 +140,7 @@ fn found(state: &State) -> Option<&Trained> {
     trained.found.as_ref()?.as_ref().ok().map(|t| &**t)
 }
 
-fn trained_lines<'a>(state: &State, columns: usize) -> Vec<Line<'a>> {
+fn trained_lines<'a>(state: &State, columns: usize, most: usize) -> Vec<Line<'a>> {
     let theme = &state.theme;
     let known = state.data.trained.as_ref().filter(|t| Some(t.row) == state.data.row());
     let trained = match known.and_then(|t| t.found.as_ref()) {
@@ -178,12 +180,12 @@ fn trained_lines<'a>(state: &State, columns: usize) -> Vec<Line<'a>> {
     };
     let pieces: Vec<(Style, &str)> =
         trained.pieces.iter().map(|(fate, piece)| (style(*fate), piece.as_str())).collect();
-    lines.extend(wrap_pieces(&pieces, columns));
+    lines.extend(wrap_pieces(&pieces, columns, most));
     lines
 }
 
 /// Wraps a text of several styles at any grapheme: tokens have no regard for words.
-fn wrap_pieces<'a>(pieces: &[(Style, &str)], columns: usize) -> Vec<Line<'a>> {
+fn wrap_pieces<'a>(pieces: &[(Style, &str)], columns: usize, most: usize) -> Vec<Line<'a>> {
     use unicode_segmentation::UnicodeSegmentation;
     let (mut lines, mut spans, mut used) = (Vec::new(), Vec::new(), 0);
     for (style, piece) in pieces {
@@ -194,7 +196,7 @@ fn wrap_pieces<'a>(pieces: &[(Style, &str)], columns: usize) -> Vec<Line<'a>> {
                 spans.push(Span::styled(std::mem::take(&mut part), *style));
                 lines.push(Line::from(std::mem::take(&mut spans)));
                 used = 0;
-                if lines.len() > MOST_LINES {
+                if lines.len() > most {
                     return lines;
                 }
             }

@@ -8,19 +8,37 @@ use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 use unicode_segmentation::UnicodeSegmentation;
 
-/// The answer in lines of at most `columns`.
-pub fn lines(reference: &str, answer: &str, columns: usize, theme: &Theme) -> Vec<Line<'static>> {
-    let (reference, answer) =
-        (clean::for_terminal_lines(reference.trim()), clean::for_terminal_lines(answer.trim()));
-    let mut out = Wrapped { lines: vec![Vec::new()], used: 0, columns: columns.max(1) };
-    for (place, piece) in diff::words(&reference, &answer) {
-        match place {
-            In::Both => out.push(&piece, Style::new()),
-            In::First => out.push(&format!("[{}]", piece.trim()), theme.warn),
-            In::Second => out.push(&piece, theme.accent.add_modifier(Modifier::UNDERLINED)),
+/// An answer beside its reference, compared. Comparing long ones takes longer than a frame may: it is done once.
+#[derive(Default)]
+pub struct Marked {
+    reference: String,
+    answer: String,
+    pieces: Vec<(In, String)>,
+}
+
+impl Marked {
+    /// Compares these two, unless they are those of before.
+    pub fn take(&mut self, reference: &str, answer: &str) -> &Self {
+        if self.reference != reference || self.answer != answer {
+            let harmless = |text: &str| clean::for_terminal_lines(text.trim());
+            self.pieces = diff::words(&harmless(reference), &harmless(answer));
+            (self.reference, self.answer) = (reference.into(), answer.into());
         }
+        self
     }
-    out.lines.into_iter().map(Line::from).collect()
+
+    /// The answer in lines of at most `columns`.
+    pub fn lines(&self, columns: usize, theme: &Theme) -> Vec<Line<'static>> {
+        let mut out = Wrapped { lines: vec![Vec::new()], used: 0, columns: columns.max(1) };
+        for (place, piece) in &self.pieces {
+            match place {
+                In::Both => out.push(piece, Style::new()),
+                In::First => out.push(&format!("[{}]", piece.trim()), theme.warn),
+                In::Second => out.push(piece, theme.accent.add_modifier(Modifier::UNDERLINED)),
+            }
+        }
+        out.lines.into_iter().map(Line::from).collect()
+    }
 }
 
 /// Text in styles, wrapped at words where that is possible.
@@ -77,7 +95,9 @@ mod tests {
     use super::*;
 
     fn shown(reference: &str, answer: &str, columns: usize) -> Vec<String> {
-        lines(reference, answer, columns, &Theme::mono()).iter().map(Line::to_string).collect()
+        let mut marked = Marked::default();
+        marked.take("another", "one before");
+        marked.take(reference, answer).lines(columns, &Theme::mono()).iter().map(Line::to_string).collect()
     }
 
     #[test]

@@ -11,6 +11,7 @@ use crate::tui::state::evaluation::{Evaluation, Judged};
 use crate::tui::state::{PaneId, State};
 use crate::tui::text;
 use crate::tui::widgets::table::{Align, Scroll, cell, row_style};
+use marked::Marked;
 use ratatui::layout::Rect;
 use ratatui::text::Line;
 
@@ -20,6 +21,8 @@ pub struct EvalPane {
     scroll: Scroll,
     /// Lines of the texts scrolled away.
     skipped: usize,
+    /// What base and tuned model said, compared with the reference.
+    marked: [Marked; 2],
 }
 
 /// Cells of a number, and of an interval.
@@ -203,11 +206,13 @@ impl EvalPane {
         };
         plain(&mut lines, "question", &p.question);
         plain(&mut lines, "reference", &p.label);
-        for (name, side) in [("base", &e.base), ("tuned", &e.tuned)] {
+        for ((name, side), marked) in
+            [("base", &e.base), ("tuned", &e.tuned)].into_iter().zip(&mut self.marked)
+        {
             let Some(said) = side.samples.get(&index) else { continue };
             let score = said.score("rouge-l").map(|s| format!(" · rouge-l {s:.1}")).unwrap_or_default();
             lines.push(Line::styled(format!("{name}{score}"), theme.dim));
-            lines.extend(marked::lines(&said.label, &said.predict, columns, theme));
+            lines.extend(marked.take(&said.label, &said.predict).lines(columns, theme));
         }
         let height = usize::from(words.height);
         self.skipped = self.skipped.min(lines.len().saturating_sub(height));

@@ -26,10 +26,14 @@ pub struct LogView {
 }
 
 impl LogView {
-    fn kept(&self, (level, line): &(Level, String)) -> bool {
-        let words = self.wanted.to_lowercase();
-        self.from.is_none_or(|from| *level >= from)
-            && (words.is_empty() || words.split_whitespace().all(|w| line.to_lowercase().contains(w)))
+    /// The lines that are shown, the newest first.
+    fn kept<'a>(&self, run: &'a Run) -> Vec<&'a (Level, String)> {
+        let wanted = self.wanted.to_lowercase();
+        let words: Vec<&str> = wanted.split_whitespace().collect();
+        let kept = |(level, line): &&(Level, String)| {
+            self.from.is_none_or(|from| *level >= from) && words.iter().all(|word| has(line, word))
+        };
+        run.log.iter().rev().filter(kept).collect()
     }
 
     /// Does an action that is about the log; `false` for another one.
@@ -105,9 +109,9 @@ impl LogView {
                 run.log.iter().rev().skip(self.back).take(rows).collect()
             }
             false => {
-                let kept = run.log.iter().filter(|l| self.kept(l)).count();
-                self.back = self.back.min(kept.saturating_sub(rows));
-                run.log.iter().rev().filter(|l| self.kept(l)).skip(self.back).take(rows).collect()
+                let kept = self.kept(run);
+                self.back = self.back.min(kept.len().saturating_sub(rows));
+                kept.into_iter().skip(self.back).take(rows).collect()
             }
         };
         for (y, (level, line)) in lines.into_iter().rev().enumerate() {
@@ -131,5 +135,30 @@ impl LogView {
         let wanted =
             if self.wanted.is_empty() { String::new() } else { format!(" · “{}”", self.wanted) };
         format!("─ log{level}{wanted} ")
+    }
+}
+
+/// Whether a line has a word that is in small letters, whatever letters the line has. All lines of a long log are asked
+/// for every frame, so the usual ones, in ASCII, are not copied for it.
+fn has(line: &str, word: &str) -> bool {
+    if !line.is_ascii() {
+        return line.to_lowercase().contains(word);
+    }
+    word.is_empty()
+        || line.as_bytes().windows(word.len()).any(|part| part.eq_ignore_ascii_case(word.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_is_found_in_any_letters() {
+        for (line, word) in
+            [("Saved Step 20", "saved"), ("Saved Step 20", "step 2"), ("肺 CT", "ct"), ("ÄB", "äb")]
+        {
+            assert!(has(line, word), "{word} in {line}");
+        }
+        assert!(has("a", "") && !has("a", "ab") && !has("saved", "safe") && !has("abc", "ä"));
     }
 }
