@@ -254,20 +254,6 @@ impl TrainConfig {
         self.greater_is_better.unwrap_or(!loss)
     }
 
-    /// The decoding rule of evaluation.
-    pub fn sampling(&self) -> crate::job::Sampling {
-        crate::job::Sampling {
-            temperature: if self.do_sample { self.temperature as f32 } else { 0.0 },
-            top_p: self.top_p as f32,
-            top_k: self.top_k,
-            min_p: self.min_p as f32,
-            repetition_penalty: self.repetition_penalty as f32,
-            max_new_tokens: self.max_new_tokens,
-            seed: self.seed,
-            stop: self.stop_strings.clone(),
-        }
-    }
-
     /// Where relative picture paths start.
     pub fn media_dir(&self) -> PathBuf {
         self.media_dir.clone().unwrap_or_else(|| self.dataset_dir.clone())

@@ -6,6 +6,7 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
 use ratatui::style::Style;
+use std::cell::Cell;
 use std::ops::Range;
 use unicode_segmentation::UnicodeSegmentation;
 
@@ -27,8 +28,8 @@ pub struct Editor {
     /// Column that up and down keep to.
     column: Option<usize>,
     /// Width of the last drawing, first line drawn.
-    columns: usize,
-    first: usize,
+    columns: Cell<usize>,
+    first: Cell<usize>,
     /// Earlier texts with their cursors, and those taken back.
     before: Vec<(String, usize)>,
     after: Vec<(String, usize)>,
@@ -38,11 +39,22 @@ impl Editor {
     /// An editor that holds `text` without what could harm a terminal, the cursor behind it.
     pub fn with(text: &str) -> Self {
         let text = clean::for_terminal_lines(text);
-        Self { cursor: text.len(), text, columns: 80, ..Self::default() }
+        Self { cursor: text.len(), text, columns: Cell::new(80), ..Self::default() }
     }
 
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// Empties it and gives the text.
+    pub fn take(&mut self) -> String {
+        std::mem::take(self).text
+    }
+
+    /// Rows that the text takes in a width.
+    pub fn rows(&self, width: u16) -> u16 {
+        self.columns.set(columns_in(width));
+        self.lines().len().try_into().unwrap_or(u16::MAX)
     }
 
     /// Inserts text where the cursor is.
@@ -148,7 +160,7 @@ impl Editor {
         let mut lines = Vec::new();
         let mut start = 0;
         for paragraph in self.text.split('\n') {
-            wrap(paragraph, start, self.columns.max(1), &mut lines);
+            wrap(paragraph, start, self.columns.get().max(1), &mut lines);
             start += paragraph.len() + 1;
         }
         lines
@@ -199,29 +211,34 @@ impl Editor {
 
     /// The text without its history.
     fn bare(&self) -> Self {
-        Self { text: self.text.clone(), columns: self.columns, ..Self::default() }
+        Self { text: self.text.clone(), columns: self.columns.clone(), ..Self::default() }
     }
 
     /// Draws the lines around the cursor and says where it is.
-    pub fn draw(&mut self, area: Rect, buf: &mut Buffer, style: Style) -> Option<Position> {
+    pub fn draw(&self, area: Rect, buf: &mut Buffer, style: Style) -> Option<Position> {
         let area = area.intersection(buf.area);
         if area.is_empty() {
             return None;
         }
-        // The last column is for a cursor behind a full line.
-        self.columns = usize::from(area.width).saturating_sub(1).max(1);
+        self.columns.set(columns_in(area.width));
         let lines = self.lines();
         let at = self.at(&lines);
         let height = usize::from(area.height);
-        self.first =
-            self.first.min(at).max((at + 1).saturating_sub(height)).min(lines.len().saturating_sub(height));
-        for (y, line) in lines[self.first..].iter().take(height).enumerate() {
+        let first = self.first.get().min(at).max((at + 1).saturating_sub(height));
+        let first = first.min(lines.len().saturating_sub(height));
+        self.first.set(first);
+        for (y, line) in lines[first..].iter().take(height).enumerate() {
             let shown = text::pad(&self.text[line.clone()], area.width.into());
             buf.set_stringn(area.x, area.y + y as u16, shown, area.width.into(), style);
         }
         let column = text::width(&self.text[lines[at].start..self.cursor]).min(usize::from(area.width) - 1);
-        Some(Position::new(area.x + column as u16, area.y + (at - self.first) as u16))
+        Some(Position::new(area.x + column as u16, area.y + (at - first) as u16))
     }
+}
+
+/// Columns for text in a width: the last one is for a cursor behind a full line.
+fn columns_in(width: u16) -> usize {
+    usize::from(width).saturating_sub(1).max(1)
 }
 
 /// Wraps a paragraph that begins at byte `start`: after spaces, else within a word. No byte is left out.
