@@ -34,6 +34,7 @@ mod screens_use;
 mod serve;
 mod terminal;
 mod train;
+mod train_answers;
 mod train_loop;
 mod train_plain;
 mod train_source;

@@ -47,6 +47,7 @@ pub fn act(action: Action, state: &mut State) -> bool {
         Action::LessContrast => look.change(|w| w.scaled(1.25), auto),
         Action::AutoLevel => look.level = Level::Auto,
         Action::ResetLevel => look.level = Level::Set(Window::FULL),
+        Action::Left | Action::Right | Action::Up | Action::Down if look.zoom == 100 => {}
         Action::Left => look.pan(-1, 0),
         Action::Right => look.pan(1, 0),
         Action::Up => look.pan(0, -1),
