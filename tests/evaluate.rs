@@ -296,8 +296,9 @@ fn a_chat_sees_pictures_through_a_window_and_saves_them_so() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
+    let picture = image(0);
     let lines = [
-        image(0).as_str(),
+        picture.as_str(),
         "/window 40/100",
         "What is shown?",
         "/set temperature=0.5",
@@ -318,7 +319,7 @@ fn a_chat_sees_pictures_through_a_window_and_saves_them_so() {
     let named = talk[0]["images"][0].as_str().unwrap();
     assert!(named.starts_with("talk_pictures/") && named.ends_with(".png"), "a file: {named}");
     let open = |path: &Path| image::open(path).unwrap().to_luma8();
-    let (seen, stored) = (open(&at.join(named)), open(Path::new(&image(0))));
+    let (seen, stored) = (open(&at.join(named)), open(Path::new(&picture)));
     assert_eq!(seen.dimensions(), stored.dimensions());
     assert!(seen != stored, "the picture as it was seen");
 }
