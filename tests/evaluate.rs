@@ -209,3 +209,117 @@ fn a_chat_over_a_pipe() {
     let check = lorascope(at).args(["show", "corrected:0", "--data", "data", "--json"]).output().unwrap();
     assert!(ok(check).contains("A bright lesion."));
 }
+
+/// The golden rows with a key for some of them, in a data folder of their own.
+fn data_with_sides(dir: &Path) {
+    let text = fs::read(golden::path("data/mllm_train_data.json")).unwrap();
+    let mut rows: Vec<Value> = serde_json::from_slice(&text).unwrap();
+    for (i, row) in rows.iter_mut().enumerate().filter(|(i, _)| i % 3 != 0) {
+        row["side"] = json!(if i % 3 == 1 { "left" } else { "right" });
+    }
+    fs::create_dir_all(dir).unwrap();
+    fs::write(dir.join("mllm_train_data.json"), serde_json::to_vec(&rows).unwrap()).unwrap();
+    fs::copy(golden::path("data/dataset_info.json"), dir.join("dataset_info.json")).unwrap();
+}
+
+fn named(groups: [(&str, u64); 3]) -> Vec<(String, u64)> {
+    groups.map(|(name, n)| (name.to_string(), n)).into()
+}
+
+fn groups(of: &Value) -> Vec<(String, u64)> {
+    let group = |g: &Value| (g["name"].as_str().unwrap().to_string(), g["samples"].as_u64().unwrap());
+    of.as_array().unwrap().iter().map(group).collect()
+}
+
+#[test]
+fn scores_by_a_key_of_the_rows() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = dir.path();
+    data_with_sides(&at.join("sides"));
+    let mut arguments = eval(at, "out");
+    let media = golden::path("data").display().to_string();
+    arguments.extend(["dataset_dir=sides".into(), format!("media_dir={media}")]);
+    let by_side = named([("left", 2), ("no side", 2), ("right", 2)]);
+    let by_kind = last_json(&ok(lorascope(at).args(&arguments).output().unwrap()));
+    assert_ne!(
+        groups(&by_kind["evaluation"]["groups"]),
+        by_side,
+        "kinds of pictures, unless asked otherwise"
+    );
+
+    // An evaluation that is there can be looked at by a key too.
+    ok(lorascope(at).args(["report", "out", "--group-by", "side"]).output().unwrap());
+    let report = fs::read_to_string(at.join("out/report.md")).unwrap();
+    for row in ["## By side", "| left | 2 |", "| right | 2 |", "| no side | 2 |"] {
+        assert!(report.contains(row), "{row}\n{report}");
+    }
+    let grouped: Vec<String> = ["--group-by", "side"].map(String::from).into();
+    arguments.extend(grouped.clone());
+    let summary = last_json(&ok(lorascope(at).args(&arguments).output().unwrap()));
+    assert_eq!(groups(&summary["evaluation"]["groups"]), by_side);
+    assert_eq!(summary["evaluation"]["grouped_by"], "side");
+    let typo = lorascope(at).args(["report", "out", "--group-by", "sied"]).output().unwrap();
+    assert_eq!(typo.status.code(), Some(3));
+
+    // Predictions by id, and by row where they have no ids.
+    let score = |more: &[&str]| {
+        let mut command = lorascope(at);
+        command.args(["score", "--json", "--group-by", "side"]).args(more);
+        command.output().unwrap()
+    };
+    let sets = ["--dataset", "mllm_train_data", "--dataset-dir", "sides"];
+    let scored = last_json(&ok(score(&[&["out/evaluated_samples.jsonl"][..], &sets].concat())));
+    assert_eq!(scored["groups"], summary["evaluation"]["groups"]);
+    let few = score(&[&["out/generated_predictions.jsonl"][..], &sets].concat());
+    assert_eq!(few.status.code(), Some(3), "6 predictions without ids for 22 rows");
+    let line = |n: usize, more: &str| format!("{{\"predict\": \"a{n}\", \"label\": \"a\"{more}}}\n");
+    fs::write(at.join("all.jsonl"), (0..22).map(|n| line(n, "")).collect::<String>()).unwrap();
+    let scored = last_json(&ok(score(&[&["all.jsonl"][..], &sets].concat())));
+    assert_eq!(groups(&scored["groups"]), named([("left", 7), ("no side", 8), ("right", 7)]));
+    // Or by what the predictions say themselves.
+    let own = [line(0, ", \"side\": \"left\""), line(1, ", \"side\": 2"), line(2, "")].concat();
+    fs::write(at.join("own.jsonl"), own).unwrap();
+    let scored = last_json(&ok(score(&["own.jsonl"])));
+    assert_eq!(groups(&scored["groups"]), named([("2", 1), ("left", 1), ("no side", 1)]));
+    assert_eq!(score(&["all.jsonl"]).status.code(), Some(3), "no prediction has the key");
+}
+
+#[test]
+fn a_chat_sees_pictures_through_a_window_and_saves_them_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = dir.path();
+    let model = model();
+    let mut child = lorascope(at)
+        .args(["chat", "--model", &model, "--json", "image_max_pixels=65536", "max_new_tokens=4"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let picture = image(0);
+    let lines = [
+        picture.as_str(),
+        "/window 40/100",
+        "What is shown?",
+        "/set temperature=0.5",
+        "/save talk.json",
+        "/set temperature=0.9",
+        "/load talk.json",
+        "/set",
+        "/quit",
+    ];
+    child.stdin.take().unwrap().write_all(lines.join("\n").as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    ok(output);
+    assert!(said.contains("window 40, level 100"), "{said}");
+    assert!(said.contains("temperature = 0.5") && said.contains("1 turns, 1 pictures"), "{said}");
+    let talk: Value = serde_json::from_slice(&fs::read(at.join("talk.json")).unwrap()).unwrap();
+    assert_eq!(talk[0]["lorascope"]["sampling"]["temperature"], 0.5);
+    let named = talk[0]["images"][0].as_str().unwrap();
+    assert!(named.starts_with("talk_pictures/") && named.ends_with(".png"), "a file: {named}");
+    let open = |path: &Path| image::open(path).unwrap().to_luma8();
+    let (seen, stored) = (open(&at.join(named)), open(Path::new(&picture)));
+    assert_eq!(seen.dimensions(), stored.dimensions());
+    assert!(seen != stored, "the picture as it was seen");
+}

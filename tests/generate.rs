@@ -5,9 +5,10 @@ use crate::golden;
 use burn::tensor::{DType, Device};
 use lorascope::config::TrainConfig;
 use lorascope::data::encode::Encoder;
+use lorascope::data::windowed;
 use lorascope::generate::batch::{Batch, Request, Said};
 use lorascope::generate::{Talk, Who};
-use lorascope::job::{Answer, Event, Finish, Odds, Sampling, Turn};
+use lorascope::job::{Answer, Brightness, Event, Finish, Odds, Sampling, Turn};
 use lorascope::model::qwen3_vl::Qwen3Vl;
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -188,4 +189,31 @@ fn what_cannot_be_asked_is_told() {
     }
     assert!(talk.idle() && talk.room() == 1, "a refused question takes no place");
     assert!(!answer(&mut talk, &who, &turn(0, "x")).0.is_empty());
+}
+
+/// Through a window the model sees what a file with the windowed pixels would show it, and a talk does not take one for
+/// the other.
+#[test]
+fn a_picture_through_a_window_is_another_picture() {
+    let (model, encoder) = (model(), encoder());
+    let who = Who { model: &model, encoder: &encoder, adapter: None };
+    let odd = |turn: Turn| Turn { odds: Some(1), ..turn };
+    let plain = odd(turn(0, "What?"));
+    for window in [Brightness::Set { centre: 300, width: 200 }, Brightness::Auto] {
+        let through = Turn { brightness: Some(window), ..plain.clone() };
+        let file = Turn { images: vec![windowed::seen(&picture(0), window).unwrap()], ..plain.clone() };
+        let mut talk = Talk::new(2);
+        let stored = answer(&mut talk, &who, &plain);
+        let seen = answer(&mut talk, &who, &through);
+        let pixels = answer(&mut Talk::new(1), &who, &file);
+        let close = |a: &Odds, b: &Odds| a.token == b.token && (a.logprob - b.logprob).abs() < 1e-4;
+        assert!(seen.2.len() == pixels.2.len() && seen.2.iter().zip(&pixels.2).all(|(a, b)| close(a, b)));
+        assert!(seen.1.reused_tokens < 40, "the picture as stored is no beginning of this");
+        let again = answer(&mut talk, &who, &through);
+        assert!(again.1.reused_tokens >= 40 && again.0 == seen.0, "but the same window is");
+        if window != Brightness::Auto {
+            let first = |odds: &[Odds]| odds.first().map(|o| o.logprob.to_bits());
+            assert_ne!(first(&stored.2), first(&seen.2), "the model sees the difference");
+        }
+    }
 }

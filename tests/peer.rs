@@ -1,4 +1,5 @@
-//! The real transformers and peft read what we write. Skipped, and said so, where they are not installed.
+//! The real transformers and peft read what we write, and the real LLaMA-Factory scores as we do. Skipped, and said so,
+//! where they are not installed.
 #![allow(clippy::unwrap_used, clippy::print_stderr, clippy::type_complexity)]
 
 use crate::adapters::{config, fill, load};
@@ -21,7 +22,12 @@ use std::sync::mpsc::channel;
 
 /// Runs `check_adapter.py`; `None` where Python or a package is missing.
 fn python(arguments: &[&str]) -> Option<Value> {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peer/check_adapter.py");
+    script("check_adapter.py", arguments)
+}
+
+/// Runs a script of `tests/peer`; `None` where Python or a package is missing.
+fn script(name: &str, arguments: &[&str]) -> Option<Value> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peer").join(name);
     // One thread: torch's threads wait for each other in a busy loop where other tests run too.
     let run =
         Command::new("python3").arg(script).args(arguments).env("OMP_NUM_THREADS", "1").output().ok()?;
@@ -305,4 +311,39 @@ fn an_export_never_overwrites_and_leaves_nothing_half_done() {
     assert!(matches!(refused, Outcome::Failed { error } if error.message.contains("does not fit")));
     let names = std::fs::read_dir(dir.path()).unwrap().count();
     assert_eq!((names, std::fs::read_dir(&out).unwrap().count()), (2, 1));
+}
+
+/// Random Chinese and English, one by one and in the mean, to the four decimals that LLaMA-Factory keeps.
+#[test]
+fn a_thousand_random_pairs_are_scored_as_by_llama_factory() {
+    const PAIRS: usize = 1000;
+    if script("score_pairs.py", &["versions"]).is_none() {
+        eprintln!("skipped: llamafactory is not installed");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("pairs.jsonl");
+    let wanted =
+        script("score_pairs.py", &["score", file.to_str().unwrap(), &PAIRS.to_string(), "7"]).unwrap();
+    let run =
+        Command::new(env!("CARGO_BIN_EXE_lorascope")).arg("score").arg(&file).arg("--json").output().unwrap();
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    let text = String::from_utf8(run.stdout).unwrap();
+    let found: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    let rows = wanted["rows"].as_array().unwrap();
+    // Each pair is a group of its own there.
+    let groups = found["groups"].as_array().unwrap();
+    assert_eq!((rows.len(), groups.len()), (PAIRS, PAIRS));
+    let same = |a: f64, b: f64| (a - b).abs() < 5e-5;
+    for name in ["bleu-4", "rouge-1", "rouge-2", "rouge-l"] {
+        for (row, group) in rows.iter().zip(groups) {
+            let measures = group["measures"].as_array().unwrap();
+            let ours = measures.iter().find(|m| m["name"] == name).unwrap()["mean"].as_f64().unwrap();
+            let theirs = row[name].as_f64().unwrap();
+            assert!(same(ours, theirs), "{name} of pair {}: {ours}, LLaMA-Factory {theirs}", group["name"]);
+        }
+        let mean = [&found[format!("predict_{name}")], &wanted["mean"][name]].map(|m| m.as_f64().unwrap());
+        assert!(same(mean[0], mean[1]), "{name}: {mean:?}");
+        assert!(mean[0] > 5.0, "{name}: the pairs have too little in common to tell anything");
+    }
 }

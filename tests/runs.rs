@@ -71,7 +71,9 @@ fn the_trainer_log_is_llama_factorys_byte_for_byte() {
 fn an_evaluation_line_has_no_loss_and_no_lr() {
     let dir = tempfile::tempdir().unwrap();
     let mut log = TrainerLog::open(dir.path(), 0).unwrap();
-    log.evaluated(&row(5, 1.0), Some(0.25)).unwrap();
+    log.evaluated(&row(5, 1.0), Some(0.25), Default::default()).unwrap();
+    let scores = json!({ "eval_bleu-4": 12.5, "eval_rouge-l": 40.0 });
+    log.evaluated(&row(5, 1.0), Some(0.25), scores.as_object().unwrap().clone()).unwrap();
     log.changed(&row(5, 1.0), "learning_rate", "1e-5").unwrap();
     let line = |what: &str| {
         format!(
@@ -79,7 +81,8 @@ fn an_evaluation_line_has_no_loss_and_no_lr() {
              \"elapsed_time\": \"0:00:00\", \"remaining_time\": \"0:00:00\"}}\n"
         )
     };
-    let lines = [line("\"eval_loss\": 0.25"), line("\"changed\": {\"learning_rate\": 1e-05}")];
+    let more = "\"eval_loss\": 0.25, \"eval_bleu-4\": 12.5, \"eval_rouge-l\": 40.0";
+    let lines = [line("\"eval_loss\": 0.25"), line(more), line("\"changed\": {\"learning_rate\": 1e-05}")];
     assert_eq!(fs::read_to_string(dir.path().join("trainer_log.jsonl")).unwrap(), lines.concat());
 }
 

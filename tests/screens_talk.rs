@@ -10,14 +10,14 @@ use lorascope::tui::effects::{Effect, Load, Loaded};
 use lorascope::tui::talk_worker::{Ask, Side, Told};
 use serde_json::json;
 
-fn ask(screen: &mut Screen, question: &str) {
+pub fn ask(screen: &mut Screen, question: &str) {
     screen.keys("4i");
     screen.keys(question);
     screen.press(KeyCode::Enter);
 }
 
 /// The questions that were asked since the last call, with their jobs.
-fn asked(screen: &mut Screen) -> Vec<(u64, lorascope::job::AskJob)> {
+pub fn asked(screen: &mut Screen) -> Vec<(u64, lorascope::job::AskJob)> {
     let effects = std::mem::take(&mut screen.effects);
     let ask = |effect| match effect {
         Effect::Submit { id, job: Job::Ask(ask) } => Some((id, *ask)),
@@ -26,7 +26,7 @@ fn asked(screen: &mut Screen) -> Vec<(u64, lorascope::job::AskJob)> {
     effects.into_iter().filter_map(ask).collect()
 }
 
-fn say(screen: &mut Screen, job: u64, text: &str) {
+pub fn say(screen: &mut Screen, job: u64, text: &str) {
     screen.event(job, Event::Token { id: 0, text: text.into(), done: false });
     let answer = Answer { text: text.into(), first_token: 0.25, ..Answer::default() };
     screen.event(job, Event::Answered { id: 0, answer: Some(answer), error: None });

@@ -42,27 +42,27 @@ fn config(out: &Path) -> TrainConfig {
 }
 
 /// With an evaluation on four samples after each second update.
-fn evaluated(out: &Path) -> TrainConfig {
+pub fn evaluated(out: &Path) -> TrainConfig {
     TrainConfig { val_size: 4.0, eval_steps: 2, per_device_eval_batch_size: 2, save_steps: 2, ..config(out) }
 }
 
-struct Run {
-    result: Result<Value>,
-    events: Vec<Event>,
+pub struct Run {
+    pub result: Result<Value>,
+    pub events: Vec<Event>,
 }
 
 impl Run {
-    fn steps(&self) -> Vec<&StepRow> {
+    pub fn steps(&self) -> Vec<&StepRow> {
         self.events.iter().filter_map(|e| if let Event::Step(row) = e { Some(row) } else { None }).collect()
     }
 
     /// Step and bits of loss, norm and rate: what must not differ.
-    fn exact(&self) -> Vec<(usize, [u64; 3])> {
+    pub fn exact(&self) -> Vec<(usize, [u64; 3])> {
         let bits = |r: &&StepRow| (r.step, [r.loss.to_bits(), r.grad_norm.to_bits(), r.lr.to_bits()]);
         self.steps().iter().map(bits).collect()
     }
 
-    fn scores(&self) -> Vec<(usize, u64)> {
+    pub fn scores(&self) -> Vec<(usize, u64)> {
         let score = |e: &Event| match e {
             Event::Score { value, step: Some(step), .. } => Some((*step, value.to_bits())),
             _ => None,
@@ -82,7 +82,7 @@ fn model(config: &TrainConfig) -> (Qwen3Vl, Encoder) {
 }
 
 /// Trains; `on_event` may say something to the run.
-fn train(config: &TrainConfig, on_event: impl Fn(&Event, &Sender<Command>) + Sync) -> Run {
+pub fn train(config: &TrainConfig, on_event: impl Fn(&Event, &Sender<Command>) + Sync) -> Run {
     train_with(config, &mut model(config), on_event)
 }
 
@@ -103,11 +103,11 @@ fn train_with(
     Run { result, events: events.into_inner().unwrap() }
 }
 
-fn at_step(e: &Event, step: usize) -> bool {
+pub fn at_step(e: &Event, step: usize) -> bool {
     matches!(e, Event::Step(row) if row.step == step)
 }
 
-fn stop(say: &Sender<Command>, save: bool) {
+pub fn stop(say: &Sender<Command>, save: bool) {
     say.send(Command::Stop { save }).unwrap();
 }
 
@@ -115,22 +115,22 @@ fn set(say: &Sender<Command>, key: &str, value: &str) {
     say.send(Command::Set { key: key.into(), value: value.into() }).unwrap();
 }
 
-fn adapter(dir: &Path) -> Vec<u8> {
+pub fn adapter(dir: &Path) -> Vec<u8> {
     fs::read(dir.join("adapter_model.safetensors")).unwrap()
 }
 
-fn state(dir: &Path) -> Value {
+pub fn state(dir: &Path) -> Value {
     serde_json::from_slice(&fs::read(dir.join("trainer_state.json")).unwrap()).unwrap()
 }
 
-fn stopped(result: Result<Value>) -> Error {
+pub fn stopped(result: Result<Value>) -> Error {
     let error = result.unwrap_err();
     assert_eq!(error.kind, Kind::Stopped, "{error}");
     error
 }
 
 /// The log without its times.
-fn log(dir: &Path) -> Vec<Value> {
+pub fn log(dir: &Path) -> Vec<Value> {
     let text = fs::read_to_string(dir.join("trainer_log.jsonl")).unwrap();
     let line = |line: &str| {
         let mut line: Value = serde_json::from_str(line).unwrap();

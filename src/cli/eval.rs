@@ -25,13 +25,17 @@ pub struct EvalArgs {
     /// First evaluate the base model too, into output_dir/base: the report compares both
     #[arg(long)]
     pub with_base: bool,
+    /// Scores by group too: a key of the rows, or a column of a parquet file (as eval_group_by=KEY)
+    #[arg(long, value_name = "KEY")]
+    pub group_by: Option<String>,
     /// Settings that come after the file, such as do_sample=false
     #[arg(value_name = "key=value")]
     pub overrides: Vec<String>,
 }
 
 pub fn run(args: &EvalArgs, out: &Out) -> Result<()> {
-    let config = config_file::load_to_evaluate(&args.config, &args.overrides, out)?;
+    let mut config = config_file::load_to_evaluate(&args.config, &args.overrides, out)?;
+    config.eval_group_by = args.group_by.clone().or(config.eval_group_by);
     let engine = Engine::start();
     let base = config.output_dir.join(report::BASE);
     // A base evaluation that has ended stays as it is.

@@ -18,11 +18,14 @@ pub struct ReportArgs {
     /// output_dir of the evaluation to compare with. Not given: DIR/base, if there is one
     #[arg(long, value_name = "DIR")]
     pub base: Option<PathBuf>,
+    /// Scores by group: a key of the rows that were evaluated, or a column of their parquet file
+    #[arg(long, value_name = "KEY")]
+    pub group_by: Option<String>,
 }
 
 pub fn run(args: &ReportArgs, out: &Out) -> Result<()> {
     must_exist(&args.dir, "evaluation")?;
-    let page = report::write(&args.dir, args.base.as_deref())?;
+    let page = report::write_by(&args.dir, args.base.as_deref(), args.group_by.as_deref())?;
     out.line(format!("{}", page.display()));
     out.object(&json!({ "html": page, "markdown": args.dir.join("report.md") }));
     Ok(())

@@ -4,6 +4,7 @@ use super::measures;
 use super::output::Out;
 use crate::data::clean;
 use crate::error::{At, Error, Kind, Result};
+use crate::eval::groups::{self, Groups};
 use crate::eval::measures::{Summary, measure_all, slots_of};
 use crate::eval::slots::{self, SlotLabel, SlotReport};
 use crate::eval::{modality, scores};
@@ -26,6 +27,15 @@ pub struct ScoreArgs {
     /// Count how many facts are told right: a label file, by "id", or line by line where predictions have no ids
     #[arg(long, value_name = "LABELS.jsonl")]
     pub labels: Option<PathBuf>,
+    /// Scores by group: a key of the predictions, or with --dataset of the rows that were asked
+    #[arg(long, value_name = "KEY")]
+    pub group_by: Option<String>,
+    /// The data set of the predictions, by "id", or row by row where they have no ids
+    #[arg(long, value_name = "NAME", requires = "group_by")]
+    pub dataset: Option<String>,
+    /// Its data folder
+    #[arg(long, value_name = "DIR", default_value = "data")]
+    pub dataset_dir: PathBuf,
     /// Take a broken line as an error instead of leaving it out
     #[arg(long)]
     pub strict: bool,
@@ -39,6 +49,19 @@ struct Line {
     label: String,
     #[serde(default)]
     group: Option<String>,
+    #[serde(flatten)]
+    more: Map<String, Value>,
+}
+
+impl Line {
+    /// What the line has under a key.
+    fn field(&self, key: &str) -> Option<String> {
+        match key {
+            "id" => self.id.clone(),
+            "group" => self.group.clone(),
+            key => self.more.get(key).and_then(groups::text),
+        }
+    }
 }
 
 pub fn run(args: &ScoreArgs, out: &Out) -> Result<()> {
@@ -48,8 +71,12 @@ pub fn run(args: &ScoreArgs, out: &Out) -> Result<()> {
             .hint("each line is an object with \"predict\" and \"label\""));
     }
     let pairs: Vec<(&str, &str)> = lines.iter().map(|l| (l.predict.as_str(), l.label.as_str())).collect();
-    let groups = lines.iter().map(|l| l.group.as_deref().or_else(|| modality::of(&l.label)));
-    let mut summary = Summary::of_rows(&measure_all(&pairs), groups);
+    let groups = match &args.group_by {
+        Some(key) => grouped(&lines, key, args)?.into_iter().map(Some).collect(),
+        None => lines.iter().map(kind).collect::<Vec<_>>(),
+    };
+    let mut summary = Summary::of_rows(&measure_all(&pairs), groups.iter().map(Option::as_deref));
+    summary.grouped_by.clone_from(&args.group_by);
     if let Some(path) = &args.labels {
         summary.slots = Some(slots(&lines, &slots::read_labels(path)?, path)?);
     }
@@ -57,6 +84,39 @@ pub fn run(args: &ScoreArgs, out: &Out) -> Result<()> {
     out.line(format!("{} predictions", lines.len()));
     out.object(&object(&summary, scores::mean(&scores::score_all(&pairs))));
     Ok(())
+}
+
+/// The kind of picture, where it is known.
+fn kind(line: &Line) -> Option<String> {
+    line.group.clone().or_else(|| modality::of(&line.label).map(Into::into))
+}
+
+/// The group of each prediction by a key, its own or its row's.
+fn grouped(lines: &[Line], key: &str, args: &ScoreArgs) -> Result<Vec<String>> {
+    let none = || Groups::none(key);
+    let Some(name) = &args.dataset else {
+        if lines.iter().all(|l| l.field(key).is_none()) {
+            return Err(Error::input(format!("no prediction has {key}"))
+                .hint("where the rows have it, say which: --dataset NAME --dataset-dir DIR"));
+        }
+        return Ok(lines.iter().map(|l| l.field(key).unwrap_or_else(none)).collect());
+    };
+    let groups = Groups::read(&args.dataset_dir, std::slice::from_ref(name), None, key)?;
+    let rows = groups.in_order();
+    if lines.iter().all(|l| l.id.is_some()) {
+        let by_id = groups.by_id();
+        let of = |l: &Line| l.id.as_deref().and_then(|id| by_id.get(id).cloned());
+        return Ok(lines.iter().map(|l| of(l).unwrap_or_else(none)).collect());
+    }
+    if rows.len() != lines.len() {
+        return Err(Error::input(format!(
+            "{name} has {} rows for {} predictions, which have no ids",
+            rows.len(),
+            lines.len()
+        ))
+        .hint("give evaluated_samples.jsonl, or the predictions of the whole data set"));
+    }
+    Ok(rows)
 }
 
 /// LLaMA-Factory's keys, short ones, and everything else.

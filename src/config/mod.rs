@@ -1,6 +1,7 @@
 //! Settings: the typed configuration, the hyper-parameter table, layers of files and overrides, and rules.
 
 pub mod advice;
+pub mod decoding;
 pub mod fields;
 pub mod layers;
 pub mod live;

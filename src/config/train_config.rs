@@ -167,6 +167,8 @@ pub struct TrainConfig {
     /// `None`: `steps` if `eval_steps` is above 0, else `no`.
     pub eval_strategy: Option<Strategy>,
     pub eval_steps: usize,
+    /// Samples that are answered and scored at each evaluation.
+    pub eval_generate_samples: usize,
     pub load_best_model_at_end: bool,
     pub metric_for_best_model: Option<String>,
     pub greater_is_better: Option<bool>,
@@ -185,6 +187,7 @@ pub struct TrainConfig {
     pub stop_strings: Vec<String>,
     pub skip_special_tokens: bool,
     /// What is drawn in each picture, for slot accuracy.
+    pub eval_group_by: Option<String>,
     pub slot_labels: Option<PathBuf>,
 }
 
@@ -252,20 +255,6 @@ impl TrainConfig {
     pub fn larger_is_better(&self) -> bool {
         let loss = self.best_metric().is_none_or(|name| name.ends_with("loss"));
         self.greater_is_better.unwrap_or(!loss)
-    }
-
-    /// The decoding rule of evaluation.
-    pub fn sampling(&self) -> crate::job::Sampling {
-        crate::job::Sampling {
-            temperature: if self.do_sample { self.temperature as f32 } else { 0.0 },
-            top_p: self.top_p as f32,
-            top_k: self.top_k,
-            min_p: self.min_p as f32,
-            repetition_penalty: self.repetition_penalty as f32,
-            max_new_tokens: self.max_new_tokens,
-            seed: self.seed,
-            stop: self.stop_strings.clone(),
-        }
     }
 
     /// Where relative picture paths start.
@@ -354,6 +343,7 @@ impl Default for TrainConfig {
             export_device: "cpu".into(),
             eval_strategy: None,
             eval_steps: 0,
+            eval_generate_samples: 0,
             load_best_model_at_end: false,
             metric_for_best_model: None,
             greater_is_better: None,
@@ -368,6 +358,7 @@ impl Default for TrainConfig {
             max_new_tokens: 1024,
             stop_strings: Vec::new(),
             skip_special_tokens: true,
+            eval_group_by: None,
             slot_labels: None,
         }
     }

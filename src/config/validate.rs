@@ -240,6 +240,11 @@ fn evaluation(c: &TrainConfig, found: &mut Found) {
         "eval_steps",
         "eval_strategy is no: eval_steps has no effect",
     );
+    found.warn(
+        c.eval_generate_samples > 0 && !has_samples,
+        "eval_generate_samples",
+        "there is nothing to answer: set eval_dataset or val_size",
+    );
     let never = evaluates == Every::Never;
     found.fatal(
         never && c.early_stopping_steps.is_some(),

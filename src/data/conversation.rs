@@ -4,6 +4,7 @@ use super::registry::{self, Entry, Formatting, Registry};
 use super::sample::ImageRef;
 use crate::error::{At, Error, Result};
 use crate::files;
+use crate::job::Sampling;
 use serde_json::{Map, Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,13 +13,15 @@ use std::path::{Path, PathBuf};
 const LARGEST: u64 = 64 << 20;
 
 /// System text, pictures and turns. A question says by `<image>` where its pictures stand.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Conversation {
     pub system: Option<String>,
     /// Files, pictures in parquet files, or `data:` URLs.
     pub images: Vec<PathBuf>,
     /// (question, answer)
     pub turns: Vec<(String, String)>,
+    /// How its words were chosen, where that is not the usual way. LLaMA-Factory does not look at it.
+    pub sampling: Option<Sampling>,
 }
 
 impl Conversation {
@@ -32,7 +35,11 @@ impl Conversation {
             let front = if i == 0 { missing.as_str() } else { "" };
             said.extend([say("user", &format!("{front}{question}")), say("assistant", answer)]);
         }
-        json!({ "conversations": said, "images": self.images })
+        let mut row = json!({ "conversations": said, "images": self.images });
+        if let Some(sampling) = &self.sampling {
+            row["lorascope"] = json!({ "sampling": sampling });
+        }
+        row
     }
 
     /// Reads a row: `conversations` of `from` and `value`, or `messages` of `role` and `content`.
@@ -64,15 +71,24 @@ impl Conversation {
             Value::Null => Vec::new(),
             one => vec![named(one)?],
         };
+        all.sampling = serde_json::from_value(row["lorascope"]["sampling"].clone()).unwrap_or_default();
         Ok(all)
     }
 
-    /// Writes the talk as an array of one row.
+    /// Writes the talk as an array of one row. Pictures that are no files, which LLaMA-Factory could not open, are
+    /// written beside it.
     ///
     /// # Errors
-    /// The file cannot be written.
+    /// The file cannot be written, or a picture cannot be read.
     pub fn save(&self, path: &Path) -> Result<()> {
-        files::write_json(path, &[self.to_json()])
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+        let placed = |image: &PathBuf| match ImageRef::named(image.clone())? {
+            ImageRef::Path(_) => Ok(image.clone()),
+            picture => copy_to(folder, &stem, image, &picture),
+        };
+        let images = self.images.iter().map(placed).collect::<Result<_>>()?;
+        files::write_json(path, &[Self { images, ..self.clone() }.to_json()])
     }
 
     /// Reads what [`Conversation::save`] wrote, or the first row of any ShareGPT file. Pictures are looked for from
@@ -106,6 +122,7 @@ impl Conversation {
             system: self.system.clone(),
             images: self.images[from..].to_vec(),
             turns: vec![(question, answer)],
+            sampling: self.sampling.clone(),
         })
     }
 }
@@ -199,6 +216,11 @@ fn place(dir: &Path, name: &str, image: &Path) -> Result<PathBuf> {
             return Ok(inside.to_path_buf());
         }
     }
+    copy_to(dir, name, image, &picture)
+}
+
+/// Copies a picture below `dir`, named by its content; gives its path from there.
+fn copy_to(dir: &Path, name: &str, image: &Path, picture: &ImageRef) -> Result<PathBuf> {
     let bytes = picture.bytes()?;
     let format =
         super::picture::header_of(&bytes, &image.display().to_string().chars().take(80).collect::<String>())?;
@@ -248,6 +270,7 @@ mod tests {
             system: Some("Be brief.".into()),
             images: vec![image.into()],
             turns: vec![("<image>What?".into(), "This.".into()), ("Sure?".into(), "Yes.".into())],
+            sampling: None,
         }
     }
 
@@ -264,6 +287,16 @@ mod tests {
         let file = dir.path().join("talk.json");
         talk.save(&file).unwrap();
         assert_eq!(Conversation::load(&file).unwrap(), talk);
+        // A picture through a window is a file again, and so is how words were chosen.
+        let seen = crate::data::windowed::seen(&talk.images[0], crate::job::Brightness::Auto).unwrap();
+        let sampling = Some(Sampling { temperature: 0.7, ..Sampling::default() });
+        Conversation { images: vec![seen.clone()], sampling: sampling.clone(), ..talk }.save(&file).unwrap();
+        let found = Conversation::load(&file).unwrap();
+        assert_eq!(found.sampling, sampling);
+        assert_eq!(
+            std::fs::read(&found.images[0]).unwrap(),
+            *ImageRef::named(seen).unwrap().bytes().unwrap()
+        );
         let messages =
             json!({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]});
         assert_eq!(Conversation::parse(&messages).unwrap().turns, [("a".into(), "b".into())]);

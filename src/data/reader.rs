@@ -6,6 +6,7 @@ use super::registry::{Entry, Formatting, Registry};
 use super::sample::Sample;
 use super::source::{Row, Rows, Watch};
 use crate::error::{Error, Result};
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
@@ -86,6 +87,14 @@ impl Reader {
     pub fn text_of(&self, row: usize) -> Result<String> {
         let roles = self.entry.tags.role.as_deref().filter(|_| self.entry.formatting == Formatting::Sharegpt);
         self.rows.text(row, roles)
+    }
+
+    /// What each row has under a key of JSON, or in a column of parquet; `None` for nothing.
+    ///
+    /// # Errors
+    /// A row cannot be read.
+    pub fn column(&self, key: &str) -> Result<Vec<Option<Value>>> {
+        self.rows.column(key)
     }
 
     /// The sample of a row as the source has it, or its fault; what cannot be read at all is an error.

@@ -4,9 +4,10 @@ use super::picture;
 use super::sample::ImageRef;
 use super::window::Window;
 use crate::error::{Error, Result};
+use crate::job::Brightness;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use image::ImageFormat;
+use image::{DynamicImage, ImageFormat};
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
@@ -51,10 +52,39 @@ pub fn url(path: &Path, levels: Levels) -> Result<PathBuf> {
             Window::between(thousandth(level - window / 2.0), thousandth(level + window / 2.0))
         }
     };
+    Ok(data_url(&png_of(&picture, window)?))
+}
+
+/// The picture of this name as it is seen through a window, as 8-bit PNG in a `data:` URL.
+///
+/// # Errors
+/// It cannot be read or decoded.
+pub fn seen(name: &Path, brightness: Brightness) -> Result<PathBuf> {
+    Ok(data_url(&png(&ImageRef::named(name.to_path_buf())?, brightness)?))
+}
+
+/// The picture as it is seen through a window, as the bytes of an 8-bit PNG.
+///
+/// # Errors
+/// It cannot be read or decoded.
+pub fn png(image: &ImageRef, brightness: Brightness) -> Result<Vec<u8>> {
+    let picture = picture::open(image)?;
+    let window = match brightness {
+        Brightness::Auto => Window::of(&picture),
+        Brightness::Set { centre, width } => Window { centre, width },
+    };
+    png_of(&picture, window)
+}
+
+fn png_of(picture: &DynamicImage, window: Window) -> Result<Vec<u8>> {
     let mut png = Vec::new();
-    let written = window.apply(&picture).write_to(&mut Cursor::new(&mut png), ImageFormat::Png);
+    let written = window.apply(picture).write_to(&mut Cursor::new(&mut png), ImageFormat::Png);
     written.map_err(|e| Error::internal(format!("cannot write a picture as PNG: {e}")))?;
-    Ok(format!("data:image/png;base64,{}", STANDARD.encode(png)).into())
+    Ok(png)
+}
+
+fn data_url(png: &[u8]) -> PathBuf {
+    format!("data:image/png;base64,{}", STANDARD.encode(png)).into()
 }
 
 #[cfg(test)]
@@ -73,6 +103,10 @@ mod tests {
         let values: Vec<u8> = shown.iter().copied().collect();
         assert!(values[0] < 3 && (126..=129).contains(&values[1]) && values[2] > 252, "{values:?}");
         assert!(url(&path, Levels::Auto).is_ok());
+        // The same window in thousandths of the full range.
+        let same = Brightness::Set { centre: 458, width: 305 };
+        let seen = picture::open(&ImageRef::named(seen(&path, same).unwrap()).unwrap()).unwrap().to_luma8();
+        assert!(seen.iter().zip(&values).all(|(a, b)| a.abs_diff(*b) < 3), "{seen:?} {values:?}");
         for bad in ["", "5", "0/1", "a/b"] {
             assert!(Levels::parse(bad).is_err(), "{bad}");
         }

@@ -1,5 +1,6 @@
 //! What is asked in an evaluation: each sample's prompt, and what is known of it.
 
+use super::groups::Groups;
 use super::modality;
 use super::samples::Samples;
 use super::slots::SlotLabel;
@@ -25,38 +26,64 @@ pub struct Item {
     pub group: Option<String>,
 }
 
-/// The prompt of each encoded sample: everything before its last answer. A label file tells the kind of picture, else
-/// the reference does.
+/// What is known besides the samples.
+pub struct Known<'a> {
+    pub labels: &'a [SlotLabel],
+    /// Special tokens are left out of written labels.
+    pub skip_special: bool,
+    /// The groups of rows, where they are asked for.
+    pub groups: Option<&'a Groups>,
+    /// Only the encoded samples at these places, in order.
+    pub only: Option<&'a [usize]>,
+}
+
+impl Default for Known<'_> {
+    fn default() -> Self {
+        Self { labels: &[], skip_special: true, groups: None, only: None }
+    }
+}
+
+/// The prompt of each encoded sample, with its place: everything before its last answer. The groups that were asked
+/// for tell its group, else a label file the kind of picture, else the reference.
 pub fn of(
     encoder: &Encoder,
     read: &[Sample],
     encoded: &Samples,
-    (labels, skip_special): (&[SlotLabel], bool),
-) -> Result<Vec<Item>> {
-    let kinds: HashMap<&str, &str> = labels.iter().map(|l| (l.id.as_str(), l.modality.as_str())).collect();
+    known: &Known,
+) -> Result<Vec<(usize, Item)>> {
+    let kinds: HashMap<&str, &str> =
+        known.labels.iter().map(|l| (l.id.as_str(), l.modality.as_str())).collect();
+    let groups = known.groups.map(Groups::by_row);
     // Rows are unique within a data set only; encoded samples keep the order of the read ones.
     let mut rest = read.iter();
     let mut items = Vec::new();
-    for e in &encoded.all {
+    for (place, e) in encoded.all.iter().enumerate() {
         let Some(sample) = rest.find(|s| s.row == e.row && s.id == e.id) else { continue };
+        if known.only.is_some_and(|only| only.binary_search(&place).is_err()) {
+            continue;
+        }
         let question = match sample.messages.split_last() {
             Some((last, question)) if last.role == Role::Assistant => question,
             _ => &sample.messages,
         };
         let target = last_target(&e.encoded);
         let label = encoder.decode(target, true);
-        let kind = kinds.get(e.id.as_str()).copied().or_else(|| modality::of(&label));
-        items.push(Item {
+        let group = match &groups {
+            Some(groups) => groups.get(&(e.row, e.id.as_str())).cloned(),
+            None => kinds.get(e.id.as_str()).copied().or_else(|| modality::of(&label)).map(Into::into),
+        };
+        let item = Item {
             id: e.id.clone(),
             prompt_ids: encoder.prompt(sample.system.as_deref(), question, &e.encoded.grids)?,
             grids: e.encoded.grids.clone(),
             sample: e.clone(),
             question: question.last().map(|m| m.content.replace("<image>", "")).unwrap_or_default(),
-            written_label: encoder.decode(target, skip_special),
+            written_label: encoder.decode(target, known.skip_special),
             label,
             images: sample.images.iter().map(name).collect(),
-            group: kind.map(Into::into),
-        });
+            group,
+        };
+        items.push((place, item));
     }
     Ok(items)
 }

@@ -45,13 +45,16 @@ pub fn values(prediction: &Prediction) -> Vec<f64> {
 pub struct Summary {
     pub samples: usize,
     pub measures: Vec<ScoreRow>,
-    /// The same for each kind of picture, where more than one is known.
+    /// The same for each group of samples, where there is more than one.
     pub groups: Vec<Group>,
+    /// The column of the data that groups are made by; else they are kinds of pictures.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grouped_by: Option<String>,
     #[serde(default)]
     pub slots: Option<SlotReport>,
 }
 
-/// Samples of one kind.
+/// Samples of one group.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Group {
     pub name: String,
@@ -83,6 +86,7 @@ impl Summary {
             samples: rows.len(),
             measures: bootstrap::intervals(&NAMES, rows, bootstrap::DRAWS),
             groups: if by.len() > 1 { by.into_iter().map(of).collect() } else { Vec::new() },
+            grouped_by: None,
             slots: None,
         }
     }

@@ -1,7 +1,8 @@
 //! Answers for a data set, written as they come, and their scores; LLaMA-Factory's `do_predict`.
 
 use super::features::Features;
-use super::items::{self, Item};
+use super::groups::Groups;
+use super::items::{self, Item, Known};
 use super::measures::{self, Summary};
 use super::running::Running;
 use super::samples::{self, Samples};
@@ -54,8 +55,15 @@ pub fn run(setup: &Setup, inbox: &Receiver<Command>, emit: Emit) -> Result<Value
     let read = samples::read(config, names, &mut RandomState::new(config.seed), emit, &stop)?;
     let read: Vec<Sample> = read.into_iter().flatten().collect();
     let encoded = samples::encode(config, setup.encoder, &read, emit, &stop)?;
-    let known = (labels.as_deref().unwrap_or_default(), config.skip_special_tokens);
-    let items = items::of(setup.encoder, &read, &encoded, known)?;
+    let groups = Groups::of_config(config)?;
+    let known = Known {
+        labels: labels.as_deref().unwrap_or_default(),
+        skip_special: config.skip_special_tokens,
+        groups: groups.as_ref(),
+        only: None,
+    };
+    let items: Vec<Item> =
+        items::of(setup.encoder, &read, &encoded, &known)?.into_iter().map(|(_, item)| item).collect();
     if items.is_empty() {
         return Err(
             Error::input("no sample is left to evaluate").hint("see the findings above, or run `check`")
@@ -66,6 +74,8 @@ pub fn run(setup: &Setup, inbox: &Receiver<Command>, emit: Emit) -> Result<Value
     tell_known(&growing, items.len(), emit);
     // A sample that has another reference now is another sample.
     growing.done.retain(|i, p| items.get(*i).is_some_and(|item| item.label == p.label && item.id == p.id));
+    // Groups may be asked for by another column than before.
+    growing.done.iter_mut().for_each(|(i, p)| p.group.clone_from(&items[*i].group));
     let (began, before) = (Instant::now(), growing.done.len());
     let (written, time) = predict(setup, &items, &mut growing, inbox, emit)?;
     let seconds = began.elapsed().as_secs_f64();
@@ -164,7 +174,7 @@ fn predict(
         if let Some(id) = token {
             let answer = answers.entry(i).or_default();
             answer.push(id);
-            let ends = stop_text(setup.encoder, answer, &rules.sampling.stop).is_some();
+            let ends = ends(setup.encoder, answer, &rules.sampling.stop);
             return ControlFlow::Continue(if ends { Next::End } else { Next::GoOn });
         }
         let answer = answers.remove(&i).unwrap_or_default();
@@ -201,11 +211,22 @@ fn stop_text(encoder: &Encoder, answer: &[u32], stop: &[String]) -> Option<usize
     stop.iter().filter(|s| !s.is_empty()).filter_map(|s| text.find(s.as_str())).min()
 }
 
-fn judged(encoder: &Encoder, item: &Item, index: usize, (answer, stop): (&[u32], &[String])) -> Prediction {
-    let mut predict = encoder.decode(answer, true);
+/// Whether a stop text ends the answer.
+pub(super) fn ends(encoder: &Encoder, answer: &[u32], stop: &[String]) -> bool {
+    stop_text(encoder, answer, stop).is_some()
+}
+
+/// The answer as text, up to a stop text.
+pub(super) fn text_of(encoder: &Encoder, answer: &[u32], stop: &[String]) -> String {
+    let mut text = encoder.decode(answer, true);
     if let Some(at) = stop_text(encoder, answer, stop) {
-        predict.truncate(at);
+        text.truncate(at);
     }
+    text
+}
+
+fn judged(encoder: &Encoder, item: &Item, index: usize, (answer, stop): (&[u32], &[String])) -> Prediction {
+    let predict = text_of(encoder, answer, stop);
     Prediction {
         index,
         id: item.id.clone(),
@@ -271,7 +292,7 @@ fn finish(
     emit: Emit,
 ) -> Result<Value> {
     let dir = &config.output_dir;
-    let summary = Summary::of(&all, labels);
+    let summary = Summary { grouped_by: config.eval_group_by.clone(), ..Summary::of(&all, labels) };
     let mut metrics = Map::new();
     for row in summary.measures.iter().take(4) {
         let name = format!("predict_{}", row.name);
@@ -287,6 +308,7 @@ fn finish(
     let mut evaluation = json!({
         "model": config.model_name_or_path, "adapter": config.adapter_name_or_path, "eval_loss": loss,
         "sampling": config.sampling(),
+        "data": report::Data::of(config),
     });
     if let (Value::Object(all), Value::Object(more)) = (&mut evaluation, json!(summary)) {
         all.extend(more);

@@ -11,7 +11,10 @@ use crate::data::sample::Sample;
 use crate::data::{dataset, selection};
 use crate::error::{Error, Result};
 use crate::job::{Emit, Event, Phase};
+use crate::model::lora::Adapter;
 use crate::model::qwen3_vl::{Pack, Qwen3Vl, Sequence};
+use crate::model::vision::VisionOutput;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 /// Encoded samples of one side (training or evaluation) and the features of their pictures.
@@ -42,6 +45,25 @@ impl Samples {
         let labels: Vec<i32> = chosen.iter().flat_map(|(_, s)| s.encoded.labels.iter().copied()).collect();
         let targets = Targets::new(&pack, &labels);
         Ok((pack, targets))
+    }
+
+    /// Features of the pictures of the sample at `place`, as the model with this adapter sees them now.
+    ///
+    /// # Errors
+    /// A picture cannot be read.
+    pub fn seen(
+        &mut self,
+        (model, adapter): (&Qwen3Vl, &Adapter),
+        encoder: &Encoder,
+        place: usize,
+    ) -> Result<Vec<Arc<VisionOutput>>> {
+        let chosen = [(place, &self.all[place])];
+        if !model.vision_adapted() {
+            return Ok(self.features.of((model, None), encoder, &chosen)?.pop().unwrap_or_default());
+        }
+        // A tower with an adapter is another one after every update.
+        let pictures = self.features.pictures(encoder, &chosen)?;
+        Ok(pictures.iter().map(|picture| Arc::new(model.see(picture, Some(adapter)))).collect())
     }
 
     /// Begins to read the pictures of the samples at `places`, the next ones, on other threads.

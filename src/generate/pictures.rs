@@ -2,8 +2,9 @@
 
 use super::ask::Who;
 use super::batch::Identity;
-use crate::data::ImageRef;
+use crate::data::{ImageRef, windowed};
 use crate::error::Result;
+use crate::job::Brightness;
 use crate::model::vision::VisionOutput;
 use std::sync::Arc;
 
@@ -24,12 +25,17 @@ struct Kept {
 }
 
 impl Pictures {
-    /// What tells a picture from others: its file.
+    /// What tells a picture from others: its file, and the window it is seen through.
     ///
     /// # Errors
     /// It cannot be read.
-    pub fn identity(image: &ImageRef) -> Result<Identity> {
-        Ok(*blake3::hash(&image.bytes()?).as_bytes())
+    pub fn identity(image: &ImageRef, seen: Option<Brightness>) -> Result<Identity> {
+        let mut hash = blake3::Hasher::new();
+        hash.update(&image.bytes()?);
+        if let Some(seen) = seen {
+            hash.update(format!("{seen:?}").as_bytes());
+        }
+        Ok(*hash.finalize().as_bytes())
     }
 
     /// The features of a picture, as the base model or the tuned one sees it.
@@ -39,7 +45,7 @@ impl Pictures {
     pub fn see(
         &mut self,
         who: &Who,
-        image: &ImageRef,
+        (image, seen): (&ImageRef, Option<Brightness>),
         identity: Identity,
         tuned: bool,
     ) -> Result<Arc<VisionOutput>> {
@@ -51,7 +57,9 @@ impl Pictures {
             self.kept.push(found);
             return Ok(features);
         }
-        let patches = who.encoder.patches_of(std::slice::from_ref(image))?;
+        let through = seen.map(|window| windowed::png(image, window)).transpose()?;
+        let through = through.map(|png| ImageRef::Bytes(png.into()));
+        let patches = who.encoder.patches_of(std::slice::from_ref(through.as_ref().unwrap_or(image)))?;
         let features = Arc::new(who.model.see(&patches[0], who.adapter.filter(|_| tuned)));
         self.kept.push(Kept { identity, tuned, features: features.clone() });
         self.make_room();

@@ -53,7 +53,9 @@ impl Talk {
     pub fn ask(&mut self, who: &Who, id: u64, turn: &Turn, began: Instant) -> Result<()> {
         let images: Vec<ImageRef> =
             turn.images.iter().cloned().map(ImageRef::named).collect::<Result<_>>()?;
-        let identities = images.iter().map(Pictures::identity).collect::<Result<Vec<_>>>()?;
+        let seen = turn.brightness;
+        let identities =
+            images.iter().map(|image| Pictures::identity(image, seen)).collect::<Result<Vec<_>>>()?;
         let grids = who.encoder.grids_of(&images)?;
         let ids = who.encoder.prompt(turn.system.as_deref(), &ask::messages(turn), &grids)?;
         let most = who.model.config.text.max_position_embeddings;
@@ -77,7 +79,7 @@ impl Talk {
             odds: turn.odds,
         };
         let pictures = &mut self.pictures;
-        let mut look = |i: usize| pictures.see(who, &images[i], identities[i], tuned);
+        let mut look = |i: usize| pictures.see(who, (&images[i], seen), identities[i], tuned);
         let reused = self.batch.add(who.model, request, &mut look)?;
         let mut writing = Writing::new(id, who.encoder, &turn.sampling.stop, began);
         writing.reads(tokens, reused);

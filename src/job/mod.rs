@@ -10,6 +10,6 @@ mod request;
 pub use answer::{Answer, Finish, Odds, Prediction, ScoreRow};
 pub use event::{Command, Emit, Event, Finding, Level, Outcome, Phase, StepRow, TargetRow, TimeSplit};
 pub use request::{
-    AskJob, CheckJob, ConvertJob, DEFAULT_MAX_PIXELS, DEFAULT_QUESTION, ExportJob, Job, RowFormat, Sampling,
-    TalkJob, Turn,
+    AskJob, Brightness, CheckJob, ConvertJob, DEFAULT_MAX_PIXELS, DEFAULT_QUESTION, ExportJob, Job,
+    RowFormat, Sampling, TalkJob, Turn,
 };

@@ -203,6 +203,22 @@ pub struct Turn {
     /// How sure the model is of each token, with so many of the likeliest ones.
     #[serde(default)]
     pub odds: Option<usize>,
+    /// The pictures are seen through this window. Not set: as stored.
+    #[serde(default)]
+    pub brightness: Option<Brightness>,
+}
+
+/// The window of brightness that pictures are seen through: what becomes middle grey, and what is spread from black to
+/// white, in thousandths of the full range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Brightness {
+    /// From the 0.5th to the 99.5th percentile of each picture.
+    Auto,
+    Set {
+        centre: i32,
+        width: i32,
+    },
 }
 
 /// How the next token is chosen. `temperature` 0 is greedy.

@@ -18,6 +18,9 @@ pub struct Line {
     pub loss: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub eval_loss: Option<f64>,
+    /// Other metrics of an evaluation, such as `eval_bleu-4`.
+    #[serde(flatten)]
+    pub metrics: Map<String, Value>,
     /// A setting that changed, and its new value.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub changed: Option<Map<String, Value>>,
@@ -71,9 +74,14 @@ impl TrainerLog {
     }
 
     /// Appends the line of an evaluation after the step `at`.
-    pub fn evaluated(&mut self, at: &StepRow, eval_loss: Option<f64>) -> Result<()> {
+    pub fn evaluated(
+        &mut self,
+        at: &StepRow,
+        eval_loss: Option<f64>,
+        metrics: Map<String, Value>,
+    ) -> Result<()> {
         let line = Line::new(at.step, at.total_steps, at.elapsed, at.remaining);
-        self.push(&Line { eval_loss, epoch: Some(at.epoch), ..line })
+        self.push(&Line { eval_loss, metrics, epoch: Some(at.epoch), ..line })
     }
 
     /// Appends the line of a setting that changed after the step `at`.

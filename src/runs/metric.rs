@@ -16,10 +16,13 @@ pub enum Metric {
     TokensPerSecond,
     DataWait,
     Memory,
+    /// Of the answers at the last evaluation.
+    Bleu4,
+    RougeL,
 }
 
 impl Metric {
-    pub const ALL: [Metric; 7] = [
+    pub const ALL: [Metric; 9] = [
         Metric::Loss,
         Metric::LearningRate,
         Metric::GradNorm,
@@ -27,6 +30,8 @@ impl Metric {
         Metric::TokensPerSecond,
         Metric::DataWait,
         Metric::Memory,
+        Metric::Bleu4,
+        Metric::RougeL,
     ];
 
     /// The name on the command line and in files.
@@ -39,6 +44,8 @@ impl Metric {
             Metric::TokensPerSecond => "tokens_per_second",
             Metric::DataWait => "data_wait",
             Metric::Memory => "memory",
+            Metric::Bleu4 => "eval_bleu-4",
+            Metric::RougeL => "eval_rouge-l",
         }
     }
 
@@ -52,6 +59,8 @@ impl Metric {
             Metric::TokensPerSecond => "tokens/s",
             Metric::DataWait => "data wait %",
             Metric::Memory => "memory GiB",
+            Metric::Bleu4 => "BLEU-4",
+            Metric::RougeL => "ROUGE-L",
         }
     }
 
@@ -67,9 +76,14 @@ impl Metric {
             Metric::TokensPerSecond => per_second(row.tokens),
             Metric::DataWait => 100.0 * row.data_wait / known(row.seconds),
             Metric::Memory => known(row.memory as f64 / f64::from(1 << 30)),
+            // No row has them: an evaluation tells them.
+            Metric::Bleu4 | Metric::RougeL => f64::NAN,
         }
     }
 }
+
+/// The metrics that an evaluation tells.
+const SCORES: [Metric; 2] = [Metric::Bleu4, Metric::RougeL];
 
 /// What stands along the bottom of a plot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -109,6 +123,8 @@ pub struct Columns {
     /// Losses of evaluations, and where they belong on each axis.
     pub evals: Column,
     eval_axes: [Column; Axis::ALL.len()],
+    /// The newest scores of answers: they stand at each row until there are newer ones.
+    scores: [Option<f64>; SCORES.len()],
     /// `elapsed` of the last row, and what came before it in earlier processes.
     elapsed: f64,
     before: f64,
@@ -118,7 +134,14 @@ impl Columns {
     /// The columns of a curve that was read, smoothed.
     pub fn of(curve: &Curve) -> Self {
         let mut columns = Self::default();
-        curve.steps.iter().for_each(|row| columns.push(row));
+        let mut scores = curve.evals.iter().peekable();
+        for row in &curve.steps {
+            while let Some(point) = scores.next_if(|point| point.step < row.step) {
+                columns.push_score(&point.name, point.value);
+            }
+            columns.push(row);
+        }
+        scores.for_each(|point| columns.push_score(&point.name, point.value));
         for point in curve.evals.iter().filter(|p| p.name == "eval_loss") {
             columns.push_eval(point.step, point.value);
         }
@@ -153,7 +176,8 @@ impl Columns {
             self.keep_before(step);
         }
         for metric in Metric::ALL {
-            self.metrics[metric as usize].push(metric.of(row));
+            let score = SCORES.iter().position(|m| *m == metric).and_then(|at| self.scores[at]);
+            self.metrics[metric as usize].push(score.unwrap_or_else(|| metric.of(row)));
         }
         let time = self.time(row);
         for (axis, x) in Axis::ALL.into_iter().zip([step, row.epoch, time]) {
@@ -181,6 +205,18 @@ impl Columns {
         let evals = self.eval_axis(Axis::Step).values().partition_point(|s| *s < step);
         self.eval_axes.iter_mut().for_each(|c| c.truncate(evals));
         self.evals.truncate(evals);
+        self.scores = SCORES.map(|m| self.metric(m).last().filter(|score| score.is_finite()));
+    }
+
+    /// Takes a score of an evaluation after the last row; names that are no curve are passed over.
+    pub fn push_score(&mut self, name: &str, value: f64) {
+        let Some(at) = SCORES.iter().position(|metric| metric.name() == name) else { return };
+        self.scores[at] = Some(value);
+        let column = &mut self.metrics[SCORES[at] as usize];
+        if let Some(last) = column.len().checked_sub(1) {
+            column.truncate(last);
+            column.push(value);
+        }
     }
 
     /// Adds the loss of an evaluation after `step` updates.
@@ -216,6 +252,7 @@ impl Columns {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runs::read::EvalPoint;
 
     fn row(step: usize, elapsed: f64) -> StepRow {
         StepRow { step, loss: step as f64, epoch: step as f64 / 10.0, elapsed, ..StepRow::default() }
@@ -248,6 +285,31 @@ mod tests {
     fn a_metric_that_is_not_there_is_a_gap_and_no_zero() {
         let foreign = StepRow { loss: 2.0, lr: 1e-4, ..row(1, 0.0) };
         let all = Metric::ALL.map(|m| m.of(&foreign));
-        assert_eq!(all.map(f64::is_nan), [false, false, true, true, true, true, true]);
+        assert_eq!(all.map(f64::is_nan), [false, false, true, true, true, true, true, true, true]);
+    }
+
+    #[test]
+    fn a_score_stands_until_the_next_and_is_forgotten_where_a_run_goes_on_before_it() {
+        let mut columns = Columns::default();
+        columns.push(&row(1, 1.0));
+        columns.push(&row(2, 2.0));
+        columns.push_score("eval_bleu-4", 10.0);
+        columns.push_score("eval_words", 1.0);
+        columns.push(&row(3, 3.0));
+        columns.push(&row(4, 4.0));
+        columns.push_score("eval_bleu-4", 20.0);
+        let bleu = |columns: &Columns| columns.metric(Metric::Bleu4).values()[1..].to_vec();
+        assert!(columns.metric(Metric::Bleu4).values()[0].is_nan());
+        assert_eq!(bleu(&columns), [10.0, 10.0, 20.0]);
+        columns.push(&row(4, 5.0));
+        assert_eq!(bleu(&columns), [10.0, 10.0, 10.0]);
+        assert!(columns.metric(Metric::RougeL).values().iter().all(|v| v.is_nan()));
+        let point = |step, value| EvalPoint { step, name: "eval_bleu-4".into(), value };
+        let curve = Curve {
+            steps: (1..=4).map(|n| row(n, n as f64)).collect(),
+            evals: vec![point(2, 10.0), point(4, 20.0)],
+            total_steps: 4,
+        };
+        assert_eq!(bleu(&Columns::of(&curve)), [10.0, 10.0, 20.0], "read from a folder it is the same");
     }
 }

@@ -92,8 +92,9 @@ impl Curve {
             let number = |key| line.get(key).and_then(number);
             let Some(step) = number("current_steps").map(|x| x as usize) else { continue };
             let total_steps = number("total_steps").unwrap_or(0.0) as usize;
-            if let Some(value) = number("eval_loss") {
-                curve.evals.push(EvalPoint { step, name: "eval_loss".into(), value });
+            for (name, value) in line.iter().filter(|(name, _)| name.starts_with("eval_")) {
+                let point = self::number(value).map(|value| EvalPoint { step, name: name.clone(), value });
+                curve.evals.extend(point);
             }
             let Some(loss) = number("loss") else { continue };
             let clock = |key| line.get(key).and_then(Value::as_str).map_or(0.0, seconds);

@@ -76,14 +76,17 @@ impl Output {
         self.log.step(row)
     }
 
-    /// An evaluation while training: the loss of each data set by its name; `at` says where the run stands. As
+    /// An evaluation while training: the metrics of each data set, its loss first; `at` says where the run stands. As
     /// transformers, an entry for each, and no `eval_loss` in the log where losses have names.
-    pub fn evaluated(&mut self, at: &StepRow, losses: &[(String, f64)]) -> Result<()> {
+    pub fn evaluated(&mut self, at: &StepRow, sets: &[Vec<(String, f64)>]) -> Result<()> {
         let mut all = Map::new();
-        for (name, loss) in losses {
-            let one = Map::from_iter([(name.clone(), json!(loss))]);
+        for metrics in sets {
+            let one: Map<String, Value> = metrics.iter().map(|(name, x)| (name.clone(), json!(x))).collect();
             self.state.evaluated(at, &one);
-            self.log.evaluated(at, (name == "eval_loss").then_some(*loss))?;
+            let loss = metrics.iter().find(|(name, _)| name == "eval_loss").map(|(_, loss)| *loss);
+            let scores = one.iter().filter(|(name, _)| !name.ends_with("loss"));
+            let scores = scores.map(|(name, x)| (name.clone(), x.clone())).collect();
+            self.log.evaluated(at, loss, scores)?;
             all.extend(one);
         }
         results::write(&self.dir, "eval", &all)

@@ -175,6 +175,7 @@ impl App {
             }
             Answer::QuitNow => vec![Effect::Quit],
             Answer::Load(load) => vec![Effect::Load(load)],
+            Answer::Who(choice, who) => self.state.chosen(choice, who),
             Answer::Convert(typed) => vec![Effect::Load(Load::Files(typed))],
         }
     }

@@ -94,6 +94,7 @@ pub enum Context {
     Parameters,
     Training,
     Chat,
+    TalkPicture,
     Runs,
     Evaluation,
     Lists,
@@ -101,7 +102,8 @@ pub enum Context {
 }
 
 impl Context {
-    const ALL: [(Context, &str); 9] = [
+    const ALL: [(Context, &str); 10] = [
+        (Context::TalkPicture, "talk_picture"),
         (Context::Data, "data"),
         (Context::Picture, "picture"),
         (Context::Parameters, "parameters"),

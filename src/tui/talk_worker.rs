@@ -1,13 +1,15 @@
 //! Files of talks and evaluations, read and written on the worker's thread.
 
+use super::state::talk::answerer::Choice;
 use crate::data::conversation::{self, Conversation};
-use crate::data::dropped;
-use crate::error::Result;
-use crate::job::{Prediction, ScoreRow};
+use crate::data::{dropped, windowed};
+use crate::error::{Error, Result};
+use crate::job::{Brightness, Prediction, ScoreRow};
 use crate::runs::append::Appender;
 use crate::runs::{EVALUATION, predictions};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 /// Talks of a run, a line each.
 pub const TALKS: &str = "chat.jsonl";
@@ -21,8 +23,14 @@ pub enum Ask {
     Dropped(String),
     /// An answered question, for the history of a run.
     Keep { dir: PathBuf, line: String },
-    /// A row for a data set.
-    Add { dir: PathBuf, name: String, talk: Box<Conversation> },
+    /// A row for a data set, each picture as it was seen.
+    Add { dir: PathBuf, name: String, talk: Box<Conversation>, seen: Vec<Option<Brightness>> },
+    /// A talk as a file; one that is there is written `again` only if it is the talk's own.
+    Save { path: PathBuf, talk: Box<Conversation>, seen: Vec<Option<Brightness>>, again: bool },
+    /// A talk from a file.
+    Load(PathBuf),
+    /// The adapters below the runs, to choose one.
+    Adapters { runs: PathBuf, choice: Choice },
     /// The evaluation in a folder.
     Evaluation(PathBuf),
 }
@@ -33,6 +41,12 @@ pub enum Told {
     Words(String),
     Kept(Result<()>),
     Added(Result<PathBuf>),
+    Saved(Result<PathBuf>),
+    Loaded(Result<Box<Conversation>>),
+    Adapters {
+        found: Vec<PathBuf>,
+        choice: Choice,
+    },
     /// Of the tuned model, and of the base model.
     Evaluation {
         dir: PathBuf,
@@ -52,12 +66,45 @@ pub fn answer(ask: Ask) -> Told {
     match ask {
         Ask::Dropped(text) => dropped::files(&text).map_or(Told::Words(text), Told::Files),
         Ask::Keep { dir, line } => Told::Kept(keep(&dir, &line)),
-        Ask::Add { dir, name, talk } => Told::Added(conversation::add_to(&dir, &name, &talk)),
+        Ask::Add { dir, name, talk, seen } => {
+            Told::Added(as_seen(*talk, &seen).and_then(|talk| conversation::add_to(&dir, &name, &talk)))
+        }
+        Ask::Save { path, talk, seen, again } => Told::Saved(save(*talk, &seen, &path, again).map(|()| path)),
+        Ask::Load(path) => Told::Loaded(Conversation::load(&path).map(Box::new)),
+        Ask::Adapters { runs, choice } => Told::Adapters { found: adapters(&runs), choice },
         Ask::Evaluation(dir) => {
             let sides = [side(&dir), side(&dir.join(BASE))];
             Told::Evaluation { dir, sides }
         }
     }
+}
+
+/// The talk with the pictures as the model saw them.
+fn as_seen(talk: Conversation, seen: &[Option<Brightness>]) -> Result<Conversation> {
+    let through = |(image, seen): (PathBuf, &Option<Brightness>)| match seen {
+        Some(window) => windowed::seen(&image, *window),
+        None => Ok(image),
+    };
+    let images = talk.images.into_iter().zip(seen).map(through).collect::<Result<_>>()?;
+    Ok(Conversation { images, ..talk })
+}
+
+fn save(talk: Conversation, seen: &[Option<Brightness>], path: &Path, again: bool) -> Result<()> {
+    if path.exists() && !again {
+        return Err(Error::usage(format!("{} is there already", path.display())).hint("take another name"));
+    }
+    as_seen(talk, seen)?.save(path)
+}
+
+/// The folders with an `adapter_config.json` among the runs and their checkpoints, the newest first.
+pub fn adapters(runs: &Path) -> Vec<PathBuf> {
+    let pattern = |tail: &str| format!("{}{tail}", glob::Pattern::escape(&runs.to_string_lossy()));
+    let found = |tail: &str| glob::glob(&pattern(tail)).into_iter().flatten().flatten().collect::<Vec<_>>();
+    let mut all = found("/*/adapter_config.json");
+    all.extend(found("/*/checkpoint-*/adapter_config.json"));
+    let modified = |p: &PathBuf| p.metadata().and_then(|m| m.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
+    all.sort_by_cached_key(|path| std::cmp::Reverse(modified(path)));
+    all.iter().filter_map(|path| path.parent().map(Path::to_path_buf)).collect()
 }
 
 fn keep(dir: &Path, line: &str) -> Result<()> {

@@ -10,7 +10,6 @@ use crate::error::{Error, Kind, Result};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Sender, channel};
-use std::time::SystemTime;
 
 /// Starts the thread; requests are answered in order.
 pub fn start(out: Sender<Msg>) -> Sender<Load> {
@@ -44,7 +43,7 @@ fn answer(load: Load, send: &dyn Fn(Loaded) -> bool) {
                 }
                 None => {}
             }
-            send(Loaded::Adapter(newest_adapter(&dir.join("runs"))));
+            send(Loaded::Adapter(newest_adapter(&dir)));
             if dir.join("data").join("dataset_info.json").exists() {
                 send(Loaded::Registry(registry(&dir.join("data"))));
             }
@@ -56,7 +55,7 @@ fn answer(load: Load, send: &dyn Fn(Loaded) -> bool) {
             send(Loaded::Registry(registry(&dir)));
         }
         Load::Adapter(dir) => {
-            send(Loaded::Adapter(newest_adapter(&dir.join("runs"))));
+            send(Loaded::Adapter(newest_adapter(&dir)));
         }
         Load::Demo(dir) => {
             send(Loaded::Demo(guarded("the demo", || demo(&dir))));
@@ -122,14 +121,9 @@ fn running(roots: &[PathBuf]) -> Option<PathBuf> {
     runs.filter(|run| watch::is_running(run)).max_by_key(begun)
 }
 
-/// The folder with the newest `adapter_config.json`, among the runs and their checkpoints.
-fn newest_adapter(runs: &Path) -> Option<PathBuf> {
-    let pattern = |tail: &str| format!("{}{tail}", glob::Pattern::escape(&runs.to_string_lossy()));
-    let in_runs = glob::glob(&pattern("/*/adapter_config.json")).ok()?;
-    let in_checkpoints = glob::glob(&pattern("/*/checkpoint-*/adapter_config.json")).ok()?;
-    let modified = |p: &PathBuf| p.metadata().and_then(|m| m.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
-    let newest = in_runs.chain(in_checkpoints).flatten().max_by_key(modified)?;
-    newest.parent().map(Path::to_path_buf)
+/// The newest adapter of a workspace.
+fn newest_adapter(workspace: &Path) -> Option<PathBuf> {
+    super::talk_worker::adapters(&workspace.join("runs")).into_iter().next()
 }
 
 /// What a user typed, as paths: spaces or commas between, `~` and globs as in a shell.
@@ -220,7 +214,7 @@ mod tests {
     fn the_newest_adapter_is_found_also_in_a_checkpoint() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(newest_adapter(dir.path()), None);
-        let checkpoint = dir.path().join("a/checkpoint-5");
+        let checkpoint = dir.path().join("runs/a/checkpoint-5");
         crate::files::write(&checkpoint.join("adapter_config.json"), b"{}").unwrap();
         assert_eq!(newest_adapter(dir.path()), Some(checkpoint));
     }

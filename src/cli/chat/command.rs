@@ -10,12 +10,16 @@ use std::path::PathBuf;
 pub enum Command {
     Ask(String),
     Pictures(Vec<PathBuf>, Option<Levels>),
+    /// How the pictures of the talk are seen.
+    Window(Option<Levels>),
     System(Option<String>),
     Adapter(Option<PathBuf>),
     Base,
     /// Ask both sides: the adapter, and the base model or another adapter.
     Compare(Option<PathBuf>, Option<String>),
     Set(String, String),
+    /// Show what can be set.
+    Settings,
     Odds,
     Save(PathBuf),
     Load(PathBuf),
@@ -31,20 +35,22 @@ pub enum Command {
 /// Commands as `/help` shows them.
 pub const HELP: &[(&str, &str)] = &[
     ("/image FILE... [window=W/L|auto]", "pictures of the next question; window and level for 16-bit scans"),
+    ("/window W/L|auto|off", "window and level of all pictures of the talk: the model sees them so"),
     ("/system [TEXT]", "what the model is told first; nothing takes it away"),
     ("/adapter [DIR]", "another adapter answers; nothing: the base model"),
     ("/base", "base model or adapter, by turns"),
     ("/compare [DIR] [QUESTION]", "adapter and base model (or another adapter) on one question"),
     (
-        "/set key=value",
-        "temperature, top_p, top_k, min_p, repetition_penalty, max_new_tokens, seed, do_sample",
+        "/set [key=value]",
+        "temperature, top_p, top_k, min_p, repetition_penalty, max_new_tokens, seed, do_sample, stop_strings; nothing: \
+         shows them",
     ),
     ("/odds", "show how sure the model is of each token, or not"),
     ("/retry", "the last question again"),
     ("/edit", "change the last question and ask it"),
     ("/correct [TEXT]", "change the last answer, as it should be"),
     ("/add-to NAME", "the last question and answer become a row of the data set NAME"),
-    ("/save FILE, /load FILE", "the talk as ShareGPT"),
+    ("/save FILE, /load FILE", "the talk as ShareGPT, with how its words were chosen"),
     ("/new", "a new talk"),
     ("/quit", "leave; Ctrl-C breaks an answer off"),
 ];
@@ -67,10 +73,13 @@ impl Command {
         let needs = |what: &str| Error::usage(format!("/{name} needs {what}")).hint("/help shows how");
         Ok(match name {
             "image" | "images" => pictures(rest)?,
+            "window" if rest == "off" => Self::Window(None),
+            "window" => Self::Window(Some(Levels::parse(rest)?)),
             "system" => Self::System(text),
             "adapter" => Self::Adapter(path()),
             "base" => Self::Base,
             "compare" => compare(rest),
+            "set" if rest.is_empty() => Self::Settings,
             "set" => {
                 let (key, value) = rest.split_once('=').ok_or_else(|| needs("key=value"))?;
                 Self::Set(key.trim().into(), value.trim().into())
@@ -131,11 +140,15 @@ mod tests {
         let image = Command::Pictures(vec!["a b.tif".into()], levels);
         assert_eq!(parse("/image 'a b.tif' window=400/1040"), image);
         assert_eq!(parse("/set top_p = 0.5"), Command::Set("top_p".into(), "0.5".into()));
+        assert_eq!(parse("/set"), Command::Settings);
+        assert_eq!(parse("/window 400/1040"), Command::Window(levels));
+        assert_eq!(parse("/window off"), Command::Window(None));
         assert_eq!(parse("/system"), Command::System(None));
         assert_eq!(parse("/compare Is it left?"), Command::Compare(None, Some("Is it left?".into())));
         assert_eq!(parse("/add-to corrected"), Command::AddTo("corrected".into()));
         assert_eq!(parse("/correct a\nb"), Command::Correct(Some("a\nb".into())));
-        for bad in ["/fly", "/save", "/image", "/image a window=x", "/set temperature", "/add-to"] {
+        for bad in ["/fly", "/save", "/image", "/image a window=x", "/window", "/set temperature", "/add-to"]
+        {
             assert!(Command::parse(bad).is_err(), "{bad}");
         }
     }

@@ -5,6 +5,7 @@ use super::command::{Command, HELP};
 use crate::cli::ask::{self, ALTERNATIVES};
 use crate::cli::output::Out;
 use crate::cli::talk::Talk;
+use crate::config::decoding::LIVE;
 use crate::config::{TrainConfig, fields};
 use crate::data::conversation::{self, Conversation};
 use crate::data::windowed::Levels;
@@ -27,6 +28,9 @@ pub struct Session<'a> {
     talk: Conversation,
     /// Pictures at the end of `talk.images` that no question has shown yet.
     fresh: usize,
+    /// The pictures of the talk as they were named, and the window they are seen through.
+    named: Vec<PathBuf>,
+    levels: Option<Levels>,
     adapter: Option<PathBuf>,
     use_base: bool,
     config: TrainConfig,
@@ -40,6 +44,8 @@ impl<'a> Session<'a> {
         Self {
             talk: Conversation::default(),
             fresh: 0,
+            named: Vec::new(),
+            levels: None,
             adapter: args.who.adapter.clone(),
             use_base: false,
             config,
@@ -51,8 +57,9 @@ impl<'a> Session<'a> {
 
     /// Pictures of the next question.
     pub fn add_pictures(&mut self, paths: &[PathBuf], levels: Option<Levels>) -> Result<Next> {
-        let images = ask::pictures(paths, levels)?;
+        let images = ask::pictures(paths, levels.or(self.levels))?;
         self.fresh += images.len();
+        self.named.extend_from_slice(paths);
         self.talk.images.extend(images);
         let names: Vec<String> = paths.iter().map(|p| p.display().to_string()).collect();
         if !names.is_empty() {
@@ -61,11 +68,25 @@ impl<'a> Session<'a> {
         Ok(Next::GoOn)
     }
 
+    /// All pictures of the talk, and those to come, are seen through a window; `None`: as stored.
+    fn window(&mut self, levels: Option<Levels>) -> Result<()> {
+        self.talk.images = ask::pictures(&self.named, levels)?;
+        self.levels = levels;
+        let said = match levels {
+            Some(Levels::Auto) => "window and level are found for each picture".to_string(),
+            Some(Levels::Set { window, level }) => format!("window {window}, level {level}"),
+            None => "as stored".to_string(),
+        };
+        self.out.note(format!("the model sees {} pictures: {said}", self.named.len()));
+        Ok(())
+    }
+
     /// Does what a line says.
     pub fn act(&mut self, command: Command, talk: &mut Talk, stop: &AtomicBool) -> Result<Next> {
         match command {
             Command::Ask(question) => self.ask(question, talk, stop)?,
             Command::Pictures(paths, levels) => return self.add_pictures(&paths, levels),
+            Command::Window(levels) => self.window(levels)?,
             Command::System(text) => self.talk.system = text,
             Command::Adapter(dir) => self.switch(dir)?,
             Command::Base => {
@@ -74,9 +95,13 @@ impl<'a> Session<'a> {
             }
             Command::Compare(other, question) => self.compare(other, question, (talk, stop))?,
             Command::Set(key, value) => self.set(&key, &value)?,
+            Command::Settings => LIVE
+                .iter()
+                .for_each(|key| self.out.note(format!("{key} = {}", fields::get(&self.config, key)))),
             Command::Odds => self.odds = !self.odds,
             Command::Save(path) => {
-                self.talk.save(&path)?;
+                let talk = Conversation { sampling: Some(self.config.sampling()), ..self.talk.clone() };
+                talk.save(&path)?;
                 self.out.note(format!("saved: {}", path.display()));
             }
             Command::Load(path) => self.load(&path)?,
@@ -87,7 +112,10 @@ impl<'a> Session<'a> {
             Command::Edit => return self.take_back().map(Next::Edit),
             Command::Correct(text) => return self.correct(text),
             Command::AddTo(name) => self.add_to(&name)?,
-            Command::New => (self.talk, self.fresh) = (Conversation::default(), 0),
+            Command::New => {
+                (self.talk, self.fresh) = (Conversation::default(), 0);
+                self.named.clear();
+            }
             Command::Help => HELP.iter().for_each(|(name, what)| self.out.note(format!("{name:34} {what}"))),
             Command::Quit => return Ok(Next::Leave),
         }
@@ -111,17 +139,6 @@ impl<'a> Session<'a> {
     }
 
     fn set(&mut self, key: &str, value: &str) -> Result<()> {
-        const LIVE: &[&str] = &[
-            "do_sample",
-            "temperature",
-            "top_p",
-            "top_k",
-            "min_p",
-            "repetition_penalty",
-            "max_new_tokens",
-            "seed",
-            "stop_strings",
-        ];
         if !LIVE.contains(&key) {
             return Err(Error::usage(format!("{key} cannot be set in a talk"))
                 .hint(format!("these can: {}; others when the chat starts", LIVE.join(", "))));
@@ -146,6 +163,7 @@ impl<'a> Session<'a> {
             adapter,
             sampling: self.config.sampling(),
             odds: self.odds.then_some(ALTERNATIVES),
+            ..Turn::default()
         }
     }
 
@@ -237,6 +255,11 @@ impl<'a> Session<'a> {
 
     fn load(&mut self, path: &Path) -> Result<()> {
         self.talk = Conversation::load(path)?;
+        (self.named, self.levels) = (self.talk.images.clone(), None);
+        if let Some(sampling) = self.talk.sampling.take() {
+            self.config.set_sampling(&sampling);
+            self.out.note("words are chosen as in that talk; /set shows how");
+        }
         let marks: usize = self.talk.turns.iter().map(|(q, _)| q.matches("<image>").count()).sum();
         self.fresh = if self.talk.turns.is_empty() { self.talk.images.len() } else { 0 };
         self.out.note(format!(

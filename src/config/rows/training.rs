@@ -202,6 +202,13 @@ pub(super) const ROWS: &[Field] = &[
         "Updates between two evaluations of the loss; the end evaluates too. 0: none while training.",
     ),
     row(
+        "eval_generate_samples",
+        Group::Output,
+        int(0, BIG),
+        "samples",
+        "At each evaluation answer this many samples, always the same, and score them (eval_bleu-4, eval_rouge-l). 0: none.",
+    ),
+    row(
         "load_best_model_at_end",
         Group::Output,
         Bool,
@@ -213,7 +220,8 @@ pub(super) const ROWS: &[Field] = &[
         Group::Output,
         Text,
         "",
-        "What is best: loss, or eval_NAME_loss of one of several data sets. Not set: loss.",
+        "What is best: loss, eval_NAME_loss of one of several data sets, or with eval_generate_samples bleu-4, rouge-1, \
+         rouge-2, rouge-l. Not set: loss.",
     ),
     opt(
         "greater_is_better",
@@ -268,6 +276,13 @@ pub(super) const ROWS: &[Field] = &[
         Bool,
         "",
         "Leave special tokens out of written predictions and labels.",
+    ),
+    opt(
+        "eval_group_by",
+        Group::Generation,
+        Text,
+        "",
+        "Scores of evaluations by group: a key of the rows, or a column of a parquet file. Not set: by kind of picture.",
     ),
     opt(
         "slot_labels",

@@ -136,6 +136,22 @@ impl Rows {
         }
     }
 
+    /// What each row has under `key`, in order; `None` where it has nothing there.
+    pub fn column(&self, key: &str) -> Result<Vec<Option<Value>>> {
+        let mut all = Vec::new();
+        for file in &self.files {
+            match file {
+                DataFile::Json(file) => {
+                    for row in 0..file.len() {
+                        all.push(file.value(row)?.get(key).cloned());
+                    }
+                }
+                DataFile::Parquet(file) => all.extend(file.column(key)?),
+            }
+        }
+        Ok(all)
+    }
+
     fn locate(&self, row: usize) -> (&DataFile, usize) {
         assert!(row < self.len(), "row {row} of {}", self.len());
         let file = self.ends.partition_point(|end| *end <= row);

@@ -100,6 +100,12 @@ impl ParquetFile {
         Ok(Value::Object(fields))
     }
 
+    /// The values of one column, which need not be one that is read otherwise.
+    pub(super) fn column(&self, name: &str) -> Result<Vec<Option<Value>>> {
+        let file = Self::with_columns(&self.path, &[name], None, &[])?;
+        (0..file.rows).map(|row| Ok(file.value(row)?.get(name).cloned())).collect()
+    }
+
     /// The pictures of a row; `None` where no column holds any. Their bytes are not kept.
     pub(super) fn pictures(self: &Arc<Self>, row: usize) -> Result<Option<Vec<Picture>>> {
         let reading = &mut *self.reading();

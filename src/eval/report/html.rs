@@ -41,7 +41,7 @@ pub(super) fn write(report: &Report) -> String {
     }
     out += "</p>\n<p class=\"note\">Not a medical device: for research, no diagnosis.</p>\n";
     for (title, (heading, rows)) in report.tables() {
-        let _ = write!(out, "<h2>{title}</h2>\n{}", table(&heading, &rows));
+        let _ = write!(out, "<h2>{}</h2>\n{}", escape(&title), table(&heading, &rows));
     }
     out += "<p class=\"note\">In the answers <ins>marked</ins> words are not in the reference, <del>struck</del> ones \
             are missing.</p>\n";

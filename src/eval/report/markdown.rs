@@ -17,7 +17,7 @@ pub(super) fn write(report: &Report) -> String {
     }
     out += "\nNot a medical device: for research, no diagnosis.\n";
     for (title, (heading, rows)) in report.tables() {
-        let _ = write!(out, "\n## {title}\n\n{}", table(&heading, &rows));
+        let _ = write!(out, "\n## {}\n\n{}", line(&title), table(&heading, &rows));
     }
     for (title, samples) in report.shown() {
         let _ = writeln!(out, "\n## {title}\n");

@@ -4,11 +4,14 @@ mod html;
 mod markdown;
 
 use super::bootstrap::{self, DRAWS};
+use super::groups::Groups;
 use super::measures::{self, NAMES, Summary};
+use crate::config::TrainConfig;
 use crate::error::{At, Error, Result};
 use crate::files;
 use crate::job::{Prediction, ScoreRow};
 use crate::runs::{EVALUATION, predictions};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -57,7 +60,15 @@ struct Shown {
 /// # Errors
 /// There is no finished evaluation, or the files cannot be written.
 pub fn write(dir: &Path, base: Option<&Path>) -> Result<PathBuf> {
-    let report = Report::read(dir, base)?;
+    write_by(dir, base, None)
+}
+
+/// [`write()`] with groups by a key of the rows that were evaluated, where it is given.
+///
+/// # Errors
+/// As [`write()`], and where the data cannot be read.
+pub fn write_by(dir: &Path, base: Option<&Path>, key: Option<&str>) -> Result<PathBuf> {
+    let report = Report::read(dir, base, key)?;
     files::write(&dir.join("report.md"), markdown::write(&report).as_bytes())?;
     let path = dir.join("report.html");
     files::write(&path, html::write(&report).as_bytes())?;
@@ -65,15 +76,23 @@ pub fn write(dir: &Path, base: Option<&Path>) -> Result<PathBuf> {
 }
 
 impl Report {
-    fn read(dir: &Path, base: Option<&Path>) -> Result<Self> {
-        let all = predictions::read(dir)?;
-        let evaluation = Evaluation::read(dir, &all)?;
+    fn read(dir: &Path, base: Option<&Path>, key: Option<&str>) -> Result<Self> {
+        let mut all = predictions::read(dir)?;
+        let mut evaluation = Evaluation::read(dir, &all)?;
+        let groups = key.map(|key| evaluation.groups(dir, key)).transpose()?;
+        if let (Some(groups), Some(key)) = (&groups, key) {
+            evaluation.regroup(&mut all, groups, key);
+        }
         let beside = dir.join(BASE);
         let base_dir = base.or_else(|| beside.join(EVALUATION).exists().then_some(&beside));
         let other = match base_dir {
             Some(base) => {
-                let predicted = predictions::read(base)?;
-                Some((Evaluation::read(base, &predicted)?, predicted))
+                let mut predicted = predictions::read(base)?;
+                let mut evaluation = Evaluation::read(base, &predicted)?;
+                if let (Some(groups), Some(key)) = (&groups, key) {
+                    evaluation.regroup(&mut predicted, groups, key);
+                }
+                Some((evaluation, predicted))
             }
             None => None,
         };
@@ -100,16 +119,17 @@ impl Report {
             }
         });
         let name = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let Evaluation { model, adapter, loss, summary: tuned } = evaluation;
+        let Evaluation { model, adapter, loss, summary: tuned, .. } = evaluation;
         Ok(Self { title: format!("Evaluation of {name}"), model, adapter, loss, tuned, base, best, worst })
     }
 
     /// The tables that have rows, each with its title, heading and rows.
-    fn tables(&self) -> impl Iterator<Item = (&'static str, Table)> {
+    fn tables(&self) -> impl Iterator<Item = (String, Table)> {
+        let by = self.tuned.grouped_by.as_deref().unwrap_or("kind of picture");
         let all = [
-            ("Measures", self.measures()),
-            ("By kind of picture", self.groups()),
-            ("Facts told right", self.slots()),
+            ("Measures".to_string(), self.measures()),
+            (format!("By {by}"), self.groups()),
+            ("Facts told right".to_string(), self.slots()),
         ];
         all.into_iter().filter(|(_, (_, rows))| !rows.is_empty())
     }
@@ -148,10 +168,11 @@ impl Report {
         (heading, rows)
     }
 
-    /// A table by kind of picture: samples and the main measures, base beside tuned.
+    /// A table by group: samples and the main measures, base beside tuned.
     fn groups(&self) -> Table {
-        const MAIN: [&str; 3] = ["bleu-4", "rouge-l", "exact-match"];
-        let mut heading: Vec<String> = vec!["pictures".into(), "samples".into()];
+        const MAIN: [&str; 5] = ["bleu-4", "rouge-1", "rouge-2", "rouge-l", "exact-match"];
+        let by = self.tuned.grouped_by.clone().unwrap_or_else(|| "pictures".into());
+        let mut heading: Vec<String> = vec![by, "samples".into()];
         for name in MAIN {
             heading.extend(self.base.iter().map(|_| format!("{name}, base")));
             heading.push(if self.base.is_some() { format!("{name}, tuned") } else { name.into() });
@@ -200,15 +221,63 @@ struct Evaluation {
     adapter: String,
     loss: Option<f64>,
     summary: Summary,
+    data: Option<Data>,
+}
+
+/// The data sets that were evaluated, so that their rows can be looked at again.
+#[derive(Serialize, Deserialize)]
+pub struct Data {
+    dataset_dir: PathBuf,
+    media_dir: Option<PathBuf>,
+    names: Vec<String>,
+}
+
+impl Data {
+    /// Of a configuration; paths hold from any folder.
+    pub fn of(config: &TrainConfig) -> Self {
+        let whole = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
+        let names = if config.eval_dataset.is_empty() { &config.dataset } else { &config.eval_dataset };
+        Self {
+            dataset_dir: whole(&config.dataset_dir),
+            media_dir: config.media_dir.as_ref().map(whole),
+            names: names.clone(),
+        }
+    }
 }
 
 impl Evaluation {
+    /// The groups of the rows by a key.
+    fn groups(&self, dir: &Path, key: &str) -> Result<Groups> {
+        let unknown = || {
+            Error::input(format!("{} does not say which data were evaluated", dir.join(EVALUATION).display()))
+                .hint("wait until the evaluation has ended, or evaluate with --group-by")
+        };
+        let data = self.data.as_ref().ok_or_else(unknown)?;
+        Groups::read(&data.dataset_dir, &data.names, data.media_dir.as_deref(), key)
+    }
+
+    /// Other groups than those that were found while evaluating.
+    fn regroup(&mut self, all: &mut [Prediction], groups: &Groups, key: &str) {
+        let by_id = groups.by_id();
+        for p in all.iter_mut() {
+            p.group = Some(by_id.get(p.id.as_str()).cloned().unwrap_or_else(|| Groups::none(key)));
+        }
+        self.summary.groups = Summary::of(all, None).groups;
+        self.summary.grouped_by = Some(key.into());
+    }
+
     fn read(dir: &Path, all: &[Prediction]) -> Result<Self> {
         let path = dir.join(EVALUATION);
         if !path.exists() {
             // It has not ended yet: what is there is reported.
             let summary = Summary::of(all, None);
-            return Ok(Self { model: String::new(), adapter: String::new(), loss: None, summary });
+            return Ok(Self {
+                model: String::new(),
+                adapter: String::new(),
+                loss: None,
+                summary,
+                data: None,
+            });
         }
         let text = std::fs::read_to_string(&path).at("read", &path)?;
         let broken = |e: serde_json::Error| {
@@ -221,6 +290,7 @@ impl Evaluation {
             adapter: word("adapter"),
             loss: value["eval_loss"].as_f64(),
             summary: serde_json::from_value(value.clone()).map_err(broken)?,
+            data: serde_json::from_value(value["data"].clone()).ok(),
         })
     }
 }
@@ -281,6 +351,36 @@ mod tests {
         assert!(markdown.contains("| exact-match | 0.00 | 50.00 |"), "{markdown}");
         assert!(markdown.contains("| MR | 1 |"), "{markdown}");
         assert!(markdown.contains("nothing"), "what the base model said is there");
+    }
+
+    #[test]
+    fn groups_follow_a_column_of_the_data() {
+        let dir = tempfile::tempdir().unwrap();
+        evaluate(dir.path(), &[("a", "右肺<结节> CT"), ("b", "x"), ("c", "y")], "gone.png");
+        assert!(write_by(dir.path(), None, Some("organ")).unwrap_err().message.contains("which data"));
+        let row = |id: &str, organ: Value| {
+            serde_json::json!({ "id": id, "organ": organ, "images": [], "conversations": [
+                { "from": "user", "value": "What?" }, { "from": "assistant", "value": "This." },
+            ] })
+        };
+        let rows = [row("a", "lung".into()), row("b", "lung".into()), row("c", Value::Null)];
+        files::write_json(&dir.path().join("set.json"), &rows).unwrap();
+        let entry = crate::data::registry::Entry::sharegpt("set.json");
+        crate::data::registry::register(dir.path(), "set", &entry).unwrap();
+        let config = TrainConfig {
+            dataset_dir: dir.path().into(),
+            eval_dataset: vec!["set".into()],
+            ..TrainConfig::default()
+        };
+        let path = dir.path().join(EVALUATION);
+        let mut value: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+        value["data"] = serde_json::to_value(Data::of(&config)).unwrap();
+        files::write_json(&path, &value).unwrap();
+        write_by(dir.path(), None, Some("organ")).unwrap();
+        let markdown = std::fs::read_to_string(dir.path().join("report.md")).unwrap();
+        assert!(markdown.contains("## By organ") && markdown.contains("| lung | 2 |"), "{markdown}");
+        assert!(markdown.contains("| no organ | 1 |"), "{markdown}");
+        assert!(write_by(dir.path(), None, Some("age")).unwrap_err().message.contains("no row"));
     }
 
     #[test]

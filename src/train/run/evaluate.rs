@@ -1,6 +1,6 @@
 //! The loss on held-out samples while training, and which step was the best.
 
-use super::{Trainer, batch, log};
+use super::{Trainer, answers, batch, log};
 use crate::config::{LrScheduler, TrainConfig};
 use crate::error::{Error, Result};
 use crate::eval::loss;
@@ -11,57 +11,73 @@ use crate::train::commands::Control;
 use crate::train::position::Best;
 use crate::train::split::{EvalSet, Split};
 
+/// Metrics of a data set by name.
+pub(super) type Metrics = Vec<(String, f64)>;
+/// What was computed, or the stop that was heard meanwhile.
+pub(super) type Heard<T> = std::result::Result<T, Control>;
+
 /// The metric for the best model must be one that is computed.
 pub(super) fn check_metric(config: &TrainConfig, data: &Split) -> Result<()> {
     let Some(wanted) = config.best_metric() else { return Ok(()) };
-    let known: Vec<&str> = data.eval.iter().map(|set| set.metric.as_str()).collect();
-    if known.is_empty() || known.contains(&wanted.as_str()) {
+    let of_set = |set: &EvalSet| {
+        let answers = answers::names(&set.metric).filter(|_| !set.asked.is_empty());
+        std::iter::once(set.metric.clone()).chain(answers).collect::<Vec<_>>()
+    };
+    let known: Vec<String> = data.eval.iter().flat_map(of_set).collect();
+    if known.is_empty() || known.contains(&wanted) {
         return Ok(());
     }
     Err(Error::usage(format!("metric_for_best_model: {wanted} is not computed while training"))
-        .hint(format!("there is {}", known.join(", "))))
+        .hint(format!("there is {}; BLEU and ROUGE with eval_generate_samples", known.join(", "))))
 }
 
 impl Trainer<'_> {
-    /// Computes, logs and judges the losses of the evaluation sets. A stop breaks it off: it is done again on resume.
+    /// Computes, logs and judges the losses of the evaluation sets, and the scores of answers where they are asked for.
+    /// A stop breaks it off: it is done again on resume.
     pub(super) fn evaluate(&mut self) -> Result<Control> {
         if self.data.eval.is_empty() {
             return Ok(Control::GoOn);
         }
         let mut sets = std::mem::take(&mut self.data.eval);
-        let losses = self.losses(&mut sets);
+        let found = self.metrics(&mut sets);
         self.clock.stop();
         self.data.eval = sets;
-        let losses = match losses? {
-            Ok(losses) => losses,
+        let found = match found? {
+            Ok(found) => found,
             Err(stop) => return Ok(stop),
         };
         let now = self.now();
-        let written = self.output.evaluated(&now, &losses);
+        let written = self.output.evaluated(&now, &found);
         self.log_or_warn(written);
-        for (name, value) in &losses {
+        let all = found.concat();
+        for (name, value) in &all {
             (self.emit)(Event::Score { name: name.clone(), value: *value, step: Some(now.step) });
         }
         self.position.evaluated = Some(now.step);
-        self.judge(&losses);
+        self.judge(&all);
         Ok(Control::GoOn)
     }
 
-    /// The loss of each set, or the stop that was asked for.
-    fn losses(&mut self, sets: &mut [EvalSet]) -> Result<Result<Vec<(String, f64)>, Control>> {
-        let mut losses = Vec::new();
+    /// The metrics of each set, its loss first, or the stop that was asked for.
+    fn metrics(&mut self, sets: &mut [EvalSet]) -> Result<Heard<Vec<Metrics>>> {
+        let mut all = Vec::new();
         for set in sets {
-            match self.eval_loss(&mut set.samples)? {
-                Ok(loss) => losses.push((set.metric.clone(), loss)),
+            let loss = match self.eval_loss(&mut set.samples)? {
+                Ok(loss) => loss,
                 Err(stop) => return Ok(Err(stop)),
-            }
+            };
+            let scores = match self.answer_scores(set)? {
+                Ok(scores) => scores,
+                Err(stop) => return Ok(Err(stop)),
+            };
+            all.push([vec![(set.metric.clone(), loss)], scores].concat());
         }
-        Ok(Ok(losses))
+        Ok(Ok(all))
     }
 
     /// Mean loss over the samples, as transformers' `eval_loss` (weighted by samples per batch), or the stop that
     /// was asked for.
-    fn eval_loss(&mut self, set: &mut Samples) -> Result<Result<f64, Control>> {
+    fn eval_loss(&mut self, set: &mut Samples) -> Result<Heard<f64>> {
         let n = set.all.len();
         let places: Vec<usize> = (0..n).collect();
         let (mut sum, mut read, mut done) = (0.0, 0, 0);

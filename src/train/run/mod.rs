@@ -1,5 +1,6 @@
 //! The training loop: updates, logging, evaluation, saving, and commands in between.
 
+mod answers;
 mod bad_batch;
 mod batch;
 mod evaluate;

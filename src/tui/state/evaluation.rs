@@ -206,9 +206,8 @@ impl State {
             return Vec::new();
         }
         if self.config.eval_dataset.is_empty() && self.config.dataset.is_empty() {
-            self.fail(
-                &Error::usage("there is nothing to evaluate on").hint("set eval_dataset in the parameters"),
-            );
+            let hint = self.words.get("eval.set_data");
+            self.fail(&Error::usage(self.words.get("eval.nothing")).hint(hint));
             return Vec::new();
         }
         let dir = self.evaluation_dir();
@@ -261,7 +260,7 @@ impl State {
                 Outcome::Stopped { .. } => self.notify(Level::Warning, self.words.get("eval.stopped")),
                 Outcome::Done { summary } => {
                     let report = summary["report"].as_str().unwrap_or_default();
-                    self.notify(Level::Info, format!("report: {report}"));
+                    self.notify(Level::Info, self.words.fill("eval.report", &[("path", report)]));
                 }
             }
         }

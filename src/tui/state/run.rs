@@ -184,6 +184,7 @@ impl Run {
         if name == "eval_loss" {
             self.curves.push_eval(step.unwrap_or_else(|| self.step()), value);
         }
+        self.curves.push_score(name, value);
         let name = clean::for_terminal(name);
         self.note(Level::Info, &format!("{name} {value:.4}"));
         self.scores.retain(|s| s.0 != name);

@@ -6,6 +6,7 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
 use ratatui::style::Style;
+use std::cell::{Cell, RefCell};
 use std::ops::Range;
 use unicode_segmentation::UnicodeSegmentation;
 
@@ -27,12 +28,12 @@ pub struct Editor {
     /// Column that up and down keep to.
     column: Option<usize>,
     /// Width of the last drawing, first line drawn.
-    columns: usize,
-    first: usize,
+    columns: Cell<usize>,
+    first: Cell<usize>,
     /// Earlier texts with their cursors, and those taken back.
     before: Vec<(String, usize)>,
     after: Vec<(String, usize)>,
-    wrapped: Wrapped,
+    wrapped: RefCell<Wrapped>,
 }
 
 /// The lines as far as they are known: a long text is not wrapped anew for every key.
@@ -76,18 +77,29 @@ impl Editor {
     /// An editor that holds `text` without what could harm a terminal, the cursor behind it.
     pub fn with(text: &str) -> Self {
         let text = clean::for_terminal_lines(text);
-        Self { cursor: text.len(), text, columns: 80, ..Self::default() }
+        Self { cursor: text.len(), text, columns: Cell::new(80), ..Self::default() }
     }
 
     pub fn text(&self) -> &str {
         &self.text
     }
 
+    /// Empties it and gives the text.
+    pub fn take(&mut self) -> String {
+        std::mem::take(self).text
+    }
+
+    /// Rows that the text takes in a width.
+    pub fn rows(&self, width: u16) -> u16 {
+        self.columns.set(columns_in(width));
+        self.lines().len().try_into().unwrap_or(u16::MAX)
+    }
+
     /// Inserts text where the cursor is.
     pub fn insert(&mut self, new: &str) {
         let new = clean::for_terminal_lines(&new.replace("\r\n", "\n").replace('\r', "\n"));
         self.remember();
-        self.wrapped.forget(self.cursor);
+        self.wrapped.get_mut().forget(self.cursor);
         self.text.insert_str(self.cursor, &new);
         self.cursor += new.len();
     }
@@ -158,7 +170,7 @@ impl Editor {
         };
         let Some((text, cursor)) = from.pop() else { return Edited::Other };
         to.push((std::mem::replace(&mut self.text, text), std::mem::replace(&mut self.cursor, cursor)));
-        self.wrapped.forget(0);
+        self.wrapped.get_mut().forget(0);
         Edited::Changed
     }
 
@@ -167,7 +179,7 @@ impl Editor {
             return Edited::Other;
         }
         self.remember();
-        self.wrapped.forget(range.start);
+        self.wrapped.get_mut().forget(range.start);
         self.cursor = range.start;
         self.text.drain(range);
         Edited::Changed
@@ -191,8 +203,8 @@ impl Editor {
     }
 
     /// The lines as wrapped to the width last drawn, as byte ranges without their ends.
-    fn lines(&mut self) -> Vec<Range<usize>> {
-        self.wrapped.lines(&self.text, self.columns.max(1)).to_vec()
+    fn lines(&self) -> Vec<Range<usize>> {
+        self.wrapped.borrow_mut().lines(&self.text, self.columns.get().max(1)).to_vec()
     }
 
     /// The number of the line the cursor is in. Where a line was wrapped the cursor belongs to the next.
@@ -200,13 +212,13 @@ impl Editor {
         lines.partition_point(|line| line.start <= self.cursor).saturating_sub(1)
     }
 
-    fn line_start(&mut self) -> usize {
+    fn line_start(&self) -> usize {
         let lines = self.lines();
         lines[self.at(&lines)].start
     }
 
     /// The last place of the cursor in its line.
-    fn line_end(&mut self) -> usize {
+    fn line_end(&self) -> usize {
         let lines = self.lines();
         self.end(&lines, self.at(&lines))
     }
@@ -243,25 +255,30 @@ impl Editor {
     }
 
     /// Draws the lines around the cursor and says where it is.
-    pub fn draw(&mut self, area: Rect, buf: &mut Buffer, style: Style) -> Option<Position> {
+    pub fn draw(&self, area: Rect, buf: &mut Buffer, style: Style) -> Option<Position> {
         let area = area.intersection(buf.area);
         if area.is_empty() {
             return None;
         }
-        // The last column is for a cursor behind a full line.
-        self.columns = usize::from(area.width).saturating_sub(1).max(1);
+        self.columns.set(columns_in(area.width));
         let lines = self.lines();
         let at = self.at(&lines);
         let height = usize::from(area.height);
-        self.first =
-            self.first.min(at).max((at + 1).saturating_sub(height)).min(lines.len().saturating_sub(height));
-        for (y, line) in lines[self.first..].iter().take(height).enumerate() {
+        let first = self.first.get().min(at).max((at + 1).saturating_sub(height));
+        let first = first.min(lines.len().saturating_sub(height));
+        self.first.set(first);
+        for (y, line) in lines[first..].iter().take(height).enumerate() {
             let shown = text::pad(&self.text[line.clone()], area.width.into());
             buf.set_stringn(area.x, area.y + y as u16, shown, area.width.into(), style);
         }
         let column = text::width(&self.text[lines[at].start..self.cursor]).min(usize::from(area.width) - 1);
-        Some(Position::new(area.x + column as u16, area.y + (at - self.first) as u16))
+        Some(Position::new(area.x + column as u16, area.y + (at - first) as u16))
     }
+}
+
+/// Columns for text in a width: the last one is for a cursor behind a full line.
+fn columns_in(width: u16) -> usize {
+    usize::from(width).saturating_sub(1).max(1)
 }
 
 /// Wraps a paragraph that begins at byte `start`: after spaces, else within a word. No byte is left out.
@@ -352,7 +369,8 @@ mod tests {
             (n >> 33) % below
         };
         for _ in 0..3000 {
-            editor.columns = if next(50) == 0 { 1 + next(12) } else { editor.columns.min(12) };
+            let columns = if next(50) == 0 { 1 + next(12) } else { editor.columns.get().min(12) };
+            editor.columns.set(columns);
             match next(8) {
                 0 => press(&mut editor, KeyCode::Backspace),
                 1 => press(&mut editor, KeyCode::Delete),
@@ -363,8 +381,8 @@ mod tests {
                 _ => editor.insert(parts[next(parts.len())]),
             }
             if next(3) > 0 {
-                let fresh = Wrapped::default().lines(&editor.text, editor.columns).to_vec();
-                assert_eq!(editor.lines(), fresh, "{:?} in {} columns", editor.text, editor.columns);
+                let fresh = Wrapped::default().lines(&editor.text, editor.columns.get()).to_vec();
+                assert_eq!(editor.lines(), fresh, "{:?} in {} columns", editor.text, editor.columns.get());
             }
         }
     }

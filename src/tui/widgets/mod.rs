@@ -3,6 +3,8 @@
 pub mod chart;
 pub mod editor;
 pub mod input;
+pub mod pick;
 pub mod popup;
 mod raster;
 pub mod table;
+pub mod wrapped;

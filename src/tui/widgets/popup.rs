@@ -1,11 +1,13 @@
 //! Boxes over the panes: text, questions with choices, a line to fill in, the palette of actions.
 
 use super::input::{Input, Typed};
+use super::pick::Pick;
 use super::table::Scroll;
 use crate::job::Command;
 use crate::tui::action::{Action, Context, Keymap};
 use crate::tui::effects::Load;
 use crate::tui::state::State;
+use crate::tui::state::talk::answerer::{Answerer, Choice};
 use crate::tui::text;
 use crate::tui::theme::Theme;
 use crate::tui::words::{Language, Words};
@@ -31,13 +33,15 @@ pub enum Answer {
     Load(Load),
     /// Convert these files (paths or globs with spaces or commas between).
     Convert(String),
+    /// Somebody is chosen to answer.
+    Who(Choice, Answerer),
 }
 
 /// Where a box and its rows are.
 #[derive(Default)]
 pub struct PopupHits {
-    area: Rect,
-    rows: Vec<(Rect, usize)>,
+    pub(super) area: Rect,
+    pub(super) rows: Vec<(Rect, usize)>,
 }
 
 /// A box over the panes.
@@ -45,6 +49,7 @@ pub enum Popup {
     Text { title: String, lines: Vec<String>, scroll: usize },
     Ask { title: String, lines: Vec<String>, choices: Vec<(char, String, Answer)> },
     Files(Input),
+    Pick(Pick),
     Palette { input: Input, selected: usize, scroll: Scroll, found: Vec<Action> },
 }
 
@@ -134,7 +139,7 @@ impl Popup {
 
     fn wheel(&mut self, key: KeyEvent) -> Answer {
         match self {
-            Popup::Text { .. } | Popup::Palette { .. } => self.key(key),
+            Popup::Text { .. } | Popup::Palette { .. } | Popup::Pick(_) => self.key(key),
             Popup::Ask { .. } | Popup::Files(_) => Answer::Open,
         }
     }
@@ -142,6 +147,7 @@ impl Popup {
     fn choose(&mut self, row: usize) -> Answer {
         match self {
             Popup::Text { .. } | Popup::Files(_) => Answer::Open,
+            Popup::Pick(pick) => pick.choose(row),
             // The row behind the last choice leaves all as it is.
             Popup::Ask { choices, .. } => choices.get(row).map_or(Answer::Close, |c| c.2.clone()),
             Popup::Palette { found, .. } => found.get(row).map_or(Answer::Open, |a| Answer::Act(*a)),
@@ -184,6 +190,7 @@ impl Popup {
                 Typed::Cancel => Answer::Close,
                 Typed::Changed | Typed::Other => Answer::Open,
             },
+            Popup::Pick(pick) => pick.key(key),
             Popup::Palette { input, selected, found, .. } => match (key.code, input.key(key)) {
                 (KeyCode::Up, _) => {
                     *selected = selected.saturating_sub(1);
@@ -206,8 +213,10 @@ impl Popup {
 
     /// Pastes into the box's input, if it has one.
     pub fn paste(&mut self, pasted: &str) {
-        if let Popup::Files(input) | Popup::Palette { input, .. } = self {
-            input.paste(pasted);
+        match self {
+            Popup::Files(input) | Popup::Palette { input, .. } => input.paste(pasted),
+            Popup::Pick(pick) => pick.paste(pasted),
+            Popup::Text { .. } | Popup::Ask { .. } => {}
         }
     }
 
@@ -233,6 +242,7 @@ impl Popup {
                 draw_input(frame, input, row(inner, 1), theme);
                 PopupHits { area, rows: Vec::new() }
             }
+            Popup::Pick(pick) => pick.draw(frame, theme, words),
             Popup::Palette { input, selected, scroll, found } => {
                 let foot = words.get("palette.foot");
                 let (area, inner) = open_box(frame, theme, words.get("palette.title"), foot, (64, 16));
@@ -283,7 +293,7 @@ fn search(wanted: &str) -> Vec<Action> {
     Action::ALL.iter().filter(matches).copied().collect()
 }
 
-fn draw_input(frame: &mut Frame, input: &Input, area: Rect, theme: &Theme) {
+pub(super) fn draw_input(frame: &mut Frame, input: &Input, area: Rect, theme: &Theme) {
     let mark = Rect { width: area.width.min(2), ..area };
     frame.render_widget(Span::styled("> ", theme.key), mark);
     let rest = Rect { x: area.x + mark.width, width: area.width - mark.width, ..area };
@@ -297,7 +307,7 @@ fn lines_size(lines: &[String], least: usize) -> (usize, usize) {
 }
 
 /// The row `y` of an area, empty when there is none.
-fn row(area: Rect, y: u16) -> Rect {
+pub(super) fn row(area: Rect, y: u16) -> Rect {
     if y >= area.height {
         return Rect { height: 0, ..area };
     }
@@ -305,7 +315,7 @@ fn row(area: Rect, y: u16) -> Rect {
 }
 
 /// Clears and frames a box for `(columns, rows)` of content; gives it and its inside.
-fn open_box(
+pub(super) fn open_box(
     frame: &mut Frame,
     theme: &Theme,
     title: &str,

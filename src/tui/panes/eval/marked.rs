@@ -2,11 +2,10 @@
 
 use crate::data::clean;
 use crate::data::diff::{self, In};
-use crate::tui::text;
 use crate::tui::theme::Theme;
+use crate::tui::widgets::wrapped::Wrapped;
 use ratatui::style::{Modifier, Style};
-use ratatui::text::{Line, Span};
-use unicode_segmentation::UnicodeSegmentation;
+use ratatui::text::Line;
 
 /// An answer beside its reference, compared. Comparing long ones takes longer than a frame may: it is done once.
 #[derive(Default)]
@@ -29,7 +28,7 @@ impl Marked {
 
     /// The answer in lines of at most `columns`.
     pub fn lines(&self, columns: usize, theme: &Theme) -> Vec<Line<'static>> {
-        let mut out = Wrapped { lines: vec![Vec::new()], used: 0, columns: columns.max(1) };
+        let mut out = Wrapped::new(columns);
         for (place, piece) in &self.pieces {
             match place {
                 In::Both => out.push(piece, Style::new()),
@@ -37,62 +36,14 @@ impl Marked {
                 In::Second => out.push(piece, theme.accent.add_modifier(Modifier::UNDERLINED)),
             }
         }
-        out.lines.into_iter().map(Line::from).collect()
-    }
-}
-
-/// Text in styles, wrapped at words where that is possible.
-struct Wrapped {
-    lines: Vec<Vec<Span<'static>>>,
-    used: usize,
-    columns: usize,
-}
-
-impl Wrapped {
-    fn push(&mut self, piece: &str, style: Style) {
-        for word in piece.split_word_bounds() {
-            if word.contains('\n') {
-                self.new_line();
-                continue;
-            }
-            let width = text::width(word);
-            if self.used > 0 && self.used + width > self.columns {
-                self.new_line();
-                if word.trim().is_empty() {
-                    continue;
-                }
-            }
-            if width <= self.columns {
-                self.add(word, width, style);
-                continue;
-            }
-            // A word longer than a line goes on in the next.
-            for grapheme in word.graphemes(true) {
-                let width = text::width(grapheme);
-                if self.used > 0 && self.used + width > self.columns {
-                    self.new_line();
-                }
-                self.add(grapheme, width, style);
-            }
-        }
-    }
-
-    fn add(&mut self, word: &str, width: usize, style: Style) {
-        self.used += width;
-        if let Some(line) = self.lines.last_mut() {
-            line.push(Span::styled(word.to_string(), style));
-        }
-    }
-
-    fn new_line(&mut self) {
-        self.lines.push(Vec::new());
-        self.used = 0;
+        out.into_lines()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tui::text;
 
     fn shown(reference: &str, answer: &str, columns: usize) -> Vec<String> {
         let mut marked = Marked::default();

@@ -40,16 +40,16 @@ impl Pane for EvalPane {
 
     fn title(&self, state: &State) -> String {
         let e = &state.evaluation;
-        let progress = |name: &str, side: &Judged| {
-            let left = if side.running() && side.remaining > 0.0 {
-                format!(", ETA {}", text::duration(side.remaining))
-            } else {
-                String::new()
+        let words = state.words;
+        let progress = |name: &'static str, side: &Judged| {
+            let left = match side.running() && side.remaining > 0.0 {
+                true => words.fill("eval.eta", &[("time", &text::duration(side.remaining))]),
+                false => String::new(),
             };
             (side.total > 0 || side.running())
-                .then(|| format!("{name} {}/{}{left}", side.samples.len(), side.total))
+                .then(|| format!("{} {}/{}{left}", words.get(name), side.samples.len(), side.total))
         };
-        let all = [progress("base", &e.base), progress("tuned", &e.tuned)];
+        let all = [progress("eval.base", &e.base), progress("eval.tuned", &e.tuned)];
         all.into_iter().flatten().collect::<Vec<_>>().join(" · ")
     }
 
@@ -120,17 +120,19 @@ fn scores(canvas: &mut Canvas, area: Rect) -> u16 {
     // A low screen shows the scores that are looked at first.
     shown.truncate(if area.height >= 24 { 7 } else { 2 });
     let find = |side: &Judged, name: &str| side.scores.iter().find(|r| r.name == name).cloned();
-    let heading = ["base", "95 % interval", "tuned", "95 % interval"];
-    let mut line = cell("score", 14, Align::Left);
-    for (i, title) in heading.iter().enumerate() {
-        line += &cell(title, if i % 2 == 0 { NUMBER } else { INTERVAL }, Align::Right);
+    let heading = ["eval.base", "eval.interval", "eval.tuned", "eval.interval"];
+    let words = state.words;
+    let mut line = cell(words.get("eval.score"), 14, Align::Left);
+    for (i, title) in heading.into_iter().enumerate() {
+        line += &cell(words.get(title), if i % 2 == 0 { NUMBER } else { INTERVAL }, Align::Right);
     }
     canvas.line(area, 0, Line::styled(line, theme.dim));
     for (y, name) in shown.iter().enumerate() {
         let mut line = cell(name, 14, Align::Left);
         for side in [&e.base, &e.tuned] {
             let (mean, range) = find(side, name).map_or_else(Default::default, |r| {
-                (format!("{:.2}", r.mean), format!("{:.2} to {:.2}", r.low, r.high))
+                let [low, high] = [r.low, r.high].map(|x| format!("{x:.2}"));
+                (format!("{:.2}", r.mean), words.fill("eval.to", &[("low", &low), ("high", &high)]))
             });
             line += &cell(&mean, NUMBER, Align::Right);
             line += &cell(&range, INTERVAL, Align::Right);
@@ -152,10 +154,10 @@ impl EvalPane {
         let name = usize::from(area.width).saturating_sub(3 * NUMBER);
         let heading = format!(
             "{}{}{}{}",
-            cell(e.order.name(), name, Align::Left),
-            cell("base", NUMBER, Align::Right),
-            cell("tuned", NUMBER, Align::Right),
-            cell("gain", NUMBER, Align::Right),
+            cell(state.words.get(e.order.name()), name, Align::Left),
+            cell(state.words.get("eval.base"), NUMBER, Align::Right),
+            cell(state.words.get("eval.tuned"), NUMBER, Align::Right),
+            cell(state.words.get("eval.gain"), NUMBER, Align::Right),
         );
         canvas.line(area, 0, Line::styled(heading, theme.dim));
         let rows = usize::from(area.height).saturating_sub(1);
@@ -204,14 +206,13 @@ impl EvalPane {
             let text = clean::for_terminal_lines(text.trim());
             lines.extend(text::wrap(&text, columns, 400).into_iter().map(Line::raw));
         };
-        plain(&mut lines, "question", &p.question);
-        plain(&mut lines, "reference", &p.label);
-        for ((name, side), marked) in
-            [("base", &e.base), ("tuned", &e.tuned)].into_iter().zip(&mut self.marked)
-        {
+        plain(&mut lines, state.words.get("eval.question"), &p.question);
+        plain(&mut lines, state.words.get("eval.reference"), &p.label);
+        let sides = [("eval.base", &e.base), ("eval.tuned", &e.tuned)].into_iter().zip(&mut self.marked);
+        for ((name, side), marked) in sides {
             let Some(said) = side.samples.get(&index) else { continue };
             let score = said.score("rouge-l").map(|s| format!(" · rouge-l {s:.1}")).unwrap_or_default();
-            lines.push(Line::styled(format!("{name}{score}"), theme.dim));
+            lines.push(Line::styled(format!("{}{score}", state.words.get(name)), theme.dim));
             lines.extend(marked.take(&said.label, &said.predict).lines(columns, theme));
         }
         let height = usize::from(words.height);

@@ -46,8 +46,8 @@ impl Charts {
             Action::LogY => self.log_y = !self.log_y,
             Action::Smoothing => self.hide_smooth = !self.hide_smooth,
             Action::XAxis => self.next_axis(columns),
-            Action::NextCurve => self.next_metric(1),
-            Action::PreviousCurve => self.next_metric(Metric::ALL.len() - 1),
+            Action::NextCurve => self.next_metric(1, columns),
+            Action::PreviousCurve => self.next_metric(Metric::ALL.len() - 1, columns),
             Action::ZoomIn | Action::Up => self.zoom(0.5, columns),
             Action::ZoomOut | Action::Down => self.zoom(2.0, columns),
             Action::Fit => self.part = None,
@@ -62,8 +62,15 @@ impl Charts {
         true
     }
 
-    fn next_metric(&mut self, by: usize) {
-        self.metric = Metric::ALL[(self.metric as usize + by) % Metric::ALL.len()];
+    /// The next curve that has values.
+    fn next_metric(&mut self, by: usize, columns: &Columns) {
+        let all = Metric::ALL.len();
+        let known = |m: &Metric| {
+            let column = columns.metric(*m);
+            column.extremes(0..column.len()).span(false).is_some()
+        };
+        let others = (1..=all).map(|n| Metric::ALL[(self.metric as usize + by * n) % all]);
+        self.metric = others.into_iter().find(known).unwrap_or(self.metric);
     }
 
     /// The other axis shows the same rows.
