@@ -130,7 +130,7 @@ mod tests {
     fn in_full(x: &[f32], w: Mat) -> u32 {
         let products = thin::dots(w, Mat::new(x, 1, w.cols, w.cols), false);
         let best = products.iter().enumerate().rev().max_by(|a, b| a.1.total_cmp(b.1));
-        best.unwrap().0 as u32
+        best.map_or(0, |best| best.0 as u32)
     }
 
     #[test]
@@ -147,9 +147,9 @@ mod tests {
                 w.copy_within(7 * cols..8 * cols, 2000 * cols);
             }
             let mut x = numbers(&mut rng, n * cols);
-            x[..cols].copy_from_slice(&w[..cols].to_vec());
+            x[..cols].copy_from_slice(&w[..cols]);
             let (w, x) = (Mat::new(&w, rows, cols, cols), Mat::new(&x, n, cols, cols));
-            let screened = Screened::new(w).unwrap();
+            let screened = Screened::new(w).expect("finite");
             assert!(screened.bytes() < rows * (cols + 9));
             let want: Vec<_> = (0..n).map(|r| Some(in_full(x.row(r), w))).collect();
             assert_eq!(screened.largest(x, w), want);
@@ -159,14 +159,14 @@ mod tests {
     #[test]
     fn what_is_not_finite_is_not_guessed_at() {
         let w = [1.0, 2.0, 3.0, 4.0];
-        let screened = Screened::new(Mat::new(&w, 2, 2, 2)).unwrap();
+        let screened = Screened::new(Mat::new(&w, 2, 2, 2)).expect("finite");
         let x = [1.0, f32::NAN, 1.0, 1.0, f32::INFINITY, 0.0];
         assert_eq!(screened.largest(Mat::new(&x, 3, 2, 2), Mat::new(&w, 2, 2, 2)), [None, Some(1), None]);
         for bad in [f32::NAN, f32::INFINITY] {
             assert!(Screened::new(Mat::new(&[1.0, bad, 3.0, 4.0], 2, 2, 2)).is_none());
         }
         let zeros = [0f32; 4];
-        let screened = Screened::new(Mat::new(&zeros, 2, 2, 2)).unwrap();
+        let screened = Screened::new(Mat::new(&zeros, 2, 2, 2)).expect("finite");
         let x = [1.0, 1.0];
         assert_eq!(screened.largest(Mat::new(&x, 1, 2, 2), Mat::new(&zeros, 2, 2, 2)), [Some(0)]);
     }
