@@ -95,8 +95,9 @@ pub fn target_lines(targets: &[TargetRow]) -> Vec<String> {
 
 fn step_line(row: &StepRow) -> String {
     let per_second = |n: usize| n as f64 / row.seconds.max(1e-9);
+    let gpu = row.gpu.map_or(String::new(), |gpu| format!("  {gpu}"));
     format!(
-        "step {}/{}  epoch {:.2}  loss {:.4}  lr {:.3e}  grad_norm {:.3}  {:.1} samples/s  {:.0} tokens/s  ETA {}",
+        "step {}/{}  epoch {:.2}  loss {:.4}  lr {:.3e}  grad_norm {:.3}  {:.1} samples/s  {:.0} tokens/s{gpu}  ETA {}",
         row.step,
         row.total_steps,
         row.epoch,

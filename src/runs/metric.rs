@@ -16,10 +16,11 @@ pub enum Metric {
     TokensPerSecond,
     DataWait,
     Memory,
+    GpuUse,
 }
 
 impl Metric {
-    pub const ALL: [Metric; 7] = [
+    pub const ALL: [Metric; 8] = [
         Metric::Loss,
         Metric::LearningRate,
         Metric::GradNorm,
@@ -27,6 +28,7 @@ impl Metric {
         Metric::TokensPerSecond,
         Metric::DataWait,
         Metric::Memory,
+        Metric::GpuUse,
     ];
 
     /// The name on the command line and in files.
@@ -39,6 +41,7 @@ impl Metric {
             Metric::TokensPerSecond => "tokens_per_second",
             Metric::DataWait => "data_wait",
             Metric::Memory => "memory",
+            Metric::GpuUse => "gpu_use",
         }
     }
 
@@ -52,6 +55,7 @@ impl Metric {
             Metric::TokensPerSecond => "tokens/s",
             Metric::DataWait => "data wait %",
             Metric::Memory => "memory GiB",
+            Metric::GpuUse => "GPU use %",
         }
     }
 
@@ -67,6 +71,8 @@ impl Metric {
             Metric::TokensPerSecond => per_second(row.tokens),
             Metric::DataWait => 100.0 * row.data_wait / known(row.seconds),
             Metric::Memory => known(row.memory as f64 / f64::from(1 << 30)),
+            // An idle GPU is a number, no GPU is none.
+            Metric::GpuUse => row.gpu.and_then(|gpu| gpu.percent).map_or(f64::NAN, f64::from),
         }
     }
 }
@@ -136,6 +142,12 @@ impl Columns {
 
     pub fn metric(&self, metric: Metric) -> &Column {
         &self.metrics[metric as usize]
+    }
+
+    /// Whether there is a value of a metric.
+    pub fn has(&self, metric: Metric) -> bool {
+        let column = self.metric(metric);
+        column.extremes(0..column.len()).span(false).is_some()
     }
 
     pub fn axis(&self, axis: Axis) -> &Column {
@@ -248,6 +260,6 @@ mod tests {
     fn a_metric_that_is_not_there_is_a_gap_and_no_zero() {
         let foreign = StepRow { loss: 2.0, lr: 1e-4, ..row(1, 0.0) };
         let all = Metric::ALL.map(|m| m.of(&foreign));
-        assert_eq!(all.map(f64::is_nan), [false, false, true, true, true, true, true]);
+        assert_eq!(all.map(f64::is_nan), [false, false, true, true, true, true, true, true]);
     }
 }

@@ -157,13 +157,21 @@ impl State {
     }
 
     pub fn notify(&mut self, level: Level, text: impl Into<String>) {
-        self.notice = Some(Notice { level, text: clean::for_terminal(&text.into()) });
+        // What a worker or a run says comes in English.
+        let text = self.words.said(&text.into()).into_owned();
+        self.notice = Some(Notice { level, text: clean::for_terminal(&text) });
     }
 
     /// Shows an error with its hint.
     pub fn fail(&mut self, error: &Error) {
-        let hint = error.hint.as_ref().map(|h| format!(" · {h}")).unwrap_or_default();
-        self.notify(Level::Error, format!("{}{hint}", error.message));
+        let text = self.told(error);
+        self.notify(Level::Error, text);
+    }
+
+    /// An error with its hint, on one line.
+    pub fn told(&self, error: &Error) -> String {
+        let hint = error.hint.as_ref().map(|h| format!(" · {}", self.words.said(h))).unwrap_or_default();
+        format!("{}{hint}", self.words.said(&error.message))
     }
 
     /// A job to submit, under a new number.
@@ -215,7 +223,7 @@ impl State {
         let problems = crate::config::validate::problems(&self.config);
         let fatal: Vec<_> = problems.iter().filter(|p| p.fatal).collect();
         if !fatal.is_empty() {
-            let lines = fatal.iter().map(|p| format!("{}: {}", p.key, p.message)).collect();
+            let lines = fatal.iter().map(|p| format!("{}: {}", p.key, self.words.said(&p.message))).collect();
             self.popup = Some(Popup::text(self.words.get("notice.cannot_start"), lines));
             return Vec::new();
         }

@@ -7,6 +7,7 @@ use crate::tui::panes::{Canvas, Hit, movement};
 use crate::tui::state::run::Run;
 use crate::tui::text;
 use crate::tui::widgets::input::{Input, Typed};
+use crate::tui::words::Words;
 use crossterm::event::KeyEvent;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
@@ -26,10 +27,14 @@ pub struct LogView {
 }
 
 impl LogView {
-    fn kept(&self, (level, line): &(Level, String)) -> bool {
-        let words = self.wanted.to_lowercase();
-        self.from.is_none_or(|from| *level >= from)
-            && (words.is_empty() || words.split_whitespace().all(|w| line.to_lowercase().contains(w)))
+    /// Whether a line is shown: by its level, and by its words as they are kept or as they are read.
+    fn kept(&self, words: Words, (level, line): &(Level, String)) -> bool {
+        if self.from.is_some_and(|from| *level < from) {
+            return false;
+        }
+        let wanted = self.wanted.to_lowercase();
+        let has = |line: &str| wanted.split_whitespace().all(|w| line.contains(w));
+        has(&line.to_lowercase()) || (!wanted.is_ascii() && has(&words.said(line).to_lowercase()))
     }
 
     /// Does an action that is about the log; `false` for another one.
@@ -83,12 +88,12 @@ impl LogView {
 
     /// The newest lines that are kept, the last at the bottom.
     pub fn draw(&mut self, canvas: &mut Canvas, area: Rect, run: &Run) {
-        let theme = &canvas.state.theme;
+        let (theme, words) = (&canvas.state.theme, canvas.state.words);
         if area.height == 0 {
             return;
         }
         canvas.hits.push((area, Hit::Act(Action::LogView)));
-        let title = self.title();
+        let title = self.title(words);
         canvas.line(area, 0, Line::styled(title + &"─".repeat(area.width.into()), theme.border));
         let mut inner = below(area);
         if let Some(input) = &self.search {
@@ -105,9 +110,9 @@ impl LogView {
                 run.log.iter().rev().skip(self.back).take(rows).collect()
             }
             false => {
-                let kept = run.log.iter().filter(|l| self.kept(l)).count();
+                let kept = run.log.iter().filter(|l| self.kept(words, l)).count();
                 self.back = self.back.min(kept.saturating_sub(rows));
-                run.log.iter().rev().filter(|l| self.kept(l)).skip(self.back).take(rows).collect()
+                run.log.iter().rev().filter(|l| self.kept(words, l)).skip(self.back).take(rows).collect()
             }
         };
         for (y, (level, line)) in lines.into_iter().rev().enumerate() {
@@ -117,19 +122,20 @@ impl LogView {
                 Level::Info => Style::new(),
                 Level::Debug => theme.dim,
             };
-            canvas.line(inner, y, Line::styled(text::truncate(line, inner.width.into()), style));
+            let line = words.said(line);
+            canvas.line(inner, y, Line::styled(text::truncate(&line, inner.width.into()), style));
         }
     }
 
-    fn title(&self) -> String {
+    fn title(&self, words: Words) -> String {
         let level = match self.from {
             None | Some(Level::Debug) => "",
-            Some(Level::Info) => " · notes and above",
-            Some(Level::Warning) => " · warnings and errors",
-            Some(Level::Error) => " · errors",
+            Some(Level::Info) => words.get("train.log_notes"),
+            Some(Level::Warning) => words.get("train.log_warnings"),
+            Some(Level::Error) => words.get("train.log_errors"),
         };
         let wanted =
             if self.wanted.is_empty() { String::new() } else { format!(" · “{}”", self.wanted) };
-        format!("─ log{level}{wanted} ")
+        format!("─ {}{level}{wanted} ", words.get("log"))
     }
 }
