@@ -50,7 +50,8 @@ impl App {
     }
 
     /// What to do first.
-    pub fn start(&self) -> Vec<Effect> {
+    pub fn start(&mut self) -> Vec<Effect> {
+        self.state.reading = true;
         vec![Effect::Load(Load::Workspace(self.state.workspace.clone()))]
     }
 
@@ -315,6 +316,7 @@ impl App {
                 }
             }
             Loaded::Adapter(adapter) => state.adapter = adapter,
+            Loaded::Workspace => return state.workspace_read(),
             Loaded::Running(dir) => {
                 if state.run.is_none() {
                     return state.watch(dir, Some(Take::IfFree));

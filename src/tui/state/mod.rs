@@ -121,6 +121,10 @@ pub struct State {
     pub ascii: bool,
     /// The user wants to leave as soon as the running job has ended.
     pub quit_after_job: bool,
+    /// The workspace is still being read: its settings may come.
+    pub reading: bool,
+    /// Training was asked for before the workspace was read.
+    train_then: bool,
     next_job: JobId,
 }
 
@@ -131,7 +135,7 @@ impl State {
             preset: config.clone(),
             config,
             run: None,
-            runs: Runs::new(workspace.join("runs")),
+            runs: Runs::new(crate::runs::of_workspace(&workspace)),
             settings: Settings::default(),
             talk: Talk::default(),
             evaluation: Evaluation::default(),
@@ -151,6 +155,8 @@ impl State {
             line: Line::default(),
             ascii: false,
             quit_after_job: false,
+            reading: false,
+            train_then: false,
             next_job: 1,
             workspace,
         }
@@ -214,8 +220,19 @@ impl State {
         vec![effect]
     }
 
-    /// Training as the parameters say, in a run folder that is free.
+    /// The workspace has been read: what it holds is known, and training begins if it was asked for.
+    pub fn workspace_read(&mut self) -> Vec<Effect> {
+        self.reading = false;
+        if std::mem::take(&mut self.train_then) { self.start_training() } else { Vec::new() }
+    }
+
+    /// Training as the parameters say, in a run folder that is free; once the workspace's own parameters are there.
     pub fn start_training(&mut self) -> Vec<Effect> {
+        if self.reading {
+            self.train_then = true;
+            self.notify(Level::Info, self.words.get("notice.settings_come"));
+            return Vec::new();
+        }
         if self.training() {
             self.notify(Level::Warning, self.words.get("notice.training_runs"));
             return Vec::new();

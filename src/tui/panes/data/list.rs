@@ -147,7 +147,10 @@ fn line<'a>(state: &State, place: usize, columns: &Columns) -> Line<'a> {
             spans.push(Span::styled(cell(&clean::for_terminal(&sample.id), columns.id, Align::Left), words));
             spans.push(Span::styled(text::pad(&held.line, rest.saturating_sub(columns.id)), words));
         }
-        Err(_) => spans.push(Span::styled(text::pad(&held.line, rest), on_row(theme.bad))),
+        Err(_) => {
+            let said = state.words.said(&held.line);
+            spans.push(Span::styled(text::pad(&said, rest), on_row(theme.bad)));
+        }
     }
     Line::from(spans)
 }
