@@ -24,6 +24,7 @@ mod quantized;
 mod runs;
 mod screens;
 mod screens_bytes;
+mod screens_chinese;
 mod screens_fuzz;
 mod screens_looks;
 mod screens_runs;

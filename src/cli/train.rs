@@ -109,3 +109,18 @@ fn step_line(row: &StepRow) -> String {
         crate::runs::log::timedelta(row.remaining),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::GpuUse;
+
+    #[test]
+    fn a_steps_line_tells_of_the_gpu_where_there_is_one() {
+        let row = StepRow { step: 3, total_steps: 9, ..StepRow::default() };
+        assert!(!step_line(&row).contains("GPU"));
+        let gpu = Some(GpuUse { percent: Some(87), memory: 12 << 30, total: 80 << 30 });
+        let line = step_line(&StepRow { gpu, ..row });
+        assert!(line.contains("tokens/s  GPU 87 %, 12.0/80.0 GiB  ETA"), "{line}");
+    }
+}

@@ -143,6 +143,19 @@ mod tests {
         assert_eq!(said.get(""), None);
     }
 
+    /// What is filled into the Chinese is in the English too.
+    #[test]
+    fn marks_of_the_embedded_messages_are_filled() {
+        let text = include_str!("../../assets/text/zh.toml");
+        let sections: HashMap<String, HashMap<String, String>> = toml::from_str(text).unwrap();
+        for (english, chinese) in &sections["said"] {
+            let known = Marked::parse(english).marks;
+            for mark in Marked::parse(chinese).marks {
+                assert!(known.iter().any(|m| m.name == mark.name), "{english}: {}", mark.name);
+            }
+        }
+    }
+
     #[test]
     fn marks_are_those_of_rust() {
         let marked = Marked::parse("{} of {x:.2}, {name:?}");

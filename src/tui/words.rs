@@ -187,7 +187,8 @@ mod tests {
                     "typing" => 80,
                     _ => 76,
                 };
-                let bare = marks(text).iter().fold(text.clone(), |t, mark| t.replace(&format!("{{{mark}}}"), ""));
+                let bare =
+                    marks(text).iter().fold(text.clone(), |t, mark| t.replace(&format!("{{{mark}}}"), ""));
                 assert!((1..=most).contains(&width(&bare)), "{} {key}: {text}", language.name());
             }
         }

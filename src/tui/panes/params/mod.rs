@@ -289,7 +289,7 @@ impl Pane for ParamsPane {
     fn typing_hint(&self) -> &'static str {
         match self.question {
             Some((Question::Save, _)) => "typing.save_settings",
-            Some(_) => "typing.settings",
+            Some(_) => "typing.load_settings",
             None => "typing.line",
         }
     }

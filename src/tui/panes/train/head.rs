@@ -33,7 +33,7 @@ pub fn draw(canvas: &mut Canvas, area: Rect, run: &Run) -> usize {
     canvas.line(area, 0, bar(theme, (done, total), room, &line));
     let Some(row) = &run.last else { return 1 };
     let mut y = 1;
-    for line in text::wrap(&numbers(words, run, row).join("   "), columns, 2) {
+    for line in side_by_side(&numbers(words, run, row), columns, 2) {
         canvas.line(area, y, Line::raw(line));
         y += 1;
     }
@@ -74,8 +74,27 @@ fn numbers(words: Words, run: &Run, row: &StepRow) -> Vec<String> {
         all.push(format!("{} {} ({share:.1} %)", words.get("trains"), text::count(run.trainable)));
     }
     all.extend(run.scores.iter().map(|(name, value)| format!("{name} {}", text::number(*value))));
-    // A number stays with its name.
+    // Without blanks a number is selected and copied together with its name.
     all.iter().map(|one| one.replace(' ', "\u{a0}")).collect()
+}
+
+/// Numbers with their names beside each other, in lines of which none is broken within one.
+fn side_by_side(all: &[String], columns: usize, most: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for one in all {
+        let full = lines.len() == most;
+        match lines.last_mut() {
+            Some(line) if text::width(line) + 3 + text::width(one) <= columns => {
+                line.push_str(&format!("   {one}"));
+            }
+            Some(line) if full => {
+                *line = text::truncate(&format!("{line} …"), columns).into_owned();
+                break;
+            }
+            _ => lines.push(text::truncate(one, columns).into_owned()),
+        }
+    }
+    lines
 }
 
 /// Where the seconds since the last log went, the parts that count.
@@ -114,6 +133,14 @@ fn bar<'a>(theme: &Theme, (done, total): (usize, usize), columns: usize, words: 
 mod tests {
     use super::*;
     use crate::tui::words::Language;
+
+    #[test]
+    fn numbers_stay_with_their_names() {
+        let all = ["损失 2.50".to_string(), "学习率 1e-4".into(), "lr 2e-5".into()];
+        assert_eq!(side_by_side(&all, 23, 2), ["损失 2.50   学习率 1e-4", "lr 2e-5"]);
+        assert_eq!(side_by_side(&all, 12, 2), ["损失 2.50", "学习率 1e-4…"], "no room for all");
+        assert_eq!(side_by_side(&all, 4, 9), ["损…", "学…", "lr …"]);
+    }
 
     #[test]
     fn the_split_names_what_counts() {
