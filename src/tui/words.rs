@@ -85,7 +85,7 @@ pub struct Words {
 impl Words {
     /// The text of a key such as `quit.title`, or of a word in English such as `pause`; a text that is no key is given
     /// back as it is.
-    pub fn get<'a>(self, key: &'a str) -> &'a str {
+    pub fn get(self, key: &str) -> &str {
         let own = self.language.table().get(key);
         own.or_else(|| Language::English.table().get(key)).map_or(key, String::as_str)
     }

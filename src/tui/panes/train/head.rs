@@ -74,7 +74,7 @@ fn numbers(words: Words, run: &Run, row: &StepRow) -> Vec<String> {
         all.push(format!("{} {} ({share:.1} %)", words.get("trains"), text::count(run.trainable)));
     }
     all.extend(run.scores.iter().map(|(name, value)| format!("{name} {}", text::number(*value))));
-    // Without blanks a number is selected and copied together with its name.
+    // No blanks within: a terminal that selects by words takes a number with its name.
     all.iter().map(|one| one.replace(' ', "\u{a0}")).collect()
 }
 
