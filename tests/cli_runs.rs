@@ -48,7 +48,7 @@ fn two_runs(root: &Path) {
 fn runs_are_shown_and_compared() {
     let root = tempfile::tempdir().unwrap();
     two_runs(root.path());
-    let list = json(root.path(), &["runs", "list"]);
+    let list = json(root.path(), &["runs", "list", "saves"]);
     assert_eq!(list["runs"].as_array().unwrap().len(), 2);
     let shown = ok(root.path(), &["runs", "show", "saves/two"]);
     assert!(shown.starts_with("finished · 12/12 steps"), "{shown}");
@@ -63,6 +63,31 @@ fn runs_are_shown_and_compared() {
     assert!(table.lines().any(|l| l.contains("final_loss") && l.ends_with('*')), "{table}");
     assert_eq!(lorascope(root.path(), &["runs", "compare", "saves/one"]).status.code(), Some(2));
     assert_eq!(lorascope(root.path(), &["runs", "compare", "saves/one", "nowhere"]).status.code(), Some(3));
+}
+
+#[test]
+fn without_a_folder_the_runs_of_the_workbench_are_listed() {
+    let root = tempfile::tempdir().unwrap();
+    two_runs(root.path());
+    let names = |args: &[&str]| {
+        let list = json(root.path(), args);
+        let name = |run: &Value| run["name"].as_str().unwrap().to_string();
+        list["runs"].as_array().unwrap().iter().map(name).collect::<Vec<_>>()
+    };
+    assert!(names(&["runs", "list"]).is_empty(), "there is no workspace yet");
+    let into = "lorascope-workspace/runs";
+    ok(root.path(), &["runs", "import", "saves/one", "--into", into, "--name", "mine"]);
+    assert_eq!(names(&["runs", "list"]), ["mine"]);
+    assert_eq!(names(&["runs"]), ["mine"]);
+    assert_eq!(names(&["runs", "saves"]).len(), 2);
+    fs::rename(root.path().join("lorascope-workspace"), root.path().join("other")).unwrap();
+    assert_eq!(names(&["--workspace", "other", "runs", "list"]), ["mine"]);
+    assert!(names(&["runs"]).is_empty());
+    assert_eq!(
+        lorascope(root.path(), &["runs", "list", "nowhere"]).status.code(),
+        Some(3),
+        "a name that is wrong"
+    );
 }
 
 #[test]

@@ -27,6 +27,7 @@ mod screens;
 mod screens_bytes;
 mod screens_chat;
 mod screens_chinese;
+mod screens_chinese_chat;
 mod screens_fuzz;
 mod screens_looks;
 mod screens_runs;

@@ -3,7 +3,9 @@
 
 use lorascope::config::{TrainConfig, steps};
 use lorascope::error::Error;
-use lorascope::job::{Answer, Event, Finding, Level, Odds, Outcome, Phase, Prediction, ScoreRow, StepRow};
+use lorascope::job::{
+    Answer, Event, Finding, GpuUse, Level, Odds, Outcome, Phase, Prediction, ScoreRow, StepRow,
+};
 use lorascope::runs::results::TrainTotals;
 use lorascope::runs::{
     Curve, EventLog, RunInfo, RunLock, Status, TrainerLog, TrainerState, events, list, lock, results, smooth,
@@ -369,4 +371,24 @@ fn a_running_run_holds_its_folder_alone() {
     assert!(!lock::is_held(&dir));
     assert_eq!(list::look(root.path(), &dir).unwrap().status, Status::Interrupted);
     drop(RunLock::acquire(&dir).unwrap());
+}
+
+#[test]
+fn a_step_of_an_older_log_has_no_gpu_and_the_use_of_one_is_kept() {
+    let old = r#"{"event":"step","step":3,"total_steps":9,"epoch":1.0,"loss":0.5,"lr":0.1,"grad_norm":1.0,
+        "samples":1,"tokens":2,"label_tokens":1,"seconds":1.0,"data_wait":0.0,"elapsed":3.0,"remaining":6.0,"memory":7}"#;
+    let read = |text: &str| match serde_json::from_str(text) {
+        Ok(Event::Step(row)) => row,
+        other => panic!("{other:?}"),
+    };
+    let row = read(old);
+    assert_eq!((row.step, row.gpu), (3, None));
+    let written = |row: StepRow| serde_json::to_string(&Event::Step(row)).unwrap();
+    assert!(!written(row.clone()).contains("gpu"), "on the CPU nothing is written");
+    for percent in [Some(87), None] {
+        let gpu = Some(GpuUse { percent, memory: 12 << 30, total: 80 << 30 });
+        assert_eq!(read(&written(StepRow { gpu, ..row.clone() })).gpu, gpu);
+    }
+    let gpu = |percent| GpuUse { percent, memory: 12 << 30, total: 80 << 30 }.to_string();
+    assert_eq!([gpu(Some(87)), gpu(None)], ["GPU 87 %, 12.0/80.0 GiB", "GPU 12.0/80.0 GiB"]);
 }

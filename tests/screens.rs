@@ -234,6 +234,7 @@ pub fn step(step: usize) -> StepRow {
         elapsed: n * 0.8,
         remaining: (400.0 - n) * 0.8,
         memory: 812 << 20,
+        gpu: None,
     }
 }
 

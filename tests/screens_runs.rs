@@ -5,7 +5,7 @@ use crate::screens::{Screen, started, step, training, with_data};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 use lorascope::config::TrainConfig;
 use lorascope::error::Error;
-use lorascope::job::{Command, Event, Job, Level, TimeSplit};
+use lorascope::job::{Command, Event, GpuUse, Job, Level, StepRow, TimeSplit};
 use lorascope::runs::compare::{MetricRow, SettingRow};
 use lorascope::runs::delete::Doomed;
 use lorascope::runs::{Columns, Comparison, Detail, RunInfo, Status};
@@ -15,6 +15,7 @@ use lorascope::tui::run_worker::{Ask, Told};
 use lorascope::tui::settings_worker;
 use lorascope::tui::state::PaneId;
 use lorascope::tui::state::run::Run;
+use lorascope::tui::text;
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
 
@@ -158,6 +159,60 @@ fn a_comparison_shows_other_curves_and_is_left_by_escape() {
     assert!(path.ends_with("lungs/tutorial-two.png"), "{path:?}");
     screen.press(KeyCode::Esc);
     assert!(screen.text().contains("status"), "the list is back");
+}
+
+#[test]
+fn a_cursor_reads_all_compared_curves_at_one_place() {
+    let mut screen = with_runs(120, 40);
+    let compared = comparison();
+    let at = |run: usize, row: usize| text::number(compared.curves[run].smooth.values()[row]);
+    let (first, last) = ([at(0, 236), at(1, 236)], [at(0, 239), at(1, 239)]);
+    screen.feed(Msg::Loaded(Loaded::Runs(Told::Compared(Ok(Box::new(compared))))));
+    let reads = |screen: &mut Screen, [a, b]: &[String; 2], place: &str| {
+        let text = screen.text();
+        let legend = format!("⠒ tutorial-two {a}  ⠒ tutorial-one {b}  ({place})");
+        assert!(text.contains(&legend), "{legend}\n{text}");
+    };
+    screen.press(KeyCode::Left);
+    reads(&mut screen, &last, "step 240");
+    screen.press(KeyCode::Left);
+    reads(&mut screen, &first, "step 237");
+    screen.press(KeyCode::Right);
+    reads(&mut screen, &last, "step 240");
+    screen.keys("a");
+    reads(&mut screen, &last, "epoch 5.33");
+    screen.keys("e");
+    assert!(screen.text().contains(&format!("({})", last[0])), "the measured loss before the smoothed");
+    screen.press(KeyCode::Esc);
+    assert!(screen.text().contains("(by epoch)"), "Esc takes the cursor away");
+    screen.keys("aa");
+    screen.draw();
+    let (kind, modifiers) = (MouseEventKind::Down(MouseButton::Left), KeyModifiers::NONE);
+    screen.feed(Msg::Mouse(MouseEvent { kind, column: 60, row: 8, modifiers }));
+    let text = screen.text();
+    let step: usize = text.split("(step ").nth(1).unwrap().split(')').next().unwrap().parse().unwrap();
+    assert!((90..150).contains(&step), "the middle: {text}");
+    assert_eq!(screen.app.state.runs.selected, 0, "no run is chosen by it");
+    screen.press(KeyCode::Esc);
+    screen.press(KeyCode::Esc);
+    assert!(screen.text().contains("status"), "the list is back");
+}
+
+#[test]
+fn the_use_of_a_gpu_is_shown_where_there_is_one() {
+    let (mut screen, id) = training(120, 30);
+    screen.keys("z");
+    assert!(!screen.text().contains("GPU"), "{}", screen.text());
+    screen.keys("N");
+    assert!(screen.text().contains("memory GiB"), "the curve before the loss: {}", screen.text());
+    screen.keys("n");
+    let gpu = Some(GpuUse { percent: Some(87), memory: 12 << 30, total: 80 << 30 });
+    screen.event(id, Event::Step(StepRow { gpu, ..step(241) }));
+    screen.event(id, Event::Step(StepRow { gpu, ..step(242) }));
+    let text = screen.text().replace('\u{a0}', " ");
+    assert!(text.contains("GPU 87 %, 12.0/80.0 GiB"), "{text}");
+    screen.keys("N");
+    assert!(screen.text().contains("GPU use %"), "{}", screen.text());
 }
 
 #[test]

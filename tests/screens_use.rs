@@ -3,6 +3,7 @@
 
 use crate::screens::{Screen, start_training, step, training, with_data};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
+use lorascope::config::TrainConfig;
 use lorascope::job::{Event, Job, Outcome};
 use lorascope::tui::Msg;
 use lorascope::tui::effects::{Effect, Load, Loaded};
@@ -123,6 +124,46 @@ fn asking_without_training_and_again_of_the_base() {
     let (_, Job::Ask(ask)) = screen.submitted() else { panic!("not a question") };
     assert_eq!(ask.turn.history, [("<image>图片中的诊断结果是怎样?".into(), "不清楚。".to_string())]);
     assert_eq!(ask.turn.question, "接着说");
+}
+
+#[test]
+fn training_asked_for_before_the_settings_are_there_waits_for_them() {
+    let mut screen = Screen::new(80, 24);
+    assert!(matches!(screen.app.start()[..], [Effect::Load(Load::Workspace(_))]));
+    screen.keys("t");
+    assert!(screen.text().contains("the settings are being read"), "{}", screen.text());
+    let config = TrainConfig {
+        model_name_or_path: "/home/me/lungs/model".into(),
+        dataset: vec!["mllm_train_data".into()],
+        ..TrainConfig::default()
+    };
+    screen.effects.clear();
+    screen.feed(Msg::Loaded(Loaded::Config(Box::new(config.clone()))));
+    assert!(screen.effects.is_empty(), "a run that goes on may be found yet");
+    screen.feed(Msg::Loaded(Loaded::Workspace));
+    let Some(Effect::Load(Load::FreeRunDir(asked))) = screen.effects.pop() else {
+        panic!("it does not begin")
+    };
+    assert!(*asked == config, "with the settings that came");
+    screen.feed(Msg::Loaded(Loaded::Workspace));
+    assert!(screen.effects.is_empty(), "once");
+    // In a workspace without settings it says what is missing then.
+    let mut screen = Screen::new(80, 24);
+    screen.app.start();
+    screen.keys("t");
+    screen.feed(Msg::Loaded(Loaded::Workspace));
+    assert!(screen.text().contains("no model folder is set"), "{}", screen.text());
+}
+
+#[test]
+fn a_users_key_wins_over_a_panes_and_the_hints_say_so() {
+    let (mut screen, _) = training(120, 40);
+    let table = "[everywhere]\nzoom = [\"p\"]";
+    screen.app.state.keys = screen.app.state.keys.clone().with(table, "keys.toml").unwrap();
+    let text = screen.text();
+    assert!(text.contains("p zoom") && text.contains("Space pause"), "{text}");
+    screen.keys("p");
+    assert!(screen.app.state.zoomed);
 }
 
 #[test]

@@ -161,6 +161,7 @@ fn row(step: usize, total_steps: usize) -> StepRow {
         elapsed: 0.8 * n,
         remaining: 0.8 * (total_steps as f64 - n),
         memory: (812 << 20) + (step % 1000) as u64 * 4096,
+        gpu: None,
     }
 }
 

@@ -121,7 +121,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Some(Cmd::Targets(args)) => targets::run(&args, &out),
         Some(Cmd::Params(args)) => params::run(&args, &out),
         Some(Cmd::Plan(args)) => plan::run(&args, &out),
-        Some(Cmd::Runs(args)) => runs::run(&args, &out),
+        Some(Cmd::Runs(args)) => runs::run(&args, &cli.workspace, &out),
         Some(Cmd::Show(args)) => show::run(&args, &out),
     }
 }

@@ -95,8 +95,9 @@ pub fn target_lines(targets: &[TargetRow]) -> Vec<String> {
 
 fn step_line(row: &StepRow) -> String {
     let per_second = |n: usize| n as f64 / row.seconds.max(1e-9);
+    let gpu = row.gpu.map_or(String::new(), |gpu| format!("  {gpu}"));
     format!(
-        "step {}/{}  epoch {:.2}  loss {:.4}  lr {:.3e}  grad_norm {:.3}  {:.1} samples/s  {:.0} tokens/s  ETA {}",
+        "step {}/{}  epoch {:.2}  loss {:.4}  lr {:.3e}  grad_norm {:.3}  {:.1} samples/s  {:.0} tokens/s{gpu}  ETA {}",
         row.step,
         row.total_steps,
         row.epoch,
@@ -107,4 +108,19 @@ fn step_line(row: &StepRow) -> String {
         per_second(row.tokens),
         crate::runs::log::timedelta(row.remaining),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::GpuUse;
+
+    #[test]
+    fn a_steps_line_tells_of_the_gpu_where_there_is_one() {
+        let row = StepRow { step: 3, total_steps: 9, ..StepRow::default() };
+        assert!(!step_line(&row).contains("GPU"));
+        let gpu = Some(GpuUse { percent: Some(87), memory: 12 << 30, total: 80 << 30 });
+        let line = step_line(&StepRow { gpu, ..row });
+        assert!(line.contains("tokens/s  GPU 87 %, 12.0/80.0 GiB  ETA"), "{line}");
+    }
 }

@@ -172,6 +172,33 @@ pub struct StepRow {
     pub remaining: f64,
     /// Resident memory of the process (or used memory of the GPU) in bytes.
     pub memory: u64,
+    /// What the GPU was doing; not there without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu: Option<GpuUse>,
+}
+
+/// How much of a GPU is in use, by whomever, as its driver tells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct GpuUse {
+    /// Share of the last moments in which a kernel ran, in percent; a part of a GPU (MIG) does not tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub percent: Option<u32>,
+    /// Bytes in use, and bytes there are.
+    pub memory: u64,
+    pub total: u64,
+}
+
+impl std::fmt::Display for GpuUse {
+    /// `GPU 87 %, 12.3/79.6 GiB`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("GPU ")?;
+        if let Some(percent) = self.percent {
+            write!(f, "{percent} %, ")?;
+        }
+        let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
+        write!(f, "{:.1}/{:.1} GiB", gib(self.memory), gib(self.total))
+    }
 }
 
 /// Seconds spent on each part of training. What is computed on a GPU counts where its result is waited for.

@@ -8,7 +8,9 @@ mod event;
 mod request;
 
 pub use answer::{Answer, Finish, Odds, Prediction, ScoreRow};
-pub use event::{Command, Emit, Event, Finding, Level, Outcome, Phase, StepRow, TargetRow, TimeSplit};
+pub use event::{
+    Command, Emit, Event, Finding, GpuUse, Level, Outcome, Phase, StepRow, TargetRow, TimeSplit,
+};
 pub use request::{
     AskJob, Brightness, CheckJob, ConvertJob, DEFAULT_MAX_PIXELS, DEFAULT_QUESTION, ExportJob, Job,
     RowFormat, Sampling, TalkJob, Turn,

@@ -1,5 +1,6 @@
 //! Which device computes: the one place that names burn's backends.
 
+use crate::job::GpuUse;
 use burn::tensor::{DType, Device};
 
 /// A chosen device, the type of the frozen weights on it, and what to tell people.
@@ -47,6 +48,16 @@ pub fn gpu_in_use(device: &Device) -> Option<u64> {
     #[cfg(feature = "cuda")]
     if device.memory_pool_usage().is_some() {
         return super::cuda::first_gpu().ok()?.memory.map(|(_, used)| used);
+    }
+    let _ = device;
+    None
+}
+
+/// How much of the GPU is in use, by whomever; `None` on the CPU or where its driver does not answer.
+pub fn gpu_use(device: &Device) -> Option<GpuUse> {
+    #[cfg(feature = "cuda")]
+    if device.memory_pool_usage().is_some() {
+        return super::cuda::in_use();
     }
     let _ = device;
     None

@@ -3,6 +3,7 @@
 //! burn compiles its kernels with NVRTC while the program runs. What is missing there shows as a panic deep in
 //! another thread; this module looks first, so that the user reads what to install instead.
 
+use crate::job::GpuUse;
 use cubecl::config::cache::CacheConfig;
 use cubecl::config::{CubeClRuntimeConfig, RuntimeConfig};
 use cubecl::prelude::Runtime;
@@ -27,13 +28,25 @@ pub struct Gpu {
 /// # Errors
 /// Why there is no GPU, for people.
 pub fn first_gpu() -> Result<Gpu, String> {
-    static NVML: OnceLock<Result<Nvml, NvmlError>> = OnceLock::new();
-    let nvml = NVML.get_or_init(Nvml::init);
-    let nvml = nvml.as_ref().map_err(|e| format!("the NVIDIA driver does not answer ({e})"))?;
-    let gpu = nvml.device_by_index(0).map_err(|e| format!("the driver knows no GPU ({e})"))?;
+    let gpu = first_device()?;
     let memory = gpu.memory_info().ok().map(|m| (m.total, m.used));
     let bf16 = gpu.cuda_compute_capability().is_ok_and(|c| c.major >= 8);
     Ok(Gpu { name: gpu.name().unwrap_or_else(|_| "GPU 0".into()), memory, bf16 })
+}
+
+fn first_device() -> Result<nvml_wrapper::Device<'static>, String> {
+    static NVML: OnceLock<Result<Nvml, NvmlError>> = OnceLock::new();
+    let nvml = NVML.get_or_init(Nvml::init);
+    let nvml = nvml.as_ref().map_err(|e| format!("the NVIDIA driver does not answer ({e})"))?;
+    nvml.device_by_index(0).map_err(|e| format!("the driver knows no GPU ({e})"))
+}
+
+/// How much of the first GPU is in use; `None` where NVML does not answer.
+pub fn in_use() -> Option<GpuUse> {
+    let gpu = first_device().ok()?;
+    let memory = gpu.memory_info().ok()?;
+    let percent = gpu.utilization_rates().ok().map(|rates| rates.gpu);
+    Some(GpuUse { percent, memory: memory.used, total: memory.total })
 }
 
 /// The first GPU's name, and the bytes on it that nobody holds but this process, which holds `own`. Where NVML does not

@@ -19,10 +19,11 @@ pub enum Metric {
     /// Of the answers at the last evaluation.
     Bleu4,
     RougeL,
+    GpuUse,
 }
 
 impl Metric {
-    pub const ALL: [Metric; 9] = [
+    pub const ALL: [Metric; 10] = [
         Metric::Loss,
         Metric::LearningRate,
         Metric::GradNorm,
@@ -32,6 +33,7 @@ impl Metric {
         Metric::Memory,
         Metric::Bleu4,
         Metric::RougeL,
+        Metric::GpuUse,
     ];
 
     /// The name on the command line and in files.
@@ -46,6 +48,7 @@ impl Metric {
             Metric::Memory => "memory",
             Metric::Bleu4 => "eval_bleu-4",
             Metric::RougeL => "eval_rouge-l",
+            Metric::GpuUse => "gpu_use",
         }
     }
 
@@ -61,6 +64,7 @@ impl Metric {
             Metric::Memory => "memory GiB",
             Metric::Bleu4 => "BLEU-4",
             Metric::RougeL => "ROUGE-L",
+            Metric::GpuUse => "GPU use %",
         }
     }
 
@@ -78,6 +82,8 @@ impl Metric {
             Metric::Memory => known(row.memory as f64 / f64::from(1 << 30)),
             // No row has them: an evaluation tells them.
             Metric::Bleu4 | Metric::RougeL => f64::NAN,
+            // An idle GPU is a number, no GPU is none.
+            Metric::GpuUse => row.gpu.and_then(|gpu| gpu.percent).map_or(f64::NAN, f64::from),
         }
     }
 }
@@ -159,6 +165,12 @@ impl Columns {
 
     pub fn metric(&self, metric: Metric) -> &Column {
         &self.metrics[metric as usize]
+    }
+
+    /// Whether there is a value of a metric.
+    pub fn has(&self, metric: Metric) -> bool {
+        let column = self.metric(metric);
+        column.extremes(0..column.len()).span(false).is_some()
     }
 
     pub fn axis(&self, axis: Axis) -> &Column {
@@ -285,7 +297,7 @@ mod tests {
     fn a_metric_that_is_not_there_is_a_gap_and_no_zero() {
         let foreign = StepRow { loss: 2.0, lr: 1e-4, ..row(1, 0.0) };
         let all = Metric::ALL.map(|m| m.of(&foreign));
-        assert_eq!(all.map(f64::is_nan), [false, false, true, true, true, true, true, true, true]);
+        assert_eq!(all.map(f64::is_nan), [false, false, true, true, true, true, true, true, true, true]);
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub mod settings;
 pub mod smooth;
 pub mod state;
 
+use std::path::{Path, PathBuf};
+
 pub use compare::Comparison;
 pub use detail::Detail;
 pub use events::EventLog;
@@ -55,3 +57,8 @@ pub const EVALUATION: &str = "evaluation.json";
 pub const ALL_RESULTS: &str = "all_results.json";
 /// The settings of the run, as a configuration file.
 pub const TRAINING_ARGS: &str = "training_args.yaml";
+
+/// Where the runs of a workspace lie: what the workbench shows, and `lorascope runs` without a folder.
+pub fn of_workspace(workspace: &Path) -> PathBuf {
+    workspace.join("runs")
+}

@@ -1,5 +1,6 @@
 //! Memory in use: of the device where it keeps count, else of this process.
 
+use crate::job::GpuUse;
 use crate::model::backend;
 use burn::tensor::Device;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,6 +13,11 @@ pub fn in_use(device: &Device) -> u64 {
         Some(backend::gpu_in_use(device).unwrap_or(pools))
     }));
     answer.ok().flatten().unwrap_or_else(resident)
+}
+
+/// What the GPU is doing; `None` on the CPU, or where the driver does not answer.
+pub fn gpu(device: &Device) -> Option<GpuUse> {
+    catch_unwind(AssertUnwindSafe(|| backend::gpu_use(device))).ok().flatten()
 }
 
 /// The most bytes that were held at once: by the device's pools, which give nothing back, or [`peak`].

@@ -50,7 +50,8 @@ impl App {
     }
 
     /// What to do first.
-    pub fn start(&self) -> Vec<Effect> {
+    pub fn start(&mut self) -> Vec<Effect> {
+        self.state.reading = true;
         vec![Effect::Load(Load::Workspace(self.state.workspace.clone()))]
     }
 
@@ -182,7 +183,7 @@ impl App {
 
     /// Does an action of the palette: in the focused pane, else in the pane that has it.
     fn act_anywhere(&mut self, action: Action) -> Vec<Effect> {
-        let has = |keys: &Keymap, pane: &dyn Pane| keys.bound(pane.context()).iter().any(|b| b.0 == action);
+        let has = |keys: &Keymap, pane: &dyn Pane| keys.has(pane.context(), action);
         let focus = self.state.focus;
         if !has(&self.state.keys, self.panes[focus as usize].as_ref()) {
             let other =
@@ -218,8 +219,9 @@ impl App {
             Action::Train => return state.start_training(),
             Action::Palette => state.popup = Some(Popup::palette()),
             Action::Help => {
-                let mut notes = pane.notes();
-                notes.push(state.words.fill("help.pictures", &[("how", &state.pictures.describe())]));
+                let mut notes = pane.notes(state.words);
+                let how = state.pictures.describe(state.words);
+                notes.push(state.words.fill("help.pictures", &[("how", &how)]));
                 let name = state.words.get(pane.name());
                 state.popup = Some(Popup::help(state, pane.context(), name, &notes));
             }
@@ -315,6 +317,7 @@ impl App {
                 }
             }
             Loaded::Adapter(adapter) => state.adapter = adapter,
+            Loaded::Workspace => return state.workspace_read(),
             Loaded::Running(dir) => {
                 if state.run.is_none() {
                     return state.watch(dir, Some(Take::IfFree));

@@ -76,6 +76,8 @@ pub enum Loaded {
     Config(Box<TrainConfig>),
     /// Something of the workspace cannot be read.
     Trouble(Error),
+    /// All of the workspace was read.
+    Workspace,
     Registry(Result<Vec<String>>),
     Adapter(Option<PathBuf>),
     /// A run of the workspace that a process works on.

@@ -114,6 +114,17 @@ impl Context {
         (Context::Lists, "lists"),
         (Context::Everywhere, "everywhere"),
     ];
+
+    /// This one, and those whose keys win over its own.
+    fn hidden_by(self) -> impl Iterator<Item = Context> {
+        // Panes stand first, then lists.
+        let more = move |c: &Context| match self {
+            Context::Everywhere => true,
+            Context::Lists => *c != Context::Everywhere,
+            pane => *c == pane,
+        };
+        Self::ALL.map(|c| c.0).into_iter().filter(more)
+    }
 }
 
 /// The key table.
@@ -137,7 +148,8 @@ impl Keymap {
     }
 
     /// The same with a user's table over it: an action that it names has the keys given there and no others, and a key
-    /// given there has no other action in that pane. `name` stands for the file in messages.
+    /// given there has no other action where it counts: a key for everywhere or for lists is taken from the panes that
+    /// have it for something else, unless the table gives it to them itself. `name` stands for the file in messages.
     ///
     /// # Errors
     /// Not TOML, an unknown pane, action or key, a key with two actions; with the line.
@@ -147,9 +159,9 @@ impl Keymap {
             for old in self.keys.remove(&(*context, *action)).unwrap_or_default() {
                 self.actions.remove(&(*context, old));
             }
-            for key in keys {
-                if let Some(other) = self.actions.remove(&(*context, *key))
-                    && let Some(others) = self.keys.get_mut(&(*context, other))
+            for (key, hiding) in keys.iter().flat_map(|key| context.hidden_by().map(move |c| (key, c))) {
+                if let Some(other) = self.actions.remove(&(hiding, *key))
+                    && let Some(others) = self.keys.get_mut(&(hiding, other))
                 {
                     others.retain(|k| k != key);
                 }
@@ -176,18 +188,26 @@ impl Keymap {
         bound.map(Key::to_string).unwrap_or_default()
     }
 
-    /// Actions bound in a context with their keys, in the order of the help.
-    pub fn bound(&self, context: Context) -> Vec<(Action, String)> {
+    /// Whether an action is one of a context's.
+    pub fn has(&self, context: Context, action: Action) -> bool {
+        self.keys.contains_key(&(context, action))
+    }
+
+    /// Actions bound in a context with the keys that do them in a pane, in the order of the help.
+    pub fn bound(&self, pane: Context, context: Context) -> Vec<(Action, String)> {
         let text = |action: &Action| {
             let keys = self.keys.get(&(context, *action))?;
-            Some((*action, keys.iter().map(Key::to_string).collect::<Vec<_>>().join(" ")))
+            let keys = keys.iter().filter(|key| self.action(pane, **key) == Some(*action));
+            Some((*action, keys.map(Key::to_string).collect::<Vec<_>>().join(" ")))
         };
         Action::ALL.iter().filter_map(text).collect()
     }
 
-    /// The first key of an action in one context, else anywhere.
-    pub fn hint_in(&self, context: Context, action: Action) -> String {
-        match self.keys.get(&(context, action)).and_then(|keys| keys.first()) {
+    /// The first key that does an action in one pane, else its key elsewhere.
+    pub fn hint_in(&self, pane: Context, action: Action) -> String {
+        let bound = [pane, Context::Lists, Context::Everywhere].map(|c| self.keys.get(&(c, action)));
+        let mut here = bound.into_iter().flatten().flatten();
+        match here.find(|key| self.action(pane, **key) == Some(action)) {
             Some(key) => key.to_string(),
             None => self.hint(action),
         }
@@ -275,12 +295,31 @@ mod tests {
         let keys =
             Keymap::embedded().with("[everywhere]\nzoom = [\"y\"]\nquit = []\n[data]\nexclude = [\"f\"]", "");
         let keys = keys.unwrap();
-        assert_eq!(keys.action(Context::Data, key('y')), Some(Action::CopyCaption), "a pane wins");
+        assert_eq!(keys.action(Context::Data, key('y')), Some(Action::Zoom), "a user's key wins");
+        assert_eq!(keys.hint_in(Context::Data, Action::CopyCaption), "", "and nothing else claims it");
+        assert_eq!(keys.hint_in(Context::Training, Action::LogY), "");
+        assert_eq!(keys.hint_in(Context::Data, Action::Zoom), "y");
         assert_eq!(keys.action(Context::Chat, key('y')), Some(Action::Zoom));
         assert_eq!(keys.action(Context::Chat, key('z')), None, "the old key is free");
         assert_eq!(keys.action(Context::Chat, key('q')), None);
         assert_eq!(keys.action(Context::Data, key('f')), Some(Action::Exclude), "a key has one action");
         assert_eq!(keys.hint(Action::Findings), "");
         assert_eq!(keys.action(Context::Data, key('e')), Some(Action::EditCaption), "the rest stays");
+    }
+
+    #[test]
+    fn what_a_user_binds_in_a_pane_wins_over_what_is_bound_everywhere() {
+        let table = "[everywhere]\nzoom = [\"y\"]\n[lists]\ndown = [\"x\"]\n[data]\nexclude = [\"y\", \"?\"]";
+        let keys = Keymap::embedded().with(table, "").unwrap();
+        assert_eq!(keys.action(Context::Data, key('y')), Some(Action::Exclude), "the user said both");
+        assert_eq!(keys.action(Context::Training, key('y')), Some(Action::Zoom));
+        assert_eq!(keys.action(Context::Training, key('x')), Some(Action::Down), "lists are in every pane");
+        assert_eq!(keys.hint_in(Context::Data, Action::Help), "F1", "the key that still helps there");
+        assert_eq!(keys.hint_in(Context::Training, Action::Help), "?");
+        let help = |pane| {
+            let bound = keys.bound(pane, Context::Everywhere);
+            bound.into_iter().find(|b| b.0 == Action::Help).map(|b| b.1).unwrap_or_default()
+        };
+        assert_eq!((help(Context::Data), help(Context::Chat)), ("F1".to_string(), "? F1".to_string()));
     }
 }

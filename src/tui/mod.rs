@@ -18,6 +18,7 @@ pub mod pictures;
 pub mod prompt;
 mod remembered;
 pub mod run_worker;
+mod said;
 mod screen;
 pub mod settings_worker;
 pub mod state;
@@ -259,9 +260,15 @@ impl Workbench {
         let sent = clipboard::copy(self.terminal.backend_mut(), text, clipboard::in_tmux())
             .map_err(|e| screen_error(&e))?;
         let all = text.chars().count();
-        let much = if sent < all { format!("the first {sent} of {all}") } else { sent.to_string() };
-        let tmux = if clipboard::in_tmux() { ", through tmux" } else { "" };
-        self.app.state.notify(Level::Info, format!("{what} copied by OSC 52: {much} characters{tmux}"));
+        let state = &mut self.app.state;
+        let (words, sent, all_of) = (state.words, sent.to_string(), (sent < all).then(|| all.to_string()));
+        let much = match &all_of {
+            Some(all) => words.fill("notice.copied_part", &[("n", &sent), ("all", all)]),
+            None => sent,
+        };
+        let tmux = if clipboard::in_tmux() { words.get("notice.copied_tmux") } else { "" };
+        let parts = [("what", words.get(what)), ("much", &much), ("tmux", tmux)];
+        state.notify(Level::Info, words.fill("notice.copied", &parts));
         Ok(())
     }
 

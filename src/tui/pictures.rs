@@ -2,6 +2,7 @@
 
 use super::browse::trained::Resizing;
 use super::state::look::Level;
+use super::words::Words;
 use crate::data::ImageRef;
 use crate::data::window::Window;
 use crate::error::Result;
@@ -144,7 +145,7 @@ impl Pictures {
     }
 
     /// What the user reads about it.
-    pub fn describe(&self) -> String {
+    pub fn describe(&self, words: Words) -> String {
         let name = match self.protocol {
             None => "off",
             Some(ProtocolType::Halfblocks) => "half blocks",
@@ -152,6 +153,6 @@ impl Pictures {
             Some(ProtocolType::Kitty) => "kitty",
             Some(ProtocolType::Iterm2) => "iTerm2",
         };
-        format!("{name}: {}", self.reason)
+        format!("{}: {}", words.said(name), words.said(&self.reason))
     }
 }

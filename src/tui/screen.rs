@@ -140,6 +140,9 @@ fn draw_keys(canvas: &mut Canvas, pane: &dyn Pane, hints: &[(Action, &'static st
     for (action, what) in hints {
         let what = state.words.get(what);
         let key = state.keys.hint_in(pane.context(), *action);
+        if key.is_empty() {
+            continue; // a user has taken its keys away
+        }
         let width = (text::width(&key) + 1 + text::width(what)) as u16;
         if x + width > area.right() {
             break;
@@ -210,7 +213,7 @@ fn running(state: &State) -> (String, Style) {
 /// Device and memory, and what a slow line has to carry.
 fn machine(state: &State) -> String {
     let run = state.run.as_ref();
-    let device = run.map(|r| r.device.clone()).filter(|d| !d.is_empty());
+    let device = run.map(|r| state.words.said(&r.device).into_owned()).filter(|d| !d.is_empty());
     let memory = run.and_then(|r| r.last.as_ref()).map(|r| text::bytes(r.memory));
     let line = state.line.slow.then(|| format!("{}/s", text::bytes(state.line.rate as u64)));
     [device, memory, line].into_iter().flatten().collect::<Vec<_>>().join(" · ")

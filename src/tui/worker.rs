@@ -7,6 +7,7 @@ use crate::data::registry::Registry;
 use crate::demo::DemoPaths;
 use crate::engine::watch::{self, SOCKET};
 use crate::error::{Error, Kind, Result};
+use crate::runs::of_workspace;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Sender, channel};
@@ -20,7 +21,11 @@ pub fn start(out: Sender<Msg>) -> Sender<Load> {
             for load in inbox {
                 // A panic on a strange file must not take the thread, and with it all loading, away.
                 let send = |loaded| out.send(Msg::Loaded(loaded)).is_ok();
+                let workspace = matches!(load, Load::Workspace(_));
                 let _ = catch_unwind(AssertUnwindSafe(|| answer(load, &send)));
+                if workspace {
+                    send(Loaded::Workspace);
+                }
             }
         })
         .expect("the system can start a thread");
@@ -30,7 +35,7 @@ pub fn start(out: Sender<Msg>) -> Sender<Load> {
 fn answer(load: Load, send: &dyn Fn(Loaded) -> bool) {
     match load {
         Load::Workspace(dir) => {
-            let mut runs = vec![dir.join("runs")];
+            let mut runs = vec![of_workspace(&dir)];
             let settings = Some(dir.join("demo.yaml")).filter(|file| file.exists());
             match settings.map(|file| layers::load(Some(&file), &[])) {
                 Some(Ok(config)) => {
@@ -43,7 +48,7 @@ fn answer(load: Load, send: &dyn Fn(Loaded) -> bool) {
                 }
                 None => {}
             }
-            send(Loaded::Adapter(newest_adapter(&dir)));
+            send(Loaded::Adapter(newest_adapter(&of_workspace(&dir))));
             if dir.join("data").join("dataset_info.json").exists() {
                 send(Loaded::Registry(registry(&dir.join("data"))));
             }
@@ -55,7 +60,7 @@ fn answer(load: Load, send: &dyn Fn(Loaded) -> bool) {
             send(Loaded::Registry(registry(&dir)));
         }
         Load::Adapter(dir) => {
-            send(Loaded::Adapter(newest_adapter(&dir)));
+            send(Loaded::Adapter(newest_adapter(&of_workspace(&dir))));
         }
         Load::Demo(dir) => {
             send(Loaded::Demo(guarded("the demo", || demo(&dir))));
@@ -122,8 +127,8 @@ fn running(roots: &[PathBuf]) -> Option<PathBuf> {
 }
 
 /// The newest adapter of a workspace.
-fn newest_adapter(workspace: &Path) -> Option<PathBuf> {
-    super::talk_worker::adapters(&workspace.join("runs")).into_iter().next()
+fn newest_adapter(runs: &Path) -> Option<PathBuf> {
+    super::talk_worker::adapters(runs).into_iter().next()
 }
 
 /// What a user typed, as paths: spaces or commas between, `~` and globs as in a shell.

@@ -4,22 +4,29 @@ use crate::cli::columns;
 use crate::cli::output::Out;
 use crate::data::clean;
 use crate::error::Result;
-use crate::runs::{Detail, detail};
+use crate::runs::{self, Detail, detail};
 use clap::Args;
 use serde_json::json;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(Args, Debug)]
 pub struct ListArgs {
-    /// The folder to search
-    #[arg(default_value = "saves")]
-    pub dir: PathBuf,
+    /// The folder to search; without it the runs of the workbench: `runs` of the folder that `lorascope` opens
+    /// (lorascope-workspace, or --workspace before the subcommand)
+    pub dir: Option<PathBuf>,
 }
 
-pub fn run(args: &ListArgs, out: &Out) -> Result<()> {
-    let runs = detail::all(&args.dir)?;
+/// Lists the runs below `dir`, else those that the workbench shows of `workspace`, which may have none yet.
+pub fn run(dir: Option<&Path>, workspace: &Path, out: &Out) -> Result<()> {
+    let own = runs::of_workspace(workspace);
+    let below = dir.unwrap_or(&own);
+    let missing = dir.is_none() && !below.exists();
+    let runs = if missing { Vec::new() } else { detail::all(below)? };
     if runs.is_empty() {
-        out.line(format!("no runs below {}", args.dir.display()));
+        out.line(format!("no runs below {}", below.display()));
+        if dir.is_none() {
+            out.note("name another folder to search: lorascope runs list DIR");
+        }
     } else {
         let heading = ["run", "status", "steps", "loss", "eval", "age", "settings"];
         let rows: Vec<Vec<String>> = runs.iter().map(cells).collect();

@@ -8,19 +8,19 @@ mod show;
 use super::output::Out;
 use crate::error::Result;
 use clap::{Args, Subcommand};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// List runs, look at them, compare them, export their curves, delete and import them
 ///
-/// `lorascope runs DIR` lists the runs below a folder.
+/// `lorascope runs DIR` lists the runs below a folder, `lorascope runs` those of the workspace.
 #[derive(Args, Debug)]
 #[command(args_conflicts_with_subcommands = true)]
 pub struct RunsArgs {
     #[command(subcommand)]
     pub command: Option<RunsCommand>,
-    /// The folder to search
-    #[arg(default_value = "saves")]
-    pub dir: PathBuf,
+    /// The folder to search; without it the runs of the workbench: `runs` of the folder that `lorascope` opens
+    /// (lorascope-workspace, or --workspace before the subcommand)
+    pub dir: Option<PathBuf>,
 }
 
 #[derive(Subcommand, Debug)]
@@ -39,10 +39,11 @@ pub enum RunsCommand {
     Import(change::ImportArgs),
 }
 
-pub fn run(args: &RunsArgs, out: &Out) -> Result<()> {
+/// `workspace` is the folder that the workbench would open.
+pub fn run(args: &RunsArgs, workspace: &Path, out: &Out) -> Result<()> {
     match &args.command {
-        None => list::run(&list::ListArgs { dir: args.dir.clone() }, out),
-        Some(RunsCommand::List(args)) => list::run(args, out),
+        None => list::run(args.dir.as_deref(), workspace, out),
+        Some(RunsCommand::List(args)) => list::run(args.dir.as_deref(), workspace, out),
         Some(RunsCommand::Show(args)) => show::run(args, out),
         Some(RunsCommand::Compare(args)) => compare::run(args, out),
         Some(RunsCommand::Export(args)) => change::export(args, out),

@@ -17,6 +17,7 @@ impl Trainer<'_> {
             elapsed,
             remaining: self.remaining(),
             memory: memory::in_use(&self.model.device),
+            gpu: memory::gpu(&self.model.device),
             ..StepRow::default()
         }
     }

@@ -17,24 +17,31 @@ pub fn samples(config: &TrainConfig, state: &State) -> Option<usize> {
 /// Effective batch, steps per epoch, steps, warmup.
 pub fn line(config: &TrainConfig, state: &State) -> String {
     let Some(samples) = samples(config, state) else {
-        let batch = steps(config, 1, 1).effective_batch;
-        return format!("batch {batch} · steps: unknown until the data set is open");
+        let batch = steps(config, 1, 1).effective_batch.to_string();
+        return state.words.fill("params.steps_unknown", &[("batch", &batch)]);
     };
     let s = steps(config, samples, 1);
-    format!(
-        "{samples} samples · batch {} · {} steps/epoch · {} steps · warmup {}",
-        s.effective_batch, s.updates_per_epoch, s.total, s.warmup
-    )
+    let parts = [
+        ("samples", samples),
+        ("batch", s.effective_batch),
+        ("epoch", s.updates_per_epoch),
+        ("total", s.total),
+        ("warmup", s.warmup),
+    ];
+    let parts = parts.map(|(name, n)| (name, n.to_string()));
+    state.words.fill("params.steps", &parts.each_ref().map(|(name, n)| (*name, n.as_str())))
 }
 
 /// Trainable parameters, memory and time, where a model is known; and whether the memory is there.
 pub fn estimate(state: &State) -> Option<(String, bool)> {
     let e = state.settings.estimate.as_ref()?;
     let fits = e.peak <= e.available || e.available == 0;
-    let verdict = if fits { "memory" } else { "does not fit:" };
     let time = e.seconds.map_or(String::new(), |s| format!(" · {}", text::duration(s)));
     let trains = text::count(e.trainable);
-    let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
+    let gib = |bytes: u64| format!("{:.1}", bytes as f64 / f64::from(1 << 30));
     let (peak, free) = (gib(e.peak), gib(e.available));
-    Some((format!("{verdict} {peak:.1} of {free:.1} GiB · trains {trains}{time}"), fits))
+    let parts = [("peak", peak.as_str()), ("free", &free), ("trains", &trains)];
+    let words = state.words;
+    let said = if fits { words.fill("params.fits", &parts) } else { words.fill("params.too_large", &parts) };
+    Some((said + &time, fits))
 }

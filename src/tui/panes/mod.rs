@@ -14,6 +14,7 @@ use super::layout::Split;
 use super::pictures::{PictureKey, Shown, Slot, View};
 use super::state::{PaneId, State};
 use super::text;
+use super::words::Words;
 use crate::data::ImageRef;
 use crossterm::event::KeyEvent;
 use ratatui::Frame;
@@ -53,7 +54,7 @@ pub trait Pane {
         false
     }
     /// What the help says besides keys.
-    fn notes(&self) -> Vec<String> {
+    fn notes(&self, _words: Words) -> Vec<String> {
         Vec::new()
     }
     /// A click on a row that the pane registered.
@@ -150,7 +151,8 @@ impl Canvas<'_, '_> {
         }
         let pictures = &self.state.pictures;
         if pictures.protocol.is_none() {
-            let what = self.state.words.fill("picture.off", &[("why", &pictures.describe())]);
+            let why = pictures.describe(self.state.words);
+            let what = self.state.words.fill("picture.off", &[("why", &why)]);
             self.wrapped(area, 0, &what, dim);
             return;
         }
@@ -167,7 +169,7 @@ impl Canvas<'_, '_> {
                 self.wants.push(key);
             }
             Some(Slot::Failed(why)) => {
-                self.wrapped(area, 0, why, self.state.theme.bad);
+                self.wrapped(area, 0, &self.state.words.said(why), self.state.theme.bad);
             }
             Some(Slot::Ready(shown)) => self.shown(area, shown),
         }

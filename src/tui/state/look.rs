@@ -1,6 +1,7 @@
 //! How pictures are looked at: window and level, zoom, which of a sample's pictures.
 
 use crate::data::window::Window;
+use crate::tui::words::Words;
 
 /// The window over brightness that is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,18 +74,23 @@ impl Look {
     }
 
     /// What differs from the plain view, for people.
-    pub fn describe(&self, auto: Option<Window>) -> String {
-        let mut words = Vec::new();
-        let percent = |w: Window| format!("level {} % · window {} %", w.centre / 10, w.width / 10);
+    pub fn describe(&self, words: Words, auto: Option<Window>) -> String {
+        let mut parts = Vec::new();
+        let percent = |w: Window| {
+            let (level, window) = ((w.centre / 10).to_string(), (w.width / 10).to_string());
+            words.fill("data.level", &[("level", &level), ("window", &window)])
+        };
         match (self.level, auto) {
             (Level::Set(Window::FULL), _) => {}
-            (Level::Set(window), _) => words.push(percent(window)),
-            (Level::Auto, Some(window)) => words.push(format!("auto {}", percent(window))),
-            (Level::Auto, None) => words.push("auto level".into()),
+            (Level::Set(window), _) => parts.push(percent(window)),
+            (Level::Auto, Some(window)) => {
+                parts.push(words.fill("data.auto", &[("level", &percent(window))]));
+            }
+            (Level::Auto, None) => parts.push(words.get("data.auto_level").into()),
         }
         if self.zoom != 100 {
-            words.push(format!("zoom {} %", self.zoom));
+            parts.push(words.count("data.zoomed", self.zoom));
         }
-        words.join(" · ")
+        parts.join(" · ")
     }
 }

@@ -121,6 +121,10 @@ pub struct State {
     pub ascii: bool,
     /// The user wants to leave as soon as the running job has ended.
     pub quit_after_job: bool,
+    /// The workspace is still being read: its settings may come.
+    pub reading: bool,
+    /// Training was asked for before the workspace was read.
+    train_then: bool,
     next_job: JobId,
 }
 
@@ -131,7 +135,7 @@ impl State {
             preset: config.clone(),
             config,
             run: None,
-            runs: Runs::new(workspace.join("runs")),
+            runs: Runs::new(crate::runs::of_workspace(&workspace)),
             settings: Settings::default(),
             talk: Talk::default(),
             evaluation: Evaluation::default(),
@@ -151,19 +155,29 @@ impl State {
             line: Line::default(),
             ascii: false,
             quit_after_job: false,
+            reading: false,
+            train_then: false,
             next_job: 1,
             workspace,
         }
     }
 
     pub fn notify(&mut self, level: Level, text: impl Into<String>) {
-        self.notice = Some(Notice { level, text: clean::for_terminal(&text.into()) });
+        // What a worker or a run says comes in English.
+        let text = self.words.said(&text.into()).into_owned();
+        self.notice = Some(Notice { level, text: clean::for_terminal(&text) });
     }
 
     /// Shows an error with its hint.
     pub fn fail(&mut self, error: &Error) {
-        let hint = error.hint.as_ref().map(|h| format!(" · {h}")).unwrap_or_default();
-        self.notify(Level::Error, format!("{}{hint}", error.message));
+        let text = self.told(error);
+        self.notify(Level::Error, text);
+    }
+
+    /// An error with its hint, on one line.
+    pub fn told(&self, error: &Error) -> String {
+        let hint = error.hint.as_ref().map(|h| format!(" · {}", self.words.said(h))).unwrap_or_default();
+        format!("{}{hint}", self.words.said(&error.message))
     }
 
     /// A job to submit, under a new number.
@@ -206,8 +220,19 @@ impl State {
         vec![effect]
     }
 
-    /// Training as the parameters say, in a run folder that is free.
+    /// The workspace has been read: what it holds is known, and training begins if it was asked for.
+    pub fn workspace_read(&mut self) -> Vec<Effect> {
+        self.reading = false;
+        if std::mem::take(&mut self.train_then) { self.start_training() } else { Vec::new() }
+    }
+
+    /// Training as the parameters say, in a run folder that is free; once the workspace's own parameters are there.
     pub fn start_training(&mut self) -> Vec<Effect> {
+        if self.reading {
+            self.train_then = true;
+            self.notify(Level::Info, self.words.get("notice.settings_come"));
+            return Vec::new();
+        }
         if self.training() {
             self.notify(Level::Warning, self.words.get("notice.training_runs"));
             return Vec::new();
@@ -215,7 +240,7 @@ impl State {
         let problems = crate::config::validate::problems(&self.config);
         let fatal: Vec<_> = problems.iter().filter(|p| p.fatal).collect();
         if !fatal.is_empty() {
-            let lines = fatal.iter().map(|p| format!("{}: {}", p.key, p.message)).collect();
+            let lines = fatal.iter().map(|p| format!("{}: {}", p.key, self.words.said(&p.message))).collect();
             self.popup = Some(Popup::text(self.words.get("notice.cannot_start"), lines));
             return Vec::new();
         }

@@ -2,6 +2,7 @@
 
 use super::run::Run;
 use super::{PaneId, State};
+use crate::data::clean;
 use crate::engine::watch::Take;
 use crate::job::Level;
 use crate::runs::delete::Doomed;
@@ -10,6 +11,7 @@ use crate::tui::effects::{Effect, Load};
 use crate::tui::run_worker::{Ask, Told};
 use crate::tui::text;
 use crate::tui::widgets::popup::{Answer, Popup};
+use crate::tui::words::Words;
 use std::path::{Path, PathBuf};
 
 /// All runs below a folder.
@@ -89,27 +91,31 @@ impl State {
             Told::Compared(found) => self.take(found, |state, compared| {
                 (state.runs.compared, state.focus) = (Some(compared), PaneId::Runs);
             }),
-            Told::Doomed(found) => self.take(found, |state, doomed| state.popup = Some(ask_delete(&doomed))),
+            Told::Doomed(found) => {
+                self.take(found, |state, doomed| state.popup = Some(ask_delete(state.words, &doomed)))
+            }
             Told::Deleted(found) => {
                 self.runs.stale = true;
                 self.take(found, |state, n| {
                     state.runs.marked.clear();
-                    state.notify(Level::Info, format!("{n} deleted"));
+                    state.notify(Level::Info, state.words.count("runs.deleted", n));
                 });
                 return vec![Effect::Load(Load::Adapter(self.workspace.clone()))];
             }
             Told::Imported(found) => self.take(found, |state, path| {
                 state.runs.stale = true;
-                state.notify(Level::Info, format!("imported to {}", path.display()));
+                let path = path.display().to_string();
+                state.notify(Level::Info, state.words.fill("runs.imported", &[("path", &path)]));
             }),
             Told::Exported(found) => {
                 self.take(found, |state, path| {
-                    state.notify(Level::Info, format!("wrote {}", path.display()))
+                    let path = path.display().to_string();
+                    state.notify(Level::Info, state.words.fill("runs.wrote", &[("path", &path)]));
                 });
             }
             Told::Resumed(Ok(config)) => {
                 if self.training() {
-                    self.notify(Level::Warning, "a training job is running already");
+                    self.notify(Level::Warning, self.words.get("notice.training_runs"));
                     return Vec::new();
                 }
                 self.focus = PaneId::Training;
@@ -145,22 +151,24 @@ impl State {
 }
 
 /// Asks before runs are deleted, with what would go.
-fn ask_delete(doomed: &[Doomed]) -> Popup {
+fn ask_delete(words: Words, doomed: &[Doomed]) -> Popup {
     const SHOWN: usize = 8;
     let line = |d: &Doomed| {
-        let name = d.path.file_name().unwrap_or_default().to_string_lossy();
-        let name = crate::data::clean::for_terminal(&name);
-        let (bytes, checkpoints) = (text::bytes(d.bytes), d.checkpoints);
-        format!("{name}: {bytes} in {} files, {checkpoints} checkpoints", d.files)
+        let name = clean::for_terminal(&d.path.file_name().unwrap_or_default().to_string_lossy());
+        let (bytes, files, n) = (text::bytes(d.bytes), d.files.to_string(), d.checkpoints.to_string());
+        let parts = [("name", name.as_str()), ("bytes", &bytes), ("files", &files), ("n", &n)];
+        words.fill("runs.doomed", &parts)
     };
     let mut lines: Vec<String> = doomed.iter().take(SHOWN).map(line).collect();
     if doomed.len() > SHOWN {
-        lines.push(format!("and {} more", doomed.len() - SHOWN));
+        lines.push(words.count("runs.and_more", doomed.len() - SHOWN));
     }
-    lines.push("This cannot be undone.".into());
+    lines.push(words.get("runs.no_undo").into());
     let paths = doomed.iter().map(|d| d.path.clone()).collect();
-    let title =
-        if doomed.len() == 1 { "Delete this run?".into() } else { format!("Delete {} runs?", doomed.len()) };
+    let title = match doomed.len() {
+        1 => words.get("runs.delete_one").to_string(),
+        n => words.count("runs.delete_many", n),
+    };
     let delete = Answer::Load(Load::Runs(Ask::Delete(paths)));
-    Popup::Ask { title, lines, choices: vec![('x', "delete".into(), delete)] }
+    Popup::Ask { title, lines, choices: vec![('x', words.get("delete").into(), delete)] }
 }

@@ -2,9 +2,8 @@
 
 use super::data::Data;
 use crate::config::TrainConfig;
-use crate::data::clean;
 use crate::data::query::Query;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::tui::browse::Ask;
 use crate::tui::effects::Effect;
 
@@ -18,7 +17,7 @@ pub struct Search {
     pub looked: usize,
     pub running: bool,
     /// What is wrong with the text or stopped the search.
-    pub error: Option<String>,
+    pub error: Option<Error>,
     /// All rows are shown, not only those found.
     pub all_rows: bool,
     /// The row that was selected, while the search has not come so far.
@@ -61,8 +60,7 @@ impl Data {
             Ok(query) => query,
             // While the text is being written it is often unfinished: what was found before stays.
             Err(error) => {
-                let hint = error.hint.map(|h| format!(" · {h}")).unwrap_or_default();
-                self.search.error = Some(clean::for_terminal(&format!("{}{hint}", error.message)));
+                self.search.error = Some(error);
                 return Vec::new();
             }
         };
@@ -93,8 +91,7 @@ impl Data {
         search.looked = looked;
         search.running = end.is_none();
         if let Some(Err(error)) = end {
-            let hint = error.hint.map(|h| format!(" · {h}")).unwrap_or_default();
-            search.error = Some(clean::for_terminal(&format!("{}{hint}", error.message)));
+            search.error = Some(error);
         }
         if let Some(row) = search.anchor {
             let sure = !search.running;

@@ -79,15 +79,19 @@ impl State {
                 let changed = fields::all().iter().filter(|f| differ(&config, &self.config, f.key)).count();
                 self.set_config(*config);
                 self.focus = PaneId::Parameters;
-                let notes =
-                    if notes.is_empty() { String::new() } else { format!(" · {}", notes.join(" · ")) };
-                self.notify(Level::Info, format!("settings of {name}: {changed} changed{notes}"));
+                let (words, n) = (self.words, changed.to_string());
+                let mut said = words.fill("params.loaded", &[("name", &name), ("n", &n)]);
+                notes.iter().for_each(|note| said.push_str(&format!(" · {}", words.said(note))));
+                self.notify(Level::Info, said);
             }
             Told::Other { name, found: Ok(config) } => {
                 self.focus = PaneId::Parameters;
                 self.settings.other = Some((clean::for_terminal(&name), config));
             }
-            Told::Saved(Ok(path)) => self.notify(Level::Info, format!("saved to {}", path.display())),
+            Told::Saved(Ok(path)) => {
+                let path = path.display().to_string();
+                self.notify(Level::Info, self.words.fill("params.saved", &[("path", &path)]));
+            }
             Told::Loaded { found: Err(error), .. }
             | Told::Other { found: Err(error), .. }
             | Told::Saved(Err(error)) => {

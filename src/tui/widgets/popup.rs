@@ -78,7 +78,7 @@ impl Popup {
         let mut lines = Vec::new();
         for (context, name) in sections {
             lines.push(name.to_uppercase());
-            let bound = state.keys.bound(context).into_iter().filter(|b| !b.1.is_empty());
+            let bound = state.keys.bound(pane, context).into_iter().filter(|b| !b.1.is_empty());
             lines.extend(bound.map(|(a, k)| format!("  {} {}", text::pad(&k, 14), words.action(a))));
             lines.push(String::new());
         }

@@ -21,8 +21,9 @@ pub(super) fn draw(canvas: &mut Canvas, area: Rect) {
     let sample = match &row.sample {
         Ok(sample) => sample,
         Err(error) => {
-            let y = canvas.wrapped(area, 0, &clean::for_terminal(&error.message), state.theme.bad);
-            let hint = clean::for_terminal(error.hint.as_deref().unwrap_or_default());
+            let clean = |text: &str| clean::for_terminal(&state.words.said(text));
+            let y = canvas.wrapped(area, 0, &clean(&error.message), state.theme.bad);
+            let hint = clean(error.hint.as_deref().unwrap_or_default());
             canvas.wrapped(area, y + 1, &hint, state.theme.dim);
             return;
         }
@@ -99,7 +100,7 @@ fn heading<'a>(state: &State, row: &Row, sample: &Sample, columns: usize) -> Vec
         let (n, all) = ((look.picture + 1).to_string(), sample.images.len().to_string());
         words.push_str(&format!(" · {}", state.words.fill("data.picture", &[("n", &n), ("all", &all)])));
     }
-    let seen = look.describe(state.auto_window());
+    let seen = look.describe(state.words, state.auto_window());
     if !seen.is_empty() {
         words.push_str(&format!(" · {seen}"));
     }
@@ -115,7 +116,8 @@ fn heading<'a>(state: &State, row: &Row, sample: &Sample, columns: usize) -> Vec
     if row.applied.stale {
         notes.push(state.words.get("data.stale").into());
     }
-    notes.extend(state.data.codes(row.row).map(|code| clean::for_terminal(&code.replace('_', " "))));
+    let named = |code: &str| clean::for_terminal(&state.words.said(&code.replace('_', " ")));
+    notes.extend(state.data.codes(row.row).map(named));
     if !notes.is_empty() {
         lines.push(Line::styled(text::truncate(&notes.join(" · "), columns).into_owned(), theme.warn));
     }
@@ -141,37 +143,44 @@ fn found(state: &State) -> Option<&Trained> {
 }
 
 fn trained_lines<'a>(state: &State, columns: usize, most: usize) -> Vec<Line<'a>> {
-    let theme = &state.theme;
+    let (theme, words) = (&state.theme, state.words);
     let known = state.data.trained.as_ref().filter(|t| Some(t.row) == state.data.row());
     let trained = match known.and_then(|t| t.found.as_ref()) {
         None => return vec![Line::styled(state.words.get("data.counting"), theme.dim)],
         Some(Err(error)) => {
-            let hint = error.hint.as_ref().map(|h| format!("\n{h}")).unwrap_or_default();
-            let words = clean::for_terminal_lines(&format!("{}{hint}", error.message));
-            return text::wrap(&words, columns, 8).into_iter().map(|l| Line::styled(l, theme.warn)).collect();
+            let hint = error.hint.as_ref().map(|h| format!("\n{}", words.said(h))).unwrap_or_default();
+            let said = clean::for_terminal_lines(&format!("{}{hint}", words.said(&error.message)));
+            return text::wrap(&said, columns, 8).into_iter().map(|l| Line::styled(l, theme.warn)).collect();
         }
         Some(Ok(trained)) => trained,
     };
-    let mut lines = Vec::new();
-    let side = trained.resizing.token_side();
+    let (mut lines, side) = (Vec::new(), trained.resizing.token_side());
+    let filled = |key, parts: &[(&str, String)]| {
+        words.fill(key, &parts.iter().map(|(name, part)| (*name, part.as_str())).collect::<Vec<_>>())
+    };
     for (width, height, tokens) in &trained.pictures {
-        let words =
-            format!("{width} × {height} pixels · {} × {} = {tokens} tokens", width / side, height / side);
-        lines.push(Line::styled(text::truncate(&words, columns).into_owned(), theme.dim));
+        let parts = [
+            ("width", width.to_string()),
+            ("height", height.to_string()),
+            ("across", (width / side).to_string()),
+            ("down", (height / side).to_string()),
+            ("n", tokens.to_string()),
+        ];
+        let line = filled("data.pixels", &parts);
+        lines.push(Line::styled(text::truncate(&line, columns).into_owned(), theme.dim));
     }
-    let counts = format!(
-        "{} tokens: {} target, {} picture · cutoff_len {} · {}",
-        trained.tokens, trained.targets, trained.picture_tokens, trained.cutoff_len, trained.template
-    );
-    lines.extend(text::wrap(&counts, columns, 3).into_iter().map(Line::raw));
+    let parts = [
+        ("n", trained.tokens.to_string()),
+        ("targets", trained.targets.to_string()),
+        ("pictures", trained.picture_tokens.to_string()),
+        ("cutoff", trained.cutoff_len.to_string()),
+        ("template", trained.template.to_string()),
+    ];
+    lines.extend(text::wrap(&filled("data.tokens", &parts), columns, 3).into_iter().map(Line::raw));
     if trained.cut > 0 {
-        let what = if trained.picture_cut {
-            "a picture is cut: the row cannot be trained on"
-        } else {
-            "struck out below"
-        };
-        let words = format!("{} tokens are cut off: {what}", trained.cut);
-        lines.extend(text::wrap(&words, columns, 2).into_iter().map(|l| Line::styled(l, theme.bad)));
+        let what = if trained.picture_cut { "data.cut_picture" } else { "data.cut" };
+        let said = words.count(what, trained.cut);
+        lines.extend(text::wrap(&said, columns, 2).into_iter().map(|l| Line::styled(l, theme.bad)));
     }
     let style = |fate| match fate {
         Fate::Prompt => theme.accent,

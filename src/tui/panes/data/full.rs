@@ -18,17 +18,19 @@ pub(super) fn draw(canvas: &mut Canvas, area: Rect) {
     let foot = area.height.min(1);
     let room = Rect { height: area.height - foot, ..area };
     detail::draw_picture(canvas, room, sample);
-    let mut words = format!(" row {}", sample.row);
+    let words = state.words;
+    let mut said = format!(" {}", words.count("data.row", sample.row));
     if sample.images.len() > 1 {
-        words.push_str(&format!(" · picture {} of {}", data.look.picture + 1, sample.images.len()));
+        let (n, all) = ((data.look.picture + 1).to_string(), sample.images.len().to_string());
+        said.push_str(&format!(" · {}", words.fill("data.picture", &[("n", &n), ("all", &all)])));
     }
     if row.applied.excluded {
-        words.push_str(" · excluded");
+        said.push_str(&format!(" · {}", words.get("excluded")));
     }
-    let seen = data.look.describe(state.auto_window());
+    let seen = data.look.describe(words, state.auto_window());
     let columns = usize::from(area.width);
     let seen = if seen.is_empty() { seen } else { format!(" · {seen}") };
-    let mut line = Line::from(vec![Span::styled(words, theme.strong), Span::styled(seen, theme.accent)]);
+    let mut line = Line::from(vec![Span::styled(said, theme.strong), Span::styled(seen, theme.accent)]);
     line.push_span(Span::raw(format!(" · {}", clean::for_terminal(&sample.id))));
     let name = sample.images.get(data.look.picture).map(picture::name).unwrap_or_default();
     let left = columns.saturating_sub(line.width() + 3);

@@ -70,7 +70,8 @@ impl DataPane {
             canvas.cursor = input.draw(at, canvas.frame.buffer_mut(), theme.strong);
         }
         if let Some(error) = &search.error {
-            used = canvas.wrapped(Rect { height: area.height.min(4), ..area }, 1, error, theme.warn);
+            let said = clean::for_terminal(&state.told(error));
+            used = canvas.wrapped(Rect { height: area.height.min(4), ..area }, 1, &said, theme.warn);
         }
         let used = (used as u16).min(area.height);
         Rect { y: area.y + used, height: area.height - used, ..area }
@@ -81,7 +82,7 @@ fn why_empty(state: &State) -> String {
     let (data, words) = (&state.data, state.words);
     let back = state.keys.hint(Action::Back);
     match (&data.error, data.progress) {
-        (Some(error), _) => error.clone(),
+        (Some(error), _) => words.said(error).into_owned(),
         (None, Some((done, total))) if data.loading && total > 0 => {
             words.fill("data.finding_rows", &[("done", &text::bytes(done)), ("total", &text::bytes(total))])
         }
@@ -146,7 +147,10 @@ fn line<'a>(state: &State, place: usize, columns: &Columns) -> Line<'a> {
             spans.push(Span::styled(cell(&clean::for_terminal(&sample.id), columns.id, Align::Left), words));
             spans.push(Span::styled(text::pad(&held.line, rest.saturating_sub(columns.id)), words));
         }
-        Err(_) => spans.push(Span::styled(text::pad(&held.line, rest), on_row(theme.bad))),
+        Err(_) => {
+            let said = state.words.said(&held.line);
+            spans.push(Span::styled(text::pad(&said, rest), on_row(theme.bad)));
+        }
     }
     Line::from(spans)
 }
@@ -175,7 +179,7 @@ pub(super) fn draw_empty(canvas: &mut Canvas, area: Rect) {
         return canvas.empty(area, &format!("{} …", words.get(busy.what)), &[progress]);
     }
     if let Some(error) = &state.data.error {
-        let lines = text::wrap(error, area.width.into(), 6);
+        let lines = text::wrap(&words.said(error), area.width.into(), 6);
         return canvas.empty(area, words.get("data.unreadable"), &lines);
     }
     let lines = [

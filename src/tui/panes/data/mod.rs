@@ -18,6 +18,7 @@ use crate::tui::state::{PaneId, State};
 use crate::tui::widgets::input::{Input, Typed};
 use crate::tui::widgets::popup::Popup;
 use crate::tui::widgets::table::Scroll;
+use crate::tui::words::Words;
 use crossterm::event::KeyEvent;
 use edit::Editing;
 use ratatui::layout::Rect;
@@ -53,12 +54,14 @@ impl Pane for DataPane {
         self.full
     }
 
-    fn notes(&self) -> Vec<String> {
+    fn notes(&self, words: Words) -> Vec<String> {
         if self.full {
             return Vec::new();
         }
-        let fields = query::FIELDS.iter().map(|(field, what)| format!("  {field:<22} {what}"));
-        std::iter::once("SEARCH".to_string()).chain(fields).chain([String::new()]).collect()
+        let line = |(field, what): &(&str, &str)| format!("  {field:<22} {}", words.said(what));
+        let fields = query::FIELDS.iter().map(line);
+        let heading = words.get("data.search_fields").to_string();
+        std::iter::once(heading).chain(fields).chain([String::new()]).collect()
     }
 
     fn act(&mut self, action: Action, state: &mut State) -> Option<Vec<Effect>> {

@@ -5,6 +5,7 @@ use crate::job::{Finding, Level};
 use crate::tui::action::Action;
 use crate::tui::state::State;
 use crate::tui::text;
+use crate::tui::words::Words;
 
 /// The open set, how many rows, changes and findings.
 pub(super) fn title(state: &State) -> String {
@@ -91,23 +92,39 @@ pub(super) fn findings(state: &State) -> Vec<String> {
             state.words.get("data.shown_here").into(),
         ];
     }
-    data.findings.iter().flat_map(lines).collect()
+    data.findings.iter().flat_map(|finding| lines(state.words, finding)).collect()
 }
 
-fn lines(finding: &Finding) -> Vec<String> {
-    let level = match finding.level {
+fn lines(words: Words, finding: &Finding) -> Vec<String> {
+    let level = words.get(match finding.level {
         Level::Error => "error",
         Level::Warning => "warning",
         Level::Info | Level::Debug => "note",
-    };
+    });
     let rows: Vec<_> = finding.rows.iter().take(8).map(usize::to_string).collect();
-    let rows = if rows.is_empty() { String::new() } else { format!(" (rows {})", rows.join(", ")) };
+    let rows = match rows.is_empty() {
+        true => String::new(),
+        false => words.fill("data.rows", &[("rows", &rows.join(", "))]),
+    };
     // As wide as fits the smallest usual terminal in a box.
     const COLUMNS: usize = 72;
-    let message = clean::for_terminal(&finding.message);
-    let fix = clean::for_terminal(&finding.fix);
+    let message = clean::for_terminal(&message(words, &finding.message));
+    let fix = clean::for_terminal(&words.said(&finding.fix));
     let mut lines = text::wrap(&format!("{level}: {message}, {}×{rows}", finding.count), COLUMNS, 6);
     let fix = text::wrap(&fix, COLUMNS - 4, 4);
     lines.extend(fix.into_iter().filter(|l| !l.is_empty()).map(|l| format!("    {l}")));
     lines
+}
+
+/// What is found, and its examples in brackets: "scans.parquet row 3 id x: why; row 9".
+fn message(words: Words, message: &str) -> String {
+    let Some((what, examples)) = message.strip_suffix(')').and_then(|m| m.split_once(" (")) else {
+        return words.said(message).into_owned();
+    };
+    let example = |example: &str| match example.split_once("row ") {
+        Some((file, place)) => format!("{file}{} {place}", words.get("row")),
+        None => example.to_string(),
+    };
+    let examples: Vec<String> = examples.split("; ").map(example).collect();
+    format!("{} ({})", words.said(what), examples.join("; "))
 }

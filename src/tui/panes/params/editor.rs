@@ -70,16 +70,17 @@ impl Editor {
         let mut copy = state.config.clone();
         self.problems.clear();
         self.draft = None;
-        self.error = fields::set(&mut copy, self.field.key, self.input.text()).err().map(|e| e.message);
+        let taken = fields::set(&mut copy, self.field.key, self.input.text());
+        self.error = taken.err().map(|e| state.words.said(&e.message).into_owned());
         if self.error.is_some() {
             return;
         }
         let before = validate::problems(&state.config);
         for problem in validate::problems(&copy) {
             if problem.key == self.field.key && problem.fatal {
-                self.error = Some(problem.message);
+                self.error = Some(state.words.said(&problem.message).into_owned());
             } else if problem.key == self.field.key || !before.contains(&problem) {
-                self.problems.push(format!("{}: {}", problem.key, problem.message));
+                self.problems.push(format!("{}: {}", problem.key, state.words.said(&problem.message)));
             }
         }
         self.draft = Some(Box::new(copy)).filter(|_| self.error.is_none());
@@ -162,16 +163,14 @@ impl Editor {
         }
     }
 
-    /// The keys worth knowing now.
+    /// The keys worth knowing now: the key of their text.
     pub fn hint(&self) -> &'static str {
         match self.field.kind {
-            Kind::Int { .. } => "Enter takes it · ↑↓ one more or less · Esc leaves it as it was",
-            Kind::Float { .. } => "Enter takes it · ↑↓ double, half · Esc leaves it as it was",
-            Kind::Choice(_) | Kind::Bool => "Enter takes it · ↑↓ or Tab the next · Esc leaves it as it was",
-            Kind::Path | Kind::Folder | Kind::List => {
-                "Enter takes it · Tab completes · Esc leaves it as it was"
-            }
-            Kind::Text => "Enter takes it · Esc leaves it as it was",
+            Kind::Int { .. } => "params.edit_whole",
+            Kind::Float { .. } => "params.edit_number",
+            Kind::Choice(_) | Kind::Bool => "params.edit_choice",
+            Kind::Path | Kind::Folder | Kind::List => "params.edit_path",
+            Kind::Text => "params.edit_text",
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::tui::settings_worker::Ask;
 use crate::tui::state::State;
 use crate::tui::widgets::input::{Input, Typed};
 use crate::tui::widgets::table::Scroll;
+use crate::tui::words::Words;
 use crossterm::event::KeyEvent;
 use editor::{Edited, Editor};
 use ratatui::layout::Rect;
@@ -41,12 +42,13 @@ pub struct ParamsPane {
 struct Shown {
     values: Vec<String>,
     others: Vec<String>,
+    words: Words,
 }
 
 impl Shown {
     fn of(state: &State) -> Self {
         let other = state.settings.other.as_ref().map_or(&state.preset, |other| &other.1);
-        Self { values: fields::texts(&state.config), others: fields::texts(other) }
+        Self { values: fields::texts(&state.config), others: fields::texts(other), words: state.words }
     }
 
     fn differs(&self, at: usize) -> bool {
@@ -58,7 +60,10 @@ impl ParamsPane {
     /// The rows that are shown, as places in the table.
     fn rows(&self, shown: &Shown) -> Vec<usize> {
         let wanted = self.wanted.to_lowercase();
-        let hay = |f: &Field| format!("{} {} {}", f.key, f.group.title(), f.help).to_lowercase();
+        let hay = |f: &Field| {
+            let own = format!("{} {}", shown.words.get(table::short_group(f.group)), shown.words.help(f));
+            format!("{} {} {} {own}", f.key, f.group.title(), f.help).to_lowercase()
+        };
         let matches = |f: &Field| wanted.split_whitespace().all(|w| hay(f).contains(w));
         let kept = |at: usize| !self.only_changed || shown.differs(at);
         let rows = fields::all().iter().enumerate();
@@ -124,7 +129,8 @@ impl ParamsPane {
 
     fn time_travel(&mut self, back: bool, state: &mut State) {
         if !state.time_travel(back) {
-            state.notify(Level::Info, if back { "nothing to undo" } else { "nothing to redo" });
+            let said = if back { "params.nothing_undone" } else { "params.nothing_redone" };
+            state.notify(Level::Info, state.words.get(said));
         }
         self.step(0, state);
     }
@@ -176,14 +182,16 @@ impl Pane for ParamsPane {
         let shown = Shown::of(state);
         let n = (0..shown.values.len()).filter(|at| shown.differs(*at)).count();
         let problems = validate::problems(&state.config).iter().filter(|p| p.fatal).count();
-        let mut parts = Vec::new();
+        let (mut parts, words) = (Vec::new(), state.words);
         match &state.settings.other {
-            Some((name, _)) => parts.push(format!("{n} differ from {name}")),
-            None if n > 0 => parts.push(format!("{n} changed")),
+            Some((name, _)) => {
+                parts.push(words.fill("params.differ", &[("n", &n.to_string()), ("name", name)]));
+            }
+            None if n > 0 => parts.push(words.count("params.changed", n)),
             None => {}
         }
         if problems > 0 {
-            parts.push(format!("{problems} to fix"));
+            parts.push(words.count("params.to_fix", problems));
         }
         parts.join(" · ")
     }
@@ -280,13 +288,9 @@ impl Pane for ParamsPane {
 
     fn typing_hint(&self) -> &'static str {
         match self.question {
-            Some((Question::Save, _)) => {
-                " Enter writes a .yaml file; comments and unknown keys in it stay · Esc cancel"
-            }
-            Some(_) => {
-                " a YAML file, a run folder, or default, tutorial-one, tutorial-two, demo · Esc cancel"
-            }
-            None => " Enter done · Esc cancel",
+            Some((Question::Save, _)) => "typing.save_settings",
+            Some(_) => "typing.load_settings",
+            None => "typing.line",
         }
     }
 
@@ -300,12 +304,13 @@ impl Pane for ParamsPane {
         let shown = Shown::of(canvas.state);
         self.clamp(0, &shown);
         if let Some((question, input)) = &self.question {
-            let words = match question {
-                Question::Save => "save to ",
-                Question::Load => "load ",
-                Question::Diff => "compare with ",
+            let words = canvas.state.words;
+            let asked = match question {
+                Question::Save => words.get("params.save_to"),
+                Question::Load => words.get("params.load"),
+                Question::Diff => words.get("params.compare_with"),
             };
-            super::runs::draw_question(canvas, area, words, input);
+            super::runs::draw_question(canvas, area, asked, input);
             area = Rect { y: area.y + area.height.min(1), height: area.height.saturating_sub(1), ..area };
         }
         let detail = if area.height >= 10 { (area.height / 3).clamp(4, 9) } else { area.height.min(2) };

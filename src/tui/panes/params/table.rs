@@ -44,15 +44,16 @@ impl ParamsPane {
         let rows = self.rows(shown);
         if rows.is_empty() {
             let clear = state.keys.hint(Action::Back);
-            let words = if self.wanted.is_empty() { "nothing differs" } else { "no such setting" };
-            canvas.wrapped(body, 0, &format!("{words}; {clear} shows all"), theme.dim);
+            let said = if self.wanted.is_empty() { "params.none_differs" } else { "params.none_found" };
+            canvas.wrapped(body, 0, &state.words.fill(said, &[("key", &clear)]), theme.dim);
         }
         let problems = validate::problems(&state.config);
         let mut group_above = None;
         for (y, i) in self.scroll.follow(self.selected, body.height.into(), rows.len()).enumerate() {
             let at = rows[i];
             let field = &fields::all()[at];
-            let group = if group_above == Some(field.group) { "" } else { short_group(field.group) };
+            let group =
+                if group_above == Some(field.group) { "" } else { state.words.get(short_group(field.group)) };
             group_above = Some(field.group);
             let bad = problems.iter().any(|p| p.fatal && p.key == field.key);
             canvas.hits.push((row(body, y), Hit::Row(PaneId::Parameters, i)));
@@ -65,18 +66,16 @@ impl ParamsPane {
         let state = canvas.state;
         let theme = &state.theme;
         let other = if state.settings.other.is_some() { "other" } else { "preset" };
-        let mut head = Line::styled(
-            format!(
-                "  {}{}{}{}{}{}",
-                cell("group", c.group, Align::Left),
-                cell("setting", c.key, Align::Left),
-                cell("value", c.value, Align::Left),
-                cell(other, c.preset, Align::Left),
-                cell("unit", c.unit, Align::Left),
-                cell("meaning", c.meaning, Align::Left)
-            ),
-            theme.dim,
-        );
+        let name = |word, columns| cell(state.words.get(word), columns, Align::Left);
+        let names = [
+            name("group", c.group),
+            name("setting", c.key),
+            name("value", c.value),
+            name(other, c.preset),
+            name("unit", c.unit),
+            name("meaning", c.meaning),
+        ];
+        let mut head = Line::styled(format!("  {}", names.concat()), theme.dim);
         if self.search.is_some() || !self.wanted.is_empty() {
             head = Line::from(vec![Span::styled("/", theme.key), Span::raw(self.wanted.clone())]);
         }
@@ -95,7 +94,7 @@ impl ParamsPane {
         (selected, bad): (bool, bool),
     ) {
         let state = canvas.state;
-        let theme = &state.theme;
+        let (theme, words) = (&state.theme, state.words);
         let style = row_style(theme, selected, state.focus == PaneId::Parameters);
         let quiet = if selected { style } else { theme.dim };
         let differs = value != other;
@@ -111,8 +110,11 @@ impl ParamsPane {
         };
         let value_style = if differs && !selected { theme.strong } else { style };
         let meaning = match advice::advice(field.key) {
-            Some(advice) if c.meaning > 0 => format!("{} Advice: {}", field.help, advice.text),
-            _ => field.help.to_string(),
+            Some(advice) if c.meaning > 0 => {
+                let text = words.advice(field.key, advice.text);
+                format!("{} {}", words.help(field), words.fill("params.advice", &[("text", text)]))
+            }
+            _ => words.help(field).to_string(),
         };
         let line = Line::from(vec![
             Span::styled(format!("{mark} "), mark_style),
@@ -120,7 +122,7 @@ impl ParamsPane {
             Span::styled(cell(field.key, c.key, Align::Left), style),
             Span::styled(cell(&shown, c.value, Align::Left), value_style),
             Span::styled(cell(if differs { or_dash(&other) } else { "" }, c.preset, Align::Left), quiet),
-            Span::styled(cell(field.unit, c.unit, Align::Left), quiet),
+            Span::styled(cell(words.get(field.unit), c.unit, Align::Left), quiet),
             Span::styled(cell(&meaning, c.meaning, Align::Left), quiet),
         ]);
         canvas.frame.render_widget(line, area);
@@ -136,20 +138,17 @@ impl ParamsPane {
     /// What the selected setting means, what is wrong with it, what is advised, and what follows from all.
     pub(super) fn draw_detail(&self, canvas: &mut Canvas, area: Rect, shown: &Shown) {
         let state = canvas.state;
-        let theme = &state.theme;
+        let (theme, words) = (&state.theme, state.words);
         let Some(field) = self.field(shown) else { return };
         if area.height == 0 {
             return;
         }
         let mut height = area.height - 1;
         canvas.line(area, height.into(), Line::styled(derived::line(state.draft(), state), theme.accent));
-        if let Some((words, fits)) = derived::estimate(state).filter(|_| height > 2) {
+        if let Some((line, fits)) = derived::estimate(state).filter(|_| height > 2) {
             height -= 1;
-            canvas.line(
-                area,
-                height.into(),
-                Line::styled(words, if fits { theme.accent } else { theme.bad }),
-            );
+            let style = if fits { theme.accent } else { theme.bad };
+            canvas.line(area, height.into(), Line::styled(line, style));
         }
         let inner = Rect { height, ..area };
         let mut y = 0;
@@ -161,13 +160,18 @@ impl ParamsPane {
             Some(_) => self.draw_editing(canvas, inner, y),
             None => {
                 validate::problems(&state.config).iter().filter(|p| p.key == field.key).fold(y, |y, p| {
-                    canvas.wrapped(inner, y, &p.message, if p.fatal { theme.bad } else { theme.warn })
+                    let style = if p.fatal { theme.bad } else { theme.warn };
+                    canvas.wrapped(inner, y, &words.said(&p.message), style)
                 })
             }
         };
-        y = canvas.wrapped(inner, y, &format!("{} ({})", field.help, field.range()), Style::new());
+        let (range, help) = (field.range(), words.help(field));
+        let means = words.fill("params.means", &[("help", help), ("range", &words.said(&range))]);
+        y = canvas.wrapped(inner, y, &means, Style::new());
         if let Some(advice) = advice::advice(field.key) {
-            canvas.wrapped(inner, y, &format!("Advice: {} [{}]", advice.text, advice.source), theme.dim);
+            let (text, source) = (words.advice(field.key, advice.text), words.said(advice.source));
+            let said = words.fill("params.advice_of", &[("text", text), ("source", &source)]);
+            canvas.wrapped(inner, y, &said, theme.dim);
         }
     }
 
@@ -177,7 +181,7 @@ impl ParamsPane {
         let theme = &canvas.state.theme;
         match &editor.error {
             Some(error) => y = canvas.wrapped(area, y, &format!("! {error}"), theme.bad),
-            None => y = canvas.wrapped(area, y, editor.hint(), theme.dim),
+            None => y = canvas.wrapped(area, y, canvas.state.words.get(editor.hint()), theme.dim),
         }
         for problem in &editor.problems {
             y = canvas.wrapped(area, y, problem, theme.warn);
@@ -195,7 +199,7 @@ impl ParamsPane {
 }
 
 /// A group's heading where there are twelve columns for it.
-fn short_group(group: Group) -> &'static str {
+pub(super) fn short_group(group: Group) -> &'static str {
     group.title().rsplit(" and ").next().unwrap_or_default()
 }
 

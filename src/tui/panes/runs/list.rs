@@ -9,6 +9,7 @@ use crate::tui::state::{PaneId, State};
 use crate::tui::text;
 use crate::tui::theme::Theme;
 use crate::tui::widgets::table::{Align, Scroll, cell, row_style};
+use crate::tui::words::Words;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
@@ -32,8 +33,11 @@ impl List {
     /// Places in the list that are shown.
     fn shown(&self, state: &State) -> Vec<usize> {
         let wanted = self.wanted.to_lowercase();
-        let hay =
-            |r: &Detail| format!("{} {} {}", r.info.name, r.info.status.name(), r.gist()).to_lowercase();
+        let hay = |r: &Detail| {
+            let status = r.info.status.name();
+            let status = format!("{status} {}", state.words.get(status));
+            format!("{} {status} {}", r.info.name, r.gist()).to_lowercase()
+        };
         let fits = |r: &Detail| wanted.split_whitespace().all(|w| hay(r).contains(w));
         state.runs.list.iter().enumerate().filter(|(_, r)| fits(r)).map(|(i, _)| i).collect()
     }
@@ -63,15 +67,16 @@ impl List {
         let below = if area.height >= 16 { area.height / 2 } else { 0 };
         let rows = usize::from(area.height - below).saturating_sub(1);
         let name = name_width(state, area.width.into());
+        let words = state.words;
         let heading = format!(
             "  {}{}{}{}{}{}{}",
-            cell("run", name, Align::Left),
-            cell("status", STATUS, Align::Left),
-            cell("steps", STEPS, Align::Right),
-            cell("loss", NUMBER, Align::Right),
-            cell("eval", NUMBER, Align::Right),
-            cell("age", AGE, Align::Right),
-            "settings"
+            cell(words.get("run"), name, Align::Left),
+            cell(words.get("status"), STATUS, Align::Left),
+            cell(words.get("steps"), STEPS, Align::Right),
+            cell(words.get("loss"), NUMBER, Align::Right),
+            cell(words.get("eval"), NUMBER, Align::Right),
+            cell(words.get("age"), AGE, Align::Right),
+            words.get("settings")
         );
         canvas.line(area, 0, Line::styled(heading, theme.dim));
         let selected = shown.iter().position(|i| *i == state.runs.selected);
@@ -108,13 +113,13 @@ fn run_line(state: &State, place: usize, name: usize) -> Line<'static> {
         Span::styled(mark, theme.key),
         Span::styled(cell(&clean::for_terminal(&info.name), name, Align::Left), style),
         Span::styled(
-            cell(info.status.name(), STATUS, Align::Left),
+            cell(state.words.get(info.status.name()), STATUS, Align::Left),
             status_style(theme, info.status).patch(style),
         ),
         Span::styled(cell(&steps, STEPS, Align::Right), style),
         Span::styled(number(info.loss), style),
         Span::styled(number(run.metric("eval_loss")), style),
-        Span::styled(cell(&age(info.age_seconds), AGE, Align::Right), style),
+        Span::styled(cell(&age(state.words, info.age_seconds), AGE, Align::Right), style),
         Span::styled(clean::for_terminal(&run.gist()), if style == Style::new() { theme.dim } else { style }),
     ])
 }
@@ -130,12 +135,12 @@ fn status_style(theme: &Theme, status: Status) -> Style {
 }
 
 /// The largest unit is enough.
-fn age(seconds: u64) -> String {
+fn age(words: Words, seconds: u64) -> String {
     match seconds {
-        0..60 => "now".to_string(),
-        60..3600 => format!("{} min", seconds / 60),
-        3600..86_400 => format!("{} h", seconds / 3600),
-        _ => format!("{} d", seconds / 86_400),
+        0..60 => words.get("runs.now").to_string(),
+        60..3600 => words.count("runs.minutes", seconds / 60),
+        3600..86_400 => words.count("runs.hours", seconds / 3600),
+        _ => words.count("runs.days", seconds / 86_400),
     }
 }
 
@@ -159,20 +164,19 @@ fn draw_detail(canvas: &mut Canvas, area: Rect, run: &Detail) {
     let mut y = 2;
     for (title, words) in [("metrics", metrics), ("settings", settings)] {
         if !words.is_empty() {
-            canvas.line(area, y, Line::styled(title, theme.dim));
+            canvas.line(area, y, Line::styled(canvas.state.words.get(title), theme.dim));
             y = canvas.wrapped(area, y + 1, &words, Style::new());
         }
     }
     if !run.complete && run.settings.values().any(|v| v != &Value::from("")) {
-        canvas.wrapped(area, y, "its folder does not tell all settings", theme.dim);
+        canvas.wrapped(area, y, canvas.state.words.get("runs.incomplete"), theme.dim);
     }
 }
 
 fn draw_empty(canvas: &mut Canvas, area: Rect) {
     let state = canvas.state;
-    let (train, import) = (state.keys.hint(Action::Train), state.keys.hint(Action::ImportRun));
-    let lines =
-        [format!("{train}   start training"), format!("{import}   import an output folder of LLaMA-Factory")];
-    let title = if state.runs.known { "No runs yet" } else { "Looking for runs …" };
-    canvas.empty(area, title, &lines);
+    let say = |what, action| state.words.fill(what, &[("key", &state.keys.hint(action))]);
+    let lines = [say("runs.start", Action::Train), say("runs.import", Action::ImportRun)];
+    let title = if state.runs.known { "runs.none" } else { "runs.looking" };
+    canvas.empty(area, state.words.get(title), &lines);
 }

@@ -50,8 +50,11 @@ impl Pane for RunsPane {
     fn title(&self, state: &State) -> String {
         let runs = &state.runs;
         match &runs.compared {
-            Some(compared) => format!("{} compared", compared.runs.len()),
-            None if !runs.marked.is_empty() => format!("{} · {} marked", runs.list.len(), runs.marked.len()),
+            Some(compared) => state.words.count("runs.compared", compared.runs.len()),
+            None if !runs.marked.is_empty() => {
+                let (all, n) = (runs.list.len().to_string(), runs.marked.len().to_string());
+                state.words.fill("runs.marked", &[("all", &all), ("n", &n)])
+            }
             None if runs.known => runs.list.len().to_string(),
             None => String::new(),
         }
@@ -79,7 +82,7 @@ impl Pane for RunsPane {
     }
 
     fn act(&mut self, action: Action, state: &mut State) -> Option<Vec<Effect>> {
-        if state.runs.compared.is_some() && self.compared.act(action, state) {
+        if state.runs.compared.as_ref().is_some_and(|compared| self.compared.act(action, compared)) {
             return Some(Vec::new());
         }
         match action {
@@ -142,21 +145,22 @@ impl Pane for RunsPane {
 
     fn typing_hint(&self) -> &'static str {
         match self.typed {
-            Some((Question::Import, _)) => " Enter copies its records and adapter into the runs · Esc cancel",
-            Some((Question::Plot, _)) => " Enter writes the file: .png, .svg or .csv · Esc cancel",
-            _ => " Enter keeps the filter · Esc clears it",
+            Some((Question::Import, _)) => "typing.import",
+            Some((Question::Plot, _)) => "typing.plot",
+            _ => "typing.filter",
         }
     }
 
     fn draw(&mut self, canvas: &mut Canvas, area: Rect) {
         let mut body = area;
         if let Some((question, input)) = &self.typed {
-            let words = match question {
-                Question::Import => "output folder of LLaMA-Factory: ",
-                Question::Plot => "write to ",
+            let words = canvas.state.words;
+            let asked = match question {
+                Question::Import => words.get("runs.import_from"),
+                Question::Plot => words.get("runs.write_to"),
                 Question::Filter => "/ ",
             };
-            draw_question(canvas, area, words, input);
+            draw_question(canvas, area, asked, input);
             body = Rect { y: area.y + area.height.min(1), height: area.height.saturating_sub(1), ..area };
         }
         match &canvas.state.runs.compared {
@@ -166,7 +170,10 @@ impl Pane for RunsPane {
     }
 
     fn click(&mut self, row: usize, state: &mut State) {
-        state.runs.selected = row;
+        match &state.runs.compared {
+            Some(_) => self.compared.click(row),
+            None => state.runs.selected = row,
+        }
     }
 }
 
@@ -189,7 +196,7 @@ impl RunsPane {
     /// What needs a selected run.
     fn with_selected(&mut self, action: Action, state: &mut State) -> Vec<Effect> {
         let Some(run) = state.runs.list.get(state.runs.selected).cloned() else {
-            state.notify(Level::Info, "there is no run yet");
+            state.notify(Level::Info, state.words.get("runs.none_yet"));
             return Vec::new();
         };
         let dir = run.info.path.clone();
@@ -206,7 +213,7 @@ impl RunsPane {
             Action::ResumeRun => match run.checkpoint {
                 Some(checkpoint) => Ask::Resume { dir, checkpoint },
                 None => {
-                    state.notify(Level::Warning, "this run has no checkpoint to go on from");
+                    state.notify(Level::Warning, state.words.get("runs.no_checkpoint"));
                     return Vec::new();
                 }
             },
@@ -253,7 +260,7 @@ fn compare(state: &mut State) -> Vec<Effect> {
         }
     }
     if dirs.len() < 2 {
-        state.notify(Level::Info, "a comparison needs two runs");
+        state.notify(Level::Info, state.words.get("runs.needs_two"));
         return Vec::new();
     }
     vec![Effect::Load(Load::Runs(Ask::Compare { root: runs.root.clone(), dirs }))]

@@ -2,7 +2,7 @@
 
 use crate::config::TrainConfig;
 use crate::config::{fields, live};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::job::{Command, Level};
 use crate::tui::effects::Effect;
 use crate::tui::panes::{Canvas, row};
@@ -75,7 +75,8 @@ impl Change {
     fn check(&mut self, state: &State) {
         let text = self.input.text();
         let found = value(state, self.key(), text);
-        self.error = found.err().filter(|_| !text.trim().is_empty()).map(|e| e.message);
+        let said = |e: Error| state.words.said(&e.message).into_owned();
+        self.error = found.err().filter(|_| !text.trim().is_empty()).map(said);
     }
 
     /// Sends the change. An empty value closes the table, a wrong one keeps it open.
@@ -86,12 +87,13 @@ impl Change {
         match value(state, self.key(), self.input.text()) {
             Ok(value) => {
                 let key = self.key().to_string();
-                state.notify(Level::Info, format!("{key} becomes {value} with the next step"));
+                let parts = [("key", key.as_str()), ("value", &value)];
+                state.notify(Level::Info, state.words.fill("train.becomes", &parts));
                 self.select(self.selected);
                 Some(state.tell(Command::Set { key, value }))
             }
             Err(error) => {
-                self.error = Some(error.message);
+                self.error = Some(state.words.said(&error.message).into_owned());
                 Some(Vec::new())
             }
         }
@@ -100,32 +102,28 @@ impl Change {
     /// Draws the table.
     pub fn draw(&self, canvas: &mut Canvas, area: Rect) {
         let state = canvas.state;
-        let theme = &state.theme;
-        canvas.line(
-            area,
-            0,
-            Line::styled("change while it trains: a value, or a factor such as x0.5", theme.strong),
-        );
+        let (theme, words) = (&state.theme, state.words);
+        canvas.line(area, 0, Line::styled(words.get("train.change"), theme.strong));
         for (i, key) in live::CHANGEABLE.iter().enumerate() {
             let at = row(area, i + 1);
             let now = config(state).map_or("?".to_string(), |config| fields::get(config, key));
             let now = if now.is_empty() { "-".to_string() } else { now };
-            let words = format!("{} {} → ", text::pad(key, 18), text::pad_left(&now, 10));
+            let line = format!("{} {} → ", text::pad(key, 18), text::pad_left(&now, 10));
             canvas
                 .frame
-                .render_widget(Line::styled(words.clone(), row_style(theme, i == self.selected, true)), at);
+                .render_widget(Line::styled(line.clone(), row_style(theme, i == self.selected, true)), at);
             if i == self.selected {
-                let used = (text::width(&words) as u16).min(at.width);
+                let used = (text::width(&line) as u16).min(at.width);
                 let rest = Rect { x: at.x + used, width: at.width - used, ..at };
                 let style = if self.error.is_some() { theme.bad } else { theme.strong };
                 canvas.cursor = self.input.draw(rest, canvas.frame.buffer_mut(), style);
             }
         }
-        let (words, style) = match &self.error {
+        let (line, style) = match &self.error {
             Some(error) => (error.as_str(), theme.bad),
-            None => (fields::field(self.key()).map_or("", |f| f.help), Style::new()),
+            None => (fields::field(self.key()).map_or("", |f| words.help(f)), Style::new()),
         };
-        let words = text::truncate(words, area.width.into());
-        canvas.line(area, live::CHANGEABLE.len() + 1, Line::styled(words, style));
+        let line = text::truncate(line, area.width.into());
+        canvas.line(area, live::CHANGEABLE.len() + 1, Line::styled(line, style));
     }
 }

@@ -1,6 +1,7 @@
 //! The curves of a run: which one is large, over which axis, which part of it, and the cursor that reads values.
 
 use super::below;
+use crate::runs::column::Column;
 use crate::runs::{Axis, Columns, Metric};
 use crate::tui::action::Action;
 use crate::tui::panes::{Canvas, Hit};
@@ -8,6 +9,7 @@ use crate::tui::state::PaneId;
 use crate::tui::state::run::Run;
 use crate::tui::text;
 use crate::tui::widgets::chart::{Chart, Series, x_text};
+use crate::tui::words::Words;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span};
 
@@ -62,15 +64,11 @@ impl Charts {
         true
     }
 
-    /// The next curve that has values.
+    /// The next metric that the run has.
     fn next_metric(&mut self, by: usize, columns: &Columns) {
         let all = Metric::ALL.len();
-        let known = |m: &Metric| {
-            let column = columns.metric(*m);
-            column.extremes(0..column.len()).span(false).is_some()
-        };
-        let others = (1..=all).map(|n| Metric::ALL[(self.metric as usize + by * n) % all]);
-        self.metric = others.into_iter().find(known).unwrap_or(self.metric);
+        let next = (1..=all).map(|n| Metric::ALL[(self.metric as usize + n * by) % all]);
+        self.metric = next.into_iter().find(|metric| columns.has(*metric)).unwrap_or(self.metric);
     }
 
     /// The other axis shows the same rows.
@@ -197,30 +195,32 @@ impl Charts {
     }
 
     fn heading(&self, canvas: &Canvas, run: &Run) -> Line<'static> {
-        let theme = &canvas.state.theme;
-        let mut spans = vec![Span::styled(self.metric.title(), theme.strong)];
+        let (theme, words) = (&canvas.state.theme, canvas.state.words);
+        let mut spans = vec![Span::styled(words.get(self.metric.title()), theme.strong)];
         if let Some(row) = self.cursor {
-            spans.push(Span::raw(self.reading(row, run)));
+            spans.push(Span::raw(format!("  {}", self.reading(words, row, run))));
             return Line::from(spans);
         }
+        let mut legend = |name, style| spans.push(Span::styled(format!("  ⠒ {}", words.get(name)), style));
         if self.metric == Metric::Loss {
-            spans.push(Span::styled("  ⠒ measured", theme.raw));
+            legend("measured", theme.raw);
             if !self.hide_smooth {
-                spans.push(Span::styled("  ⠒ smoothed", theme.smooth));
+                legend("smoothed", theme.smooth);
             }
             if !run.curves.evals.is_empty() {
-                spans.push(Span::styled("  ⠒ evaluation", theme.eval));
+                legend("evaluation", theme.eval);
             }
         }
         let mut notes = Vec::new();
         if self.axis != Axis::Step {
-            notes.push(format!("by {}", self.axis.name()));
+            notes.push(by(words, self.axis));
         }
         if self.log_y {
-            notes.push("log".to_string());
+            notes.push(words.get("chart.log").to_string());
         }
         if let Some((x0, x1)) = self.window(&run.curves) {
-            notes.push(format!("{} to {}", x_text(self.axis, x0), x_text(self.axis, x1)));
+            let (from, to) = (x_text(self.axis, x0), x_text(self.axis, x1));
+            notes.push(words.fill("chart.span", &[("from", &from), ("to", &to)]));
         }
         if !notes.is_empty() {
             spans.push(Span::styled(format!("  ({})", notes.join(", ")), theme.dim));
@@ -229,49 +229,42 @@ impl Charts {
     }
 
     /// What the curves are at a row.
-    fn reading(&self, row: usize, run: &Run) -> String {
+    fn reading(&self, words: Words, row: usize, run: &Run) -> String {
         let c = &run.curves;
-        let value = |column: &crate::runs::column::Column| {
+        let value = |column: &Column| {
             column.values().get(row).filter(|v| !v.is_nan()).map_or("-".into(), |v| text::number(*v))
         };
         let of = |metric: Metric| value(c.metric(metric));
         let at = Axis::ALL.map(|axis| x_text(axis, c.axis(axis).values()[row]));
-        let mut words = format!("  step {}", at[0]);
+        let mut line = words.count("chart.at_step", &at[0]);
         match self.axis {
             Axis::Step => {}
-            Axis::Epoch => words.push_str(&format!(", epoch {}", at[1])),
-            Axis::Time => words.push_str(&format!(", {}", at[2])),
+            Axis::Epoch => line.push_str(&words.count("chart.at_epoch", &at[1])),
+            Axis::Time => line.push_str(&words.fill("chart.at_time", &[("time", &at[2])])),
         }
-        match self.metric {
-            Metric::Loss => words.push_str(&format!(
-                " · {} (smoothed {}) · lr {} · grad {}",
-                of(Metric::Loss),
-                value(&c.smooth),
-                of(Metric::LearningRate),
-                of(Metric::GradNorm)
-            )),
-            metric => words.push_str(&format!(" · {} · loss {}", of(metric), of(Metric::Loss))),
+        let [loss, smooth, lr, grad] =
+            [of(Metric::Loss), value(&c.smooth), of(Metric::LearningRate), of(Metric::GradNorm)];
+        line + &match self.metric {
+            Metric::Loss => words
+                .fill("chart.loss", &[("loss", &loss), ("smooth", &smooth), ("lr", &lr), ("grad", &grad)]),
+            metric => words.fill("chart.other", &[("value", &of(metric)), ("loss", &loss)]),
         }
-        words
     }
 
     /// The other curves, as many as fit in `area`.
     pub fn draw_small(&self, canvas: &mut Canvas, area: Rect, run: &Run) {
-        let theme = &canvas.state.theme;
+        let (theme, words) = (&canvas.state.theme, canvas.state.words);
         if area.height < 3 {
             return;
         }
         let across = (usize::from(area.width) / SMALL).clamp(1, 3);
         let down = (usize::from(area.height) / 7).clamp(1, 2);
-        let known = |m: &Metric| {
-            let column = run.curves.metric(*m);
-            *m != self.metric && column.extremes(0..column.len()).span(false).is_some()
-        };
+        let known = |m: &Metric| *m != self.metric && run.curves.has(*m);
         let mut shown = Metric::ALL.into_iter().filter(known);
         for band in Layout::vertical(vec![Constraint::Fill(1); down]).split(area).iter() {
             let parts = Layout::horizontal(vec![Constraint::Fill(1); across]).spacing(2).split(*band);
             for (part, metric) in parts.iter().zip(shown.by_ref()) {
-                canvas.line(*part, 0, Line::styled(metric.title(), theme.strong));
+                canvas.line(*part, 0, Line::styled(words.get(metric.title()), theme.strong));
                 let xs = run.curves.axis(self.axis);
                 let series = vec![Series { xs, ys: run.curves.metric(metric), style: theme.curve }];
                 let chart = Chart {
@@ -283,6 +276,11 @@ impl Charts {
             }
         }
     }
+}
+
+/// By which axis a chart is drawn.
+pub fn by(words: Words, axis: Axis) -> String {
+    words.fill("chart.by", &[("axis", words.get(axis.name()))])
 }
 
 #[cfg(test)]

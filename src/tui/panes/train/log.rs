@@ -7,6 +7,7 @@ use crate::tui::panes::{Canvas, Hit, movement};
 use crate::tui::state::run::Run;
 use crate::tui::text;
 use crate::tui::widgets::input::{Input, Typed};
+use crate::tui::words::Words;
 use crossterm::event::KeyEvent;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
@@ -26,12 +27,14 @@ pub struct LogView {
 }
 
 impl LogView {
-    /// The lines that are shown, the newest first.
-    fn kept<'a>(&self, run: &'a Run) -> Vec<&'a (Level, String)> {
+    /// The lines that are shown, the newest first: by their level, and by their words as they are kept or as they are read.
+    fn kept<'a>(&self, words: Words, run: &'a Run) -> Vec<&'a (Level, String)> {
         let wanted = self.wanted.to_lowercase();
-        let words: Vec<&str> = wanted.split_whitespace().collect();
+        let all: Vec<&str> = wanted.split_whitespace().collect();
+        let has_all = |line: &str| all.iter().all(|word| has(line, word));
         let kept = |(level, line): &&(Level, String)| {
-            self.from.is_none_or(|from| *level >= from) && words.iter().all(|word| has(line, word))
+            self.from.is_none_or(|from| *level >= from)
+                && (has_all(line) || (!wanted.is_ascii() && has_all(&words.said(line))))
         };
         run.log.iter().rev().filter(kept).collect()
     }
@@ -87,12 +90,12 @@ impl LogView {
 
     /// The newest lines that are kept, the last at the bottom.
     pub fn draw(&mut self, canvas: &mut Canvas, area: Rect, run: &Run) {
-        let theme = &canvas.state.theme;
+        let (theme, words) = (&canvas.state.theme, canvas.state.words);
         if area.height == 0 {
             return;
         }
         canvas.hits.push((area, Hit::Act(Action::LogView)));
-        let title = self.title();
+        let title = self.title(words);
         canvas.line(area, 0, Line::styled(title + &"─".repeat(area.width.into()), theme.border));
         let mut inner = below(area);
         if let Some(input) = &self.search {
@@ -109,7 +112,7 @@ impl LogView {
                 run.log.iter().rev().skip(self.back).take(rows).collect()
             }
             false => {
-                let kept = self.kept(run);
+                let kept = self.kept(words, run);
                 self.back = self.back.min(kept.len().saturating_sub(rows));
                 kept.into_iter().skip(self.back).take(rows).collect()
             }
@@ -121,20 +124,21 @@ impl LogView {
                 Level::Info => Style::new(),
                 Level::Debug => theme.dim,
             };
-            canvas.line(inner, y, Line::styled(text::truncate(line, inner.width.into()), style));
+            let line = words.said(line);
+            canvas.line(inner, y, Line::styled(text::truncate(&line, inner.width.into()), style));
         }
     }
 
-    fn title(&self) -> String {
+    fn title(&self, words: Words) -> String {
         let level = match self.from {
             None | Some(Level::Debug) => "",
-            Some(Level::Info) => " · notes and above",
-            Some(Level::Warning) => " · warnings and errors",
-            Some(Level::Error) => " · errors",
+            Some(Level::Info) => words.get("train.log_notes"),
+            Some(Level::Warning) => words.get("train.log_warnings"),
+            Some(Level::Error) => words.get("train.log_errors"),
         };
         let wanted =
             if self.wanted.is_empty() { String::new() } else { format!(" · “{}”", self.wanted) };
-        format!("─ log{level}{wanted} ")
+        format!("─ {}{level}{wanted} ", words.get("log"))
     }
 }
 

@@ -19,6 +19,7 @@ use crate::tui::widgets::input::{Input, Typed};
 use crate::tui::widgets::popup::Popup;
 use change::Change;
 use charts::Charts;
+pub use charts::by;
 use crossterm::event::KeyEvent;
 use log::LogView;
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -52,8 +53,11 @@ impl Pane for TrainPane {
     fn title(&self, state: &State) -> String {
         let Some(run) = shown(state) else { return String::new() };
         let name = run.run_dir.file_name().unwrap_or_default().to_string_lossy();
-        let opened = if run.opened.is_some() { "opened: " } else { "" };
-        format!("{opened}{} · {}", crate::data::clean::for_terminal(&name), run.word())
+        let (name, word) = (crate::data::clean::for_terminal(&name), state.words.get(run.word()));
+        match run.opened {
+            Some(_) => state.words.fill("train.opened", &[("name", &name), ("word", word)]),
+            None => format!("{name} · {word}"),
+        }
     }
 
     fn hints(&self, state: &State) -> Vec<(Action, &'static str)> {
@@ -131,9 +135,9 @@ impl Pane for TrainPane {
 
     fn typing_hint(&self) -> &'static str {
         match (&self.change, &self.plot) {
-            (Some(_), _) => " ↑↓ setting · Enter changes it · Esc closes",
-            (None, Some(_)) => " Enter writes the file: .png, .svg or .csv · Esc cancel",
-            (None, None) => " Enter keeps the filter · Esc clears it",
+            (Some(_), _) => "typing.change",
+            (None, Some(_)) => "typing.plot",
+            (None, None) => "typing.filter",
         }
     }
 
@@ -151,7 +155,7 @@ impl Pane for TrainPane {
             change.draw(canvas, Rect { height: rows, ..body });
             body = Rect { y: body.y + rows, height: body.height - rows, ..body };
         } else if let Some(input) = &self.plot {
-            super::runs::draw_question(canvas, body, "write to ", input);
+            super::runs::draw_question(canvas, body, state.words.get("runs.write_to"), input);
             body = below(body);
         }
         if self.log.open {
@@ -183,7 +187,7 @@ impl TrainPane {
         if state.training() {
             (self.change, state.runs.opened) = (Some(Change::default()), None);
         } else {
-            state.notify(Level::Info, "nothing is training: settings are changed in the parameters");
+            state.notify(Level::Info, state.words.get("train.not_training"));
         }
     }
 }
@@ -195,7 +199,7 @@ fn control(action: Action, state: &mut State) -> Vec<Effect> {
     }
     let Some(run) = state.run.as_mut().filter(|r| r.alive()) else {
         let key = state.keys.hint(Action::Train);
-        state.notify(Level::Info, format!("nothing is training; {key} starts"));
+        state.notify(Level::Info, state.words.fill("train.nothing", &[("key", &key)]));
         return Vec::new();
     };
     let command = match action {
@@ -210,47 +214,54 @@ fn control(action: Action, state: &mut State) -> Vec<Effect> {
         }
     };
     let said = match command {
-        Command::Resume => "resuming",
-        Command::Pause => "pausing after this step",
-        Command::SaveNow => "saving a checkpoint after this step",
-        _ => "saving, then stopping",
+        Command::Resume => "train.resuming",
+        Command::Pause => "train.pausing",
+        Command::SaveNow => "train.saving",
+        _ => "train.stopping",
     };
-    state.notify(Level::Info, said);
+    state.notify(Level::Info, state.words.get(said));
     state.tell(command)
 }
 
 fn draw_empty(canvas: &mut Canvas, area: Rect) {
     let state = canvas.state;
     let model = state.config.model_name_or_path.file_name().map(|n| n.to_string_lossy().into_owned());
+    let say = |what, action| state.words.fill(what, &[("key", &state.keys.hint(action))]);
     let lines = match model {
-        None if state.data.names.is_empty() => {
-            vec![format!("{}   get the demo data and model first", state.keys.hint(Action::Demo))]
+        None if state.data.names.is_empty() => vec![say("train.get_demo", Action::Demo)],
+        None => vec![say("train.set_model", Action::FocusParameters)],
+        Some(model) => {
+            let model = crate::data::clean::for_terminal(&model);
+            let parts = [("model", model.as_str()), ("data", &state.config.dataset.join(", "))];
+            vec![
+                say("train.start", Action::Train),
+                String::new(),
+                state.words.fill("train.on", &parts),
+                derived::line(&state.config, state),
+            ]
         }
-        None => vec![format!("{}   set model_name_or_path first", state.keys.hint(Action::FocusParameters))],
-        Some(model) => vec![
-            format!("{}   start training", state.keys.hint(Action::Train)),
-            String::new(),
-            format!("{} on {}", crate::data::clean::for_terminal(&model), state.config.dataset.join(", ")),
-            derived::line(&state.config, state),
-        ],
     };
-    canvas.empty(area, "No training yet", &lines);
+    canvas.empty(area, state.words.get("train.none"), &lines);
 }
 
 /// Before the first step: what is happening, and what will be trained.
 fn draw_waiting(canvas: &mut Canvas, area: Rect, run: &Run) {
-    let theme = &canvas.state.theme;
+    let (theme, words) = (&canvas.state.theme, canvas.state.words);
+    let clean = |text: &str| crate::data::clean::for_terminal(&words.said(text));
     if let Some(error) = run.error() {
-        let y = canvas.wrapped(area, 1, &crate::data::clean::for_terminal(&error.message), theme.bad);
-        let hint = error.hint.as_deref().unwrap_or("the log has the details");
-        canvas.wrapped(area, y + 1, &crate::data::clean::for_terminal(hint), Style::new());
+        let y = canvas.wrapped(area, 1, &clean(&error.message), theme.bad);
+        let hint = error.hint.as_deref().unwrap_or(words.get("train.log_has"));
+        canvas.wrapped(area, y + 1, &clean(hint), Style::new());
         return;
     }
     for (y, t) in run.targets.iter().enumerate() {
-        let share = if t.trainable > 0 { format!("+{}", text::count(t.trainable)) } else { "frozen".into() };
+        let share = match t.trainable {
+            0 => words.get("frozen").to_string(),
+            n => format!("+{}", text::count(n)),
+        };
         let row = format!(
             "{} {} {} {}",
-            text::pad(&t.family, 28),
+            text::pad(&clean(&t.family), 28),
             text::pad_left(&format!("{}×", t.matrices), 6),
             text::pad_left(&text::count(t.parameters), 9),
             text::pad_left(&share, 9)
