@@ -65,20 +65,24 @@ impl Screened {
     fn largest_of_few(&self, x: Mat, w: Mat) -> Vec<Option<u32>> {
         let n = x.rows;
         let lengths: Vec<f32> = (0..n).map(|r| lanes::dot(x.row(r), x.row(r)).sqrt()).collect();
-        let mut products = thin::dots_of_integers(&self.q, x);
         // The products become upper bounds; the best lower bound of each vector is what they have to reach.
-        let blocks = products.par_chunks_mut(BLOCK * n).zip(self.rows.par_chunks(BLOCK));
-        let least = blocks
-            .map(|(products, rows)| bounds(products, rows, &lengths))
-            .reduce(|| [f32::NEG_INFINITY; FEW], |a, b| std::array::from_fn(|r| a[r].max(b[r])));
+        let (upper, parts) = thin::dots_of_integers(&self.q, x, |first, products| {
+            lanes::with_simd(
+                #[inline(always)]
+                || bounds(products, &self.rows[first..], &lengths),
+            )
+        });
+        let mut least = [f32::NEG_INFINITY; FEW];
+        parts.iter().for_each(|part| least.iter_mut().zip(part.lower).for_each(|(a, b)| *a = a.max(b)));
         let one = |r: usize| {
             if !lengths[r].is_finite() {
                 return None;
             }
-            let upper = products[r..].iter().step_by(n);
-            let may_be = upper.enumerate().filter(|(_, upper)| **upper >= least[r]);
+            let rows = thin::rows_of_integers(self.cols);
+            let near = parts.iter().enumerate().filter(|(_, part)| part.upper[r] >= least[r]);
+            let near = near.flat_map(|(i, _)| i * rows..((i + 1) * rows).min(w.rows));
             let mut best: Option<(u32, f32)> = None;
-            for (row, _) in may_be {
+            for row in near.filter(|row| upper[row * n + r] >= least[r]) {
                 let product = thin::dots(w.part(row..row + 1), x.part(r..r + 1), false)[0];
                 if best.is_none_or(|best| product > best.1) {
                     best = Some((row as u32, product));
@@ -103,17 +107,25 @@ fn quantise(w: &[f32], q: &mut [i8]) -> Row {
     Row { scale, slack: wrong.sqrt() * 1.001 + rounding * length.sqrt() }
 }
 
-/// Makes products [rows, n] of the small integers upper bounds; gives the largest lower bound of each of the n vectors.
-fn bounds(products: &mut [f32], rows: &[Row], lengths: &[f32]) -> [f32; FEW] {
-    let mut least = [f32::NEG_INFINITY; FEW];
+/// The largest bounds in a part of the rows, for each vector.
+struct Bounds {
+    lower: [f32; FEW],
+    upper: [f32; FEW],
+}
+
+/// Makes products [rows, n] of the small integers upper bounds; gives the largest lower and upper bound of each of the n vectors.
+#[inline(always)]
+fn bounds(products: &mut [f32], rows: &[Row], lengths: &[f32]) -> Bounds {
+    let mut most = Bounds { lower: [f32::NEG_INFINITY; FEW], upper: [f32::NEG_INFINITY; FEW] };
     for (products, row) in products.chunks_exact_mut(lengths.len()).zip(rows) {
-        for ((x, length), least) in products.iter_mut().zip(lengths).zip(&mut least) {
+        for (r, (x, length)) in products.iter_mut().zip(lengths).enumerate() {
             let (about, slack) = (*x * row.scale, row.slack * length);
             *x = about + slack;
-            *least = if about - slack > *least { about - slack } else { *least };
+            most.lower[r] = if about - slack > most.lower[r] { about - slack } else { most.lower[r] };
+            most.upper[r] = if *x > most.upper[r] { *x } else { most.upper[r] };
         }
     }
-    least
+    most
 }
 
 #[cfg(test)]

@@ -33,18 +33,30 @@ pub fn dots(many: Mat, few: Mat, parallel: bool) -> Vec<f32> {
     out
 }
 
-/// [`dots`] on all cores for a `many` of small integers [rows, few.cols], row-major: a quarter of the memory to read.
-pub fn dots_of_integers(many: &[i8], few: Mat) -> Vec<f32> {
+/// [`dots`] on all cores for a `many` of small integers [rows, few.cols], row-major: a quarter of the memory to read. `then` is
+/// told the first row of each part and its dots while they are at hand; what it gives comes in the order of the parts.
+pub fn dots_of_integers<R: Send>(
+    many: &[i8],
+    few: Mat,
+    then: impl Fn(usize, &mut [f32]) -> R + Sync,
+) -> (Vec<f32>, Vec<R>) {
     let (n, cols) = (few.rows, few.cols);
     assert!((1..=FEW).contains(&n) && cols > 0 && many.len().is_multiple_of(cols));
     let mut out = vec![0f32; many.len() / cols * n];
     let few = interleave(few);
-    let rows = READ_AT_ONCE.div_ceil(cols);
-    out.par_chunks_mut(rows * n).enumerate().for_each(|(i, out)| {
+    let rows = rows_of_integers(cols);
+    let part = |(i, out): (usize, &mut [f32])| {
         let many = Many { data: &many[i * rows * cols..], stride: cols, cols };
         Arch::new().dispatch(Dots { out, many, few: &few, n });
-    });
-    out
+        then(i * rows, out)
+    };
+    let told = out.par_chunks_mut(rows * n).enumerate().map(part).collect();
+    (out, told)
+}
+
+/// Rows of a part of [`dots_of_integers`].
+pub fn rows_of_integers(cols: usize) -> usize {
+    READ_AT_ONCE.div_ceil(cols)
 }
 
 /// Rows that are contiguous, `stride` apart.
@@ -82,50 +94,118 @@ impl<T: Copy + Into<f32>> WithSimd for Dots<'_, T> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         match self.n {
-            1 => self.of::<S, 1>(simd),
-            2 => self.of::<S, 2>(simd),
-            3 => self.of::<S, 3>(simd),
-            4 => self.of::<S, 4>(simd),
-            5 => self.of::<S, 5>(simd),
-            6 => self.of::<S, 6>(simd),
-            7 => self.of::<S, 7>(simd),
-            _ => self.of::<S, FEW>(simd),
+            1 => self.of::<S, 6, 1, 0>(simd),
+            2 => self.of::<S, 4, 2, 0>(simd),
+            3 => self.of::<S, 4, 3, 0>(simd),
+            4 => self.of::<S, 3, 4, 0>(simd),
+            5 => self.of::<S, 3, 3, 2>(simd),
+            6 => self.of::<S, 3, 3, 3>(simd),
+            7 => self.of::<S, 3, 4, 3>(simd),
+            _ => self.of::<S, 3, 4, 4>(simd),
         }
     }
 }
 
 impl<T: Copy + Into<f32>> Dots<'_, T> {
+    /// R rows at a time with the first A of the small operand and then with the B others: as many sums in flight as there are
+    /// registers for, and a number that was read is used more than once.
     #[inline(always)]
-    fn of<S: Simd, const N: usize>(self, simd: S) {
-        for (i, out) in self.out.as_chunks_mut::<N>().0.iter_mut().enumerate() {
-            *out = row::<S, N, T>(simd, &self.many.data[i * self.many.stride..][..self.many.cols], self.few);
+    fn of<S: Simd, const R: usize, const A: usize, const B: usize>(self, simd: S) {
+        let n = A + B;
+        let row = |i: usize| &self.many.data[i * self.many.stride..][..self.many.cols];
+        let mut out = self.out.chunks_exact_mut(R * n);
+        let mut i = 0;
+        for out in &mut out {
+            let x: [&[T]; R] = std::array::from_fn(|r| row(i + r));
+            put(out, n, 0, block::<S, R, A, T>(simd, x, self.few, (n, 0)));
+            put(out, n, A, block::<S, R, B, T>(simd, x, self.few, (n, A)));
+            i += R;
+        }
+        for out in out.into_remainder().chunks_exact_mut(n) {
+            put(out, n, 0, block::<S, 1, A, T>(simd, [row(i)], self.few, (n, 0)));
+            put(out, n, A, block::<S, 1, B, T>(simd, [row(i)], self.few, (n, A)));
+            i += 1;
         }
     }
 }
 
-/// One row times N interleaved ones.
 #[inline(always)]
-fn row<S: Simd, const N: usize, T: Copy + Into<f32>>(simd: S, x: &[T], few: &[f32]) -> [f32; N] {
+fn put<const R: usize, const N: usize>(out: &mut [f32], n: usize, from: usize, dots: [[f32; N]; R]) {
+    for (out, dots) in out.chunks_exact_mut(n).zip(dots) {
+        out[from..from + N].copy_from_slice(&dots);
+    }
+}
+
+/// R rows times N of `n` interleaved ones, from the one with number `from` on. An element is summed in the same order whatever
+/// R, N and n are.
+#[inline(always)]
+fn block<S: Simd, const R: usize, const N: usize, T: Copy + Into<f32>>(
+    simd: S,
+    x: [&[T]; R],
+    few: &[f32],
+    (n, from): (usize, usize),
+) -> [[f32; N]; R] {
     let lanes = size_of::<S::f32s>() / size_of::<f32>();
-    let mut sum = [simd.splat_f32s(0.0); N];
-    let (x, rest) = x.as_chunks::<WIDEST>();
-    let mut blocks = few.chunks_exact(WIDEST * N);
-    for (x, few) in x.iter().zip(&mut blocks) {
-        let x: [f32; WIDEST] = x.map(Into::into);
-        for (v, x) in S::as_simd_f32s(&x).0.iter().enumerate() {
-            for (n, sum) in sum.iter_mut().enumerate() {
-                let few = S::as_simd_f32s(&few[n * WIDEST + v * lanes..][..lanes]).0[0];
-                *sum = simd.mul_add_f32s(*x, few, *sum);
+    let mut sums = [[simd.splat_f32s(0.0); N]; R];
+    let whole = x[0].len() / WIDEST;
+    for b in 0..whole {
+        let few = &few[(b * n + from) * WIDEST..][..N * WIDEST];
+        let x: [[f32; WIDEST]; R] = x.map(|x| {
+            let part: [T; WIDEST] = x[b * WIDEST..][..WIDEST].try_into().expect("of that length");
+            part.map(Into::into)
+        });
+        for v in 0..WIDEST / lanes {
+            let x: [S::f32s; R] = std::array::from_fn(|r| S::as_simd_f32s(&x[r]).0[v]);
+            for k in 0..N {
+                let few = S::as_simd_f32s(&few[k * WIDEST + v * lanes..][..lanes]).0[0];
+                for r in 0..R {
+                    sums[r][k] = simd.mul_add_f32s(x[r], few, sums[r][k]);
+                }
             }
         }
     }
-    let tail = blocks.next().unwrap_or_default();
-    let mut out = [0f32; N];
-    for n in 0..N {
-        let mut parts = [0f32; WIDEST];
-        S::as_mut_simd_f32s(&mut parts).0[0] = sum[n];
-        let tail = rest.iter().zip(tail.iter().skip(n * WIDEST)).map(|(a, b)| (*a).into() * b).sum::<f32>();
-        out[n] = parts.iter().sum::<f32>() + tail;
+    let mut out = [[0f32; N]; R];
+    for r in 0..R {
+        let rest = &x[r][whole * WIDEST..];
+        for k in 0..N {
+            let mut parts = [0f32; WIDEST];
+            S::as_mut_simd_f32s(&mut parts).0[0] = sums[r][k];
+            let tail = few.get((whole * n + from + k) * WIDEST..).unwrap_or_default();
+            let tail = rest.iter().zip(tail).map(|(a, b)| (*a).into() * b).sum::<f32>();
+            out[r][k] = parts.iter().sum::<f32>() + tail;
+        }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Small integers: every order of the sums gives the same.
+    #[test]
+    fn all_sizes_give_the_products() {
+        for (rows, cols) in [(1, 1), (5, 16), (13, 37), (24, 64), (7, 15)] {
+            let many: Vec<i8> = (0..rows * cols).map(|i| (i * 7 % 11) as i8 - 5).collect();
+            let floats: Vec<f32> = many.iter().map(|&x| f32::from(x)).collect();
+            for n in 1..=FEW {
+                let few: Vec<f32> = (0..n * cols).map(|i| (i * 5 % 13) as f32 - 6.0).collect();
+                let one = |r: usize, k: usize| {
+                    let few = &few[k * cols..(k + 1) * cols];
+                    floats[r * cols..(r + 1) * cols].iter().zip(few).map(|(a, b)| a * b).sum::<f32>()
+                };
+                let want: Vec<f32> =
+                    (0..rows).flat_map(|r| (0..n).map(move |k| (r, k))).map(|(r, k)| one(r, k)).collect();
+                let few = Mat::new(&few, n, cols, cols);
+                assert_eq!(
+                    dots(Mat::new(&floats, rows, cols, cols), few, n % 2 == 0),
+                    want,
+                    "{rows} {cols} {n}"
+                );
+                let (all, parts) = dots_of_integers(&many, few, |first, part| (first, part.len()));
+                assert_eq!(all, want);
+                assert_eq!(parts, [(0, rows * n)]);
+            }
+        }
+    }
 }
