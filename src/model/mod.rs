@@ -13,6 +13,7 @@ pub mod expert_lora;
 pub mod export;
 pub mod kv_cache;
 pub mod lora;
+pub mod mlp;
 mod mmap;
 pub mod modules;
 pub mod moe;

@@ -3,10 +3,11 @@
 use super::config::{ModelConfig, TextConfig};
 use super::embedding::Embedding;
 use super::lora::{Adapter, Linear, Pass};
+use super::mlp::Mlp;
 use super::moe::Moe;
 use super::ops::{self, Segment};
 use super::rope::{self, Positions};
-use super::text::{Block, Mlp, Rope, Text, Visual};
+use super::text::{Block, Rope, Text, Visual};
 use super::vision::{self, Vision, VisionOutput};
 use super::weight::{ExpertWeight, Weight};
 use super::weights::{Target, Weights};

@@ -3,7 +3,8 @@
 use super::embedding::Embedding;
 use super::kv_cache::{KvCache, Place};
 use super::lora::{Grads, InputGrad, Linear, Pass};
-use super::moe::{self, Moe, Routing};
+use super::mlp::{Mlp, MlpSaved};
+use super::moe::Routing;
 use super::ops::screened::Screened;
 use super::ops::{self, AttentionSaved, Segment, rows};
 use burn::tensor::Tensor;
@@ -42,13 +43,6 @@ pub struct Block {
     pub eps: f32,
 }
 
-/// The feed-forward half of a layer.
-#[allow(clippy::large_enum_variant)] // one per layer
-pub enum Mlp {
-    Dense { gate_proj: Linear, up_proj: Linear, down_proj: Linear },
-    Moe(Moe),
-}
-
 /// What [`Block::backward`] needs of one forward pass.
 pub struct BlockSaved {
     attended: Attended,
@@ -73,71 +67,8 @@ struct Attended {
 impl BlockSaved {
     /// Where the tokens went, in a layer with experts.
     pub fn routing(&self) -> Option<Arc<Routing>> {
-        match &self.mlp {
-            MlpSaved::Dense { .. } => None,
-            MlpSaved::Moe(saved) => Some(saved.routing.clone()),
-        }
+        self.mlp.routing()
     }
-}
-
-#[allow(clippy::large_enum_variant)] // one per layer
-enum MlpSaved {
-    Dense { gate: Tensor<2>, up: Tensor<2>, act: Tensor<2> },
-    Moe(moe::Saved),
-}
-
-impl Mlp {
-    fn forward(&self, x: &Tensor<2>, pass: &Pass) -> (Tensor<2>, MlpSaved) {
-        match self {
-            Mlp::Dense { gate_proj, up_proj, down_proj } => {
-                let [gate, up, act] = gated([gate_proj, up_proj], x, pass);
-                (down_proj.forward(&act, pass), MlpSaved::Dense { gate, up, act })
-            }
-            Mlp::Moe(moe) => {
-                let (y, saved) = moe.forward(x, pass);
-                (y, MlpSaved::Moe(saved))
-            }
-        }
-    }
-
-    /// What [`Mlp::forward`] keeps, computed again without its result: no last product, and no router.
-    fn again(&self, x: &Tensor<2>, pass: &Pass, routing: Option<Arc<Routing>>) -> MlpSaved {
-        match (self, routing) {
-            (Mlp::Dense { gate_proj, up_proj, .. }, _) => {
-                let [gate, up, act] = gated([gate_proj, up_proj], x, pass);
-                MlpSaved::Dense { gate, up, act }
-            }
-            (Mlp::Moe(moe), Some(routing)) => MlpSaved::Moe(moe.experts(x, routing, pass)),
-            (Mlp::Moe(_), None) => unreachable!("kept of the same layer"),
-        }
-    }
-
-    fn backward(
-        &self,
-        dy: &Tensor<2>,
-        x: &Tensor<2>,
-        saved: &MlpSaved,
-        pass: &Pass,
-        grads: &mut Grads,
-    ) -> Tensor<2> {
-        match (self, saved) {
-            (Mlp::Dense { gate_proj, up_proj, down_proj }, MlpSaved::Dense { gate, up, act }) => {
-                let d_act = down_proj.backward(dy, act, InputGrad::Fresh, pass, grads).expect("asked for");
-                let (d_gate, d_up) = ops::swiglu_backward(&d_act, gate, up);
-                let dx = gate_proj.backward(&d_gate, x, InputGrad::Fresh, pass, grads);
-                up_proj.backward(&d_up, x, dx.into(), pass, grads).expect("asked for")
-            }
-            (Mlp::Moe(moe), MlpSaved::Moe(saved)) => moe.backward(dy, saved, (pass, grads)),
-            _ => unreachable!("saved by the same layer"),
-        }
-    }
-}
-
-/// Gate, up, and silu(gate) · up of x [T, hidden], [T, I] each.
-fn gated([gate_proj, up_proj]: [&Linear; 2], x: &Tensor<2>, pass: &Pass) -> [Tensor<2>; 3] {
-    let (gate, up) = (gate_proj.forward(x, pass), up_proj.forward(x, pass));
-    let act = ops::swiglu(&gate, &up);
-    [gate, up, act]
 }
 
 impl Block {

@@ -1,5 +1,6 @@
 //! A text of several lines to be edited: wrapped to the width, the cursor between graphemes.
 
+use super::editor_lines::Lines;
 use crate::data::clean;
 use crate::tui::text;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
@@ -33,44 +34,7 @@ pub struct Editor {
     /// Earlier texts with their cursors, and those taken back.
     before: Vec<(String, usize)>,
     after: Vec<(String, usize)>,
-    wrapped: RefCell<Wrapped>,
-}
-
-/// The lines as far as they are known: a long text is not wrapped anew for every key.
-#[derive(Clone, Debug, Default)]
-struct Wrapped {
-    /// As byte ranges without their ends.
-    lines: Vec<Range<usize>>,
-    /// The columns they are wrapped to.
-    columns: usize,
-    /// Where the first line begins that is not known; `None` when all are.
-    rest: Option<usize>,
-}
-
-impl Wrapped {
-    /// Forgets what a change of the text at a byte may have moved: from two lines before it on, which may take in more.
-    fn forget(&mut self, at: usize) {
-        let first = self.lines.partition_point(|line| line.start <= at).saturating_sub(3);
-        match self.lines.get(first) {
-            Some(line) => self.rest = Some(line.start),
-            None => self.rest = self.rest.or(Some(0)),
-        }
-        self.lines.truncate(first);
-    }
-
-    /// Brings the lines up to date.
-    fn lines(&mut self, text: &str, columns: usize) -> &[Range<usize>] {
-        if self.columns != columns {
-            *self = Self { columns, rest: Some(0), ..Self::default() };
-        }
-        if let Some(mut start) = self.rest.take() {
-            for paragraph in text[start..].split('\n') {
-                wrap(paragraph, start, columns, &mut self.lines);
-                start += paragraph.len() + 1;
-            }
-        }
-        &self.lines
-    }
+    wrapped: RefCell<Lines>,
 }
 
 impl Editor {
@@ -204,7 +168,7 @@ impl Editor {
 
     /// The lines as wrapped to the width last drawn, as byte ranges without their ends.
     fn lines(&self) -> Vec<Range<usize>> {
-        self.wrapped.borrow_mut().lines(&self.text, self.columns.get().max(1)).to_vec()
+        self.wrapped.borrow_mut().up_to_date(&self.text, self.columns.get().max(1)).to_vec()
     }
 
     /// The number of the line the cursor is in. Where a line was wrapped the cursor belongs to the next.
@@ -279,25 +243,6 @@ impl Editor {
 /// Columns for text in a width: the last one is for a cursor behind a full line.
 fn columns_in(width: u16) -> usize {
     usize::from(width).saturating_sub(1).max(1)
-}
-
-/// Wraps a paragraph that begins at byte `start`: after spaces, else within a word. No byte is left out.
-fn wrap(paragraph: &str, start: usize, columns: usize, lines: &mut Vec<Range<usize>>) {
-    let (mut line, mut used, mut space) = (0, 0, None);
-    for (at, g) in paragraph.grapheme_indices(true) {
-        let width = text::width(g);
-        if used + width > columns && at > line {
-            let end = space.filter(|s| *s > line).unwrap_or(at);
-            lines.push(start + line..start + end);
-            used = text::width(&paragraph[end..at]);
-            (line, space) = (end, None);
-        }
-        used += width;
-        if g == " " || width == 2 {
-            space = Some(at + g.len());
-        }
-    }
-    lines.push(start + line..start + paragraph.len());
 }
 
 #[cfg(test)]
@@ -381,7 +326,7 @@ mod tests {
                 _ => editor.insert(parts[next(parts.len())]),
             }
             if next(3) > 0 {
-                let fresh = Wrapped::default().lines(&editor.text, editor.columns.get()).to_vec();
+                let fresh = Lines::default().up_to_date(&editor.text, editor.columns.get()).to_vec();
                 assert_eq!(editor.lines(), fresh, "{:?} in {} columns", editor.text, editor.columns.get());
             }
         }

@@ -2,6 +2,7 @@
 
 pub mod chart;
 pub mod editor;
+mod editor_lines;
 pub mod input;
 pub mod pick;
 pub mod popup;
