@@ -59,6 +59,21 @@ pub fn rows_of_integers(cols: usize) -> usize {
     READ_AT_ONCE.div_ceil(cols)
 }
 
+/// What the large operand is made of.
+trait Number: Copy + Into<f32> {
+    /// Its rows are read one after another: memory is what limits, and it likes to be read in one stream. Where arithmetic
+    /// limits (small integers have to be made to floats), several rows share what is read of the small operand.
+    const ONE_STREAM: bool;
+}
+
+impl Number for f32 {
+    const ONE_STREAM: bool = true;
+}
+
+impl Number for i8 {
+    const ONE_STREAM: bool = false;
+}
+
 /// Rows that are contiguous, `stride` apart.
 struct Many<'a, T> {
     data: &'a [T],
@@ -88,27 +103,34 @@ struct Dots<'a, T> {
     n: usize,
 }
 
-impl<T: Copy + Into<f32>> WithSimd for Dots<'_, T> {
+impl<T: Number> WithSimd for Dots<'_, T> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        match self.n {
-            1 => self.of::<S, 6, 1, 0>(simd),
-            2 => self.of::<S, 4, 2, 0>(simd),
-            3 => self.of::<S, 4, 3, 0>(simd),
-            4 => self.of::<S, 3, 4, 0>(simd),
-            5 => self.of::<S, 3, 3, 2>(simd),
-            6 => self.of::<S, 3, 3, 3>(simd),
-            7 => self.of::<S, 3, 4, 3>(simd),
-            _ => self.of::<S, 3, 4, 4>(simd),
+        match (T::ONE_STREAM, self.n) {
+            (true, 1) => self.of::<S, 1, 1, 0>(simd),
+            (true, 2) => self.of::<S, 1, 2, 0>(simd),
+            (true, 3) => self.of::<S, 1, 3, 0>(simd),
+            (true, 4) => self.of::<S, 1, 4, 0>(simd),
+            (true, 5) => self.of::<S, 1, 5, 0>(simd),
+            (true, 6) => self.of::<S, 1, 6, 0>(simd),
+            (true, 7) => self.of::<S, 1, 7, 0>(simd),
+            (true, _) => self.of::<S, 1, 8, 0>(simd),
+            (false, 1) => self.of::<S, 6, 1, 0>(simd),
+            (false, 2) => self.of::<S, 4, 2, 0>(simd),
+            (false, 3) => self.of::<S, 2, 3, 0>(simd),
+            (false, 4) => self.of::<S, 2, 4, 0>(simd),
+            (false, 5) => self.of::<S, 2, 3, 2>(simd),
+            (false, 6) => self.of::<S, 2, 3, 3>(simd),
+            (false, 7) => self.of::<S, 2, 4, 3>(simd),
+            (false, _) => self.of::<S, 2, 4, 4>(simd),
         }
     }
 }
 
-impl<T: Copy + Into<f32>> Dots<'_, T> {
-    /// R rows at a time with the first A of the small operand and then with the B others: as many sums in flight as there are
-    /// registers for, and a number that was read is used more than once.
+impl<T: Number> Dots<'_, T> {
+    /// R rows at a time with the first A of the small operand and then with the B others: sums for which there are registers.
     #[inline(always)]
     fn of<S: Simd, const R: usize, const A: usize, const B: usize>(self, simd: S) {
         let n = A + B;
@@ -116,7 +138,10 @@ impl<T: Copy + Into<f32>> Dots<'_, T> {
         let mut out = self.out.chunks_exact_mut(R * n);
         let mut i = 0;
         for out in &mut out {
-            let x: [&[T]; R] = std::array::from_fn(|r| row(i + r));
+            let mut x: [&[T]; R] = [&[]; R];
+            for (r, x) in x.iter_mut().enumerate() {
+                *x = row(i + r);
+            }
             put(out, n, 0, block::<S, R, A, T>(simd, x, self.few, (n, 0)));
             put(out, n, A, block::<S, R, B, T>(simd, x, self.few, (n, A)));
             i += R;
@@ -139,7 +164,7 @@ fn put<const R: usize, const N: usize>(out: &mut [f32], n: usize, from: usize, d
 /// R rows times N of `n` interleaved ones, from the one with number `from` on. An element is summed in the same order whatever
 /// R, N and n are.
 #[inline(always)]
-fn block<S: Simd, const R: usize, const N: usize, T: Copy + Into<f32>>(
+fn block<S: Simd, const R: usize, const N: usize, T: Number>(
     simd: S,
     x: [&[T]; R],
     few: &[f32],
@@ -148,18 +173,25 @@ fn block<S: Simd, const R: usize, const N: usize, T: Copy + Into<f32>>(
     let lanes = size_of::<S::f32s>() / size_of::<f32>();
     let mut sums = [[simd.splat_f32s(0.0); N]; R];
     let whole = x[0].len() / WIDEST;
+    // Loops, not `map`: a closure that is not inlined here is not compiled for these vectors.
+    let mut part = [[0f32; WIDEST]; R];
+    let mut at = [simd.splat_f32s(0.0); R];
     for b in 0..whole {
         let few = &few[(b * n + from) * WIDEST..][..N * WIDEST];
-        let x: [[f32; WIDEST]; R] = x.map(|x| {
-            let part: [T; WIDEST] = x[b * WIDEST..][..WIDEST].try_into().expect("of that length");
-            part.map(Into::into)
-        });
+        for r in 0..R {
+            let x = &x[r][b * WIDEST..][..WIDEST];
+            for i in 0..WIDEST {
+                part[r][i] = x[i].into();
+            }
+        }
         for v in 0..WIDEST / lanes {
-            let x: [S::f32s; R] = std::array::from_fn(|r| S::as_simd_f32s(&x[r]).0[v]);
+            for r in 0..R {
+                at[r] = S::as_simd_f32s(&part[r]).0[v];
+            }
             for k in 0..N {
                 let few = S::as_simd_f32s(&few[k * WIDEST + v * lanes..][..lanes]).0[0];
                 for r in 0..R {
-                    sums[r][k] = simd.mul_add_f32s(x[r], few, sums[r][k]);
+                    sums[r][k] = simd.mul_add_f32s(at[r], few, sums[r][k]);
                 }
             }
         }
