@@ -64,7 +64,7 @@ pub fn gemm(out: &mut [f32], out_stride: usize, keep: f32, scale: f32, a: Mat, b
     }
     assert!(a.fits() && b.fits(), "a matrix view reaches past its slice");
     assert!(out_stride >= n && (m - 1) * out_stride + n <= out.len(), "the result reaches past its slice");
-    if m <= thin::FEW && b.row_stride == 1 && n > m && k > 0 {
+    if m <= thin::MANY && b.row_stride == 1 && n > 4 * m && k > 0 {
         return thin_rows(out, out_stride, (keep, scale), a, b.t(), cores);
     }
     if n <= thin::FEW && a.col_stride == 1 && m >= n && k > 0 {

@@ -5,25 +5,31 @@ use super::gemm::Mat;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-/// Rows of the small operand: as many as there are sums in flight that hide the latency of a multiply-add.
+/// Rows of the small operand at a time: as many as there are sums in flight that hide the latency of a multiply-add.
 pub const FEW: usize = 8;
+/// Rows of the small operand up to which this is faster than to pack the large one.
+pub const MANY: usize = 24;
 /// The widest vector.
 const WIDEST: usize = 16;
 /// Numbers of the large operand that one task reads at least.
 const READ_AT_ONCE: usize = 64 * 1024;
 
-/// `many · fewᵀ` as `[many.rows, few.rows]`, for a `many` whose rows are contiguous and at most [`FEW`] rows of `few`.
-/// `parallel` uses all cores.
+/// `many · fewᵀ` as `[many.rows, few.rows]`, for a `many` whose rows are contiguous. Of each part of it, which stays in a near
+/// cache, the products with [`FEW`] rows of `few` after the other are taken. `parallel` uses all cores.
 pub fn dots(many: Mat, few: Mat, parallel: bool) -> Vec<f32> {
     let n = few.rows;
-    assert!(many.col_stride == 1 && many.cols == few.cols && (1..=FEW).contains(&n));
+    assert!(many.col_stride == 1 && many.cols == few.cols && n > 0);
     let mut out = vec![0f32; many.rows * n];
-    let few = interleave(few);
+    let groups = (0..n).step_by(FEW).map(|at| few.part(at..n.min(at + FEW)));
+    let groups: Vec<(usize, Vec<f32>)> = groups.map(|few| (few.rows, interleave(few))).collect();
     let rows = if parallel { READ_AT_ONCE.div_ceil(many.cols.max(1)) } else { many.rows.max(1) };
     let work = |(i, out): (usize, &mut [f32])| {
-        let many =
-            Many { data: &many.data[i * rows * many.row_stride..], stride: many.row_stride, cols: many.cols };
-        Arch::new().dispatch(Dots { out, many, few: &few, n });
+        for (g, (count, few)) in groups.iter().enumerate() {
+            let data = &many.data[i * rows * many.row_stride..];
+            let many = Many { data, stride: many.row_stride, cols: many.cols };
+            let out = Columns { data: &mut *out, stride: n, at: g * FEW };
+            Arch::new().dispatch(Dots { out, many, few, n: *count });
+        }
     };
     if parallel {
         out.par_chunks_mut(rows * n).enumerate().for_each(work);
@@ -47,7 +53,8 @@ pub fn dots_of_integers<R: Send>(
     let rows = rows_of_integers(cols);
     let part = |(i, out): (usize, &mut [f32])| {
         let many = Many { data: &many[i * rows * cols..], stride: cols, cols };
-        Arch::new().dispatch(Dots { out, many, few: &few, n });
+        let columns = Columns { data: &mut *out, stride: n, at: 0 };
+        Arch::new().dispatch(Dots { out: columns, many, few: &few, n });
         then(i * rows, out)
     };
     let told = out.par_chunks_mut(rows * n).enumerate().map(part).collect();
@@ -95,9 +102,16 @@ fn interleave(few: Mat) -> Vec<f32> {
     out
 }
 
+/// Columns of a matrix from `at` on, with rows `stride` apart.
+struct Columns<'a> {
+    data: &'a mut [f32],
+    stride: usize,
+    at: usize,
+}
+
 struct Dots<'a, T> {
     /// [rows, n]
-    out: &'a mut [f32],
+    out: Columns<'a>,
     many: Many<'a, T>,
     few: &'a [f32],
     n: usize,
@@ -135,29 +149,30 @@ impl<T: Number> Dots<'_, T> {
     fn of<S: Simd, const R: usize, const A: usize, const B: usize>(self, simd: S) {
         let n = A + B;
         let row = |i: usize| &self.many.data[i * self.many.stride..][..self.many.cols];
-        let mut out = self.out.chunks_exact_mut(R * n);
+        let Columns { data, stride, at } = self.out;
+        let mut out = data.chunks_exact_mut(R * stride);
         let mut i = 0;
         for out in &mut out {
             let mut x: [&[T]; R] = [&[]; R];
             for (r, x) in x.iter_mut().enumerate() {
                 *x = row(i + r);
             }
-            put(out, n, 0, block::<S, R, A, T>(simd, x, self.few, (n, 0)));
-            put(out, n, A, block::<S, R, B, T>(simd, x, self.few, (n, A)));
+            put(out, stride, at, block::<S, R, A, T>(simd, x, self.few, (n, 0)));
+            put(out, stride, at + A, block::<S, R, B, T>(simd, x, self.few, (n, A)));
             i += R;
         }
-        for out in out.into_remainder().chunks_exact_mut(n) {
-            put(out, n, 0, block::<S, 1, A, T>(simd, [row(i)], self.few, (n, 0)));
-            put(out, n, A, block::<S, 1, B, T>(simd, [row(i)], self.few, (n, A)));
+        for out in out.into_remainder().chunks_exact_mut(stride) {
+            put(out, stride, at, block::<S, 1, A, T>(simd, [row(i)], self.few, (n, 0)));
+            put(out, stride, at + A, block::<S, 1, B, T>(simd, [row(i)], self.few, (n, A)));
             i += 1;
         }
     }
 }
 
 #[inline(always)]
-fn put<const R: usize, const N: usize>(out: &mut [f32], n: usize, from: usize, dots: [[f32; N]; R]) {
-    for (out, dots) in out.chunks_exact_mut(n).zip(dots) {
-        out[from..from + N].copy_from_slice(&dots);
+fn put<const R: usize, const N: usize>(out: &mut [f32], stride: usize, at: usize, dots: [[f32; N]; R]) {
+    for (out, dots) in out.chunks_exact_mut(stride).zip(dots) {
+        out[at..at + N].copy_from_slice(&dots);
     }
 }
 
@@ -220,7 +235,7 @@ mod tests {
         for (rows, cols) in [(1, 1), (5, 16), (13, 37), (24, 64), (7, 15)] {
             let many: Vec<i8> = (0..rows * cols).map(|i| (i * 7 % 11) as i8 - 5).collect();
             let floats: Vec<f32> = many.iter().map(|&x| f32::from(x)).collect();
-            for n in 1..=FEW {
+            for n in (1..=FEW).chain([9, 16, 21]) {
                 let few: Vec<f32> = (0..n * cols).map(|i| (i * 5 % 13) as f32 - 6.0).collect();
                 let one = |r: usize, k: usize| {
                     let few = &few[k * cols..(k + 1) * cols];
@@ -234,6 +249,9 @@ mod tests {
                     want,
                     "{rows} {cols} {n}"
                 );
+                if n > FEW {
+                    continue;
+                }
                 let (all, parts) = dots_of_integers(&many, few, |first, part| (first, part.len()));
                 assert_eq!(all, want);
                 assert_eq!(parts, [(0, rows * n)]);
