@@ -267,7 +267,10 @@ fn scores_by_a_key_of_the_rows() {
         command.args(["score", "--json", "--group-by", "side"]).args(more);
         command.output().unwrap()
     };
-    let sets = ["--dataset", "mllm_train_data", "--dataset-dir", "sides"];
+    let sets = ["--dataset", "mllm_train_data", "--dataset-dir", "sides", "--media-dir", &media];
+    let without = score(&[&["out/evaluated_samples.jsonl"][..], &sets[..4]].concat());
+    let said = String::from_utf8_lossy(&without.stderr).into_owned();
+    assert!(without.status.code() == Some(3) && said.contains("row 0 cannot be used"), "{said}");
     let scored = last_json(&ok(score(&[&["out/evaluated_samples.jsonl"][..], &sets].concat())));
     assert_eq!(scored["groups"], summary["evaluation"]["groups"]);
     let few = score(&[&["out/generated_predictions.jsonl"][..], &sets].concat());

@@ -16,6 +16,8 @@ use lorascope::tui::picture_worker;
 use lorascope::tui::theme::Theme;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
 use ratatui_image::picker::Picker;
 use std::path::PathBuf;
 
@@ -23,6 +25,8 @@ use std::path::PathBuf;
 pub struct Screen {
     pub app: App,
     pub terminal: Terminal<TestBackend>,
+    /// The last frame. The backend's own cells keep what a wide character covered, as no terminal does.
+    frame: Buffer,
     pub effects: Vec<Effect>,
     /// What the browser's threads would read.
     pub samples: Vec<Sample>,
@@ -33,7 +37,8 @@ impl Screen {
     pub fn new(width: u16, height: u16) -> Self {
         let app = App::new(PathBuf::from("/home/me/lungs"), TrainConfig::default(), Theme::dark());
         let terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
-        Self { app, terminal, effects: Vec::new(), samples: Vec::new(), answers: 0 }
+        let frame = Buffer::empty(Rect::new(0, 0, width, height));
+        Self { app, terminal, frame, effects: Vec::new(), samples: Vec::new(), answers: 0 }
     }
 
     pub fn feed(&mut self, msg: Msg) {
@@ -58,7 +63,7 @@ impl Screen {
     /// Draws, and again with the rows and searches that the first frame asked for.
     pub fn draw(&mut self) {
         for _ in 0..3 {
-            self.terminal.draw(|frame| self.app.draw(frame)).unwrap();
+            self.frame = self.terminal.draw(|frame| self.app.draw(frame)).unwrap().buffer.clone();
             let wanted = self.app.wanted();
             self.effects.extend(wanted);
             self.answer_browser();
@@ -121,7 +126,7 @@ impl Screen {
     /// The screen as text, without what a wide character covers.
     pub fn text(&mut self) -> String {
         self.draw();
-        let buf = self.terminal.backend().buffer();
+        let buf = &self.frame;
         let mut out = String::new();
         for y in 0..buf.area.height {
             let mut x = 0;

@@ -36,6 +36,9 @@ pub struct ScoreArgs {
     /// Its data folder
     #[arg(long, value_name = "DIR", default_value = "data")]
     pub dataset_dir: PathBuf,
+    /// Where its pictures are, as media_dir of the evaluation; a row without its pictures was not evaluated
+    #[arg(long, value_name = "DIR")]
+    pub media_dir: Option<PathBuf>,
     /// Take a broken line as an error instead of leaving it out
     #[arg(long)]
     pub strict: bool,
@@ -101,7 +104,7 @@ fn grouped(lines: &[Line], key: &str, args: &ScoreArgs) -> Result<Vec<String>> {
         }
         return Ok(lines.iter().map(|l| l.field(key).unwrap_or_else(none)).collect());
     };
-    let groups = Groups::read(&args.dataset_dir, std::slice::from_ref(name), None, key)?;
+    let groups = Groups::read(&args.dataset_dir, std::slice::from_ref(name), args.media_dir.as_deref(), key)?;
     let rows = groups.in_order();
     if lines.iter().all(|l| l.id.is_some()) {
         let by_id = groups.by_id();

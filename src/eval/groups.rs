@@ -36,15 +36,21 @@ impl Groups {
     /// # Errors
     /// A data set cannot be read, or no row has such a key.
     pub fn read(dir: &Path, names: &[String], media: Option<&Path>, key: &str) -> Result<Self> {
-        let mut rows = Vec::new();
+        let (mut rows, mut unusable) = (Vec::new(), None);
         for name in names {
             let reader = Reader::open(dir, name, media)?;
             for (row, value) in reader.column(key)?.into_iter().enumerate() {
                 // Rows that cannot be used are not evaluated either.
-                if let Ok(sample) = reader.sample(row) {
-                    rows.push(Tagged { row, id: sample.id, group: value.as_ref().and_then(text) });
+                match reader.sample(row) {
+                    Ok(sample) => {
+                        rows.push(Tagged { row, id: sample.id, group: value.as_ref().and_then(text) });
+                    }
+                    Err(error) => unusable = unusable.or(Some(error)),
                 }
             }
+        }
+        if let Some(error) = unusable.filter(|_| rows.is_empty()) {
+            return Err(error);
         }
         if rows.iter().all(|row| row.group.is_none()) {
             return Err(Error::input(format!("no row of {} has {key}", names.join(", ")))

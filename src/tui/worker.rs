@@ -221,6 +221,6 @@ mod tests {
         assert_eq!(newest_adapter(dir.path()), None);
         let checkpoint = dir.path().join("runs/a/checkpoint-5");
         crate::files::write(&checkpoint.join("adapter_config.json"), b"{}").unwrap();
-        assert_eq!(newest_adapter(dir.path()), Some(checkpoint));
+        assert_eq!(newest_adapter(&of_workspace(dir.path())), Some(checkpoint));
     }
 }
