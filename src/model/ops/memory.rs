@@ -60,8 +60,31 @@ pub(super) fn tensor<const D: usize>(values: Vec<f32>, shape: [usize; D], device
 
 /// Changes a CPU tensor in place; copies it first when somebody else holds its memory.
 pub(super) fn with_owned<const D: usize>(t: Tensor<D>, change: impl FnOnce(&mut [f32])) -> Tensor<D> {
-    let flex = t.try_into_primitive::<Flex>().expect("asked by `is_cpu` before");
-    let mut flex = flex.to_contiguous();
+    let given = t.try_into_primitive::<Flex>().expect("asked by `is_cpu` before");
+    let mut flex = given.to_contiguous();
+    // Of a contiguous tensor that is the same memory: held twice it would be copied.
+    drop(given);
     change(flex.storage_mut::<f32>());
     Tensor::from_primitive::<Flex>(flex)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(t: &Tensor<2>) -> *const f32 {
+        cpu(t).map_or(std::ptr::null(), |t| t.slice().as_ptr())
+    }
+
+    #[test]
+    fn memory_that_nobody_else_holds_is_changed_in_place() {
+        let t = tensor(vec![1.0, 2.0, 3.0, 4.0], [2, 2], &Device::flex());
+        let before = address(&t);
+        let t = with_owned(t, |x| x[0] = 5.0);
+        assert_eq!(address(&t), before);
+        let kept = t.clone();
+        let changed = with_owned(t, |x| x[0] = 6.0);
+        assert_ne!(address(&changed), before);
+        assert_eq!(kept.into_data().try_to_vec::<f32>().ok().map(|v| v[0]), Some(5.0));
+    }
 }
