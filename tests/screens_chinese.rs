@@ -99,6 +99,7 @@ const OF_PARAMETERS: &[&str] = &[
     "Thinking",
     "BLEU",
     "ROUGE",
+    "rouge-l",
     "MedTrinity",
     "issue",
 ];
