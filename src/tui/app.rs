@@ -10,6 +10,7 @@ use super::picture_worker::Wanted;
 use super::pictures::{PictureKey, Pictures};
 use super::screen;
 use super::state::{PaneId, State};
+use super::text;
 use super::theme::Theme;
 use super::widgets::popup::{Answer, Popup, PopupHits};
 use crate::config::TrainConfig;
@@ -103,6 +104,7 @@ impl App {
             }
             None => cursor.into_iter().for_each(|at| frame.set_cursor_position(at)),
         }
+        text::cut_towers(frame.buffer_mut());
         if self.state.ascii {
             ascii::replace(frame.buffer_mut());
         }

@@ -1,5 +1,6 @@
 //! Text measured in terminal columns: cutting, padding, wrapping; numbers as people read them.
 
+use ratatui::buffer::Buffer;
 use std::borrow::Cow;
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::UnicodeWidthStr;
@@ -9,9 +10,22 @@ pub fn width(text: &str) -> usize {
     text.width()
 }
 
+/// The longest grapheme that is drawn as it is, in bytes.
+const LONGEST: usize = 32;
+
+/// Cuts towers of combining marks in a finished frame, whatever text they came from. What holds an escape sequence is a picture.
+pub fn cut_towers(buffer: &mut Buffer) {
+    for cell in &mut buffer.content {
+        let symbol = cell.symbol();
+        if symbol.len() > LONGEST && !symbol.contains('\x1b') {
+            let cut = short(symbol).to_string();
+            cell.set_symbol(&cut);
+        }
+    }
+}
+
 /// A grapheme without the tail of a tower of combining marks, which would cost a terminal dearly.
 fn short(grapheme: &str) -> &str {
-    const LONGEST: usize = 32;
     if grapheme.len() <= LONGEST {
         return grapheme;
     }
@@ -244,6 +258,12 @@ mod tests {
         let tower = format!("e{}", "\u{301}".repeat(10_000));
         assert!(truncate(&tower, 10).len() <= 32);
         assert!(wrap(&tower, 10, 5)[0].len() <= 32);
+        let mut buffer = Buffer::with_lines(["ab"]);
+        buffer.content[0].set_symbol(&tower);
+        let picture = format!("\x1b_G{}", "A".repeat(100));
+        buffer.content[1].set_symbol(&picture);
+        cut_towers(&mut buffer);
+        assert!(buffer.content[0].symbol().len() <= 32 && buffer.content[1].symbol() == picture);
     }
 
     #[test]
