@@ -287,20 +287,20 @@ pub fn training(width: u16, height: u16) -> (Screen, u64) {
 }
 
 /// A snapshot at both sizes.
-fn both(name: &str, make: impl Fn(u16, u16) -> Screen) {
-    for (width, height) in [(80, 24), (200, 60)] {
+fn all_sizes(name: &str, make: impl Fn(u16, u16) -> Screen) {
+    for (width, height) in [(80, 24), (120, 40), (200, 60)] {
         insta::assert_snapshot!(format!("{name}_{width}x{height}"), make(width, height).text());
     }
 }
 
 #[test]
 fn empty_workspace() {
-    both("empty", Screen::new);
+    all_sizes("empty", Screen::new);
 }
 
 #[test]
 fn data_with_chinese_captions() {
-    both("data", |w, h| {
+    all_sizes("data", |w, h| {
         let mut screen = with_data(w, h);
         screen.keys("jj");
         screen.load_pictures();
@@ -310,7 +310,7 @@ fn data_with_chinese_captions() {
 
 #[test]
 fn editing_a_parameter_with_an_invalid_value() {
-    both("params", |w, h| {
+    all_sizes("params", |w, h| {
         let mut screen = with_data(w, h);
         screen.keys("2/learning_rate");
         screen.press(KeyCode::Enter);
@@ -323,7 +323,7 @@ fn editing_a_parameter_with_an_invalid_value() {
 
 #[test]
 fn training_with_a_curve() {
-    both("training", |w, h| training(w, h).0);
+    all_sizes("training", |w, h| training(w, h).0);
 }
 
 #[test]
@@ -351,7 +351,7 @@ fn quitting_asks_while_a_job_runs() {
 
 #[test]
 fn asking_while_the_model_trains() {
-    both("chat", |w, h| {
+    all_sizes("chat", |w, h| {
         let (mut screen, id) = training(w, h);
         screen.keys("1");
         screen.press(KeyCode::Enter);
