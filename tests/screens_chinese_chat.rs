@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use crate::screens::{Screen, start_training, started, step, with_data};
-use crate::screens_talk::{ask, asked, say};
+use crate::screens_talk::{self, ask, asked, say};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use lorascope::error::Error;
 use lorascope::job::{Event, Job, Odds, Outcome, Prediction, ScoreRow};
@@ -217,14 +217,9 @@ fn the_chat_while_training_has_no_english_left() {
 
 fn prediction(index: usize, predict: &str, score: f64) -> Prediction {
     Prediction {
-        index,
-        id: format!("scan-{index}"),
-        images: vec!["/home/me/lungs/data/mllm_data/1.png".into()],
-        group: Some("CT".into()),
         question: "图片中的诊断结果是怎样?".into(),
-        predict: predict.into(),
         label: "右肺上叶结节".into(),
-        scores: vec![("rouge-l".into(), score)],
+        ..screens_talk::prediction(index, predict, score)
     }
 }
 

@@ -154,7 +154,7 @@ fn a_comparison_while_training() {
     assert_eq!(sent, [("ask", 2), ("ask", 3), ("cancel", 2), ("cancel", 3)]);
 }
 
-fn prediction(index: usize, predict: &str, score: f64) -> Prediction {
+pub fn prediction(index: usize, predict: &str, score: f64) -> Prediction {
     Prediction {
         index,
         id: format!("scan-{index}"),

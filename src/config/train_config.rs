@@ -192,6 +192,11 @@ pub struct TrainConfig {
 }
 
 impl TrainConfig {
+    /// The data sets that an evaluation is of: `eval_dataset`, else those that are trained on.
+    pub fn evaluated(&self) -> &Vec<String> {
+        if self.eval_dataset.is_empty() { &self.dataset } else { &self.eval_dataset }
+    }
+
     /// The numbers of `interleave_probs`.
     ///
     /// # Errors

@@ -140,7 +140,7 @@ fn stored_as(dir: &Path) -> Result<String> {
 
 /// The first samples of the run's data, or where that is gone a drawn picture with a question.
 fn inputs(config: &TrainConfig, emit: Emit) -> (String, Vec<Sample>) {
-    let names = if config.eval_dataset.is_empty() { &config.dataset } else { &config.eval_dataset };
+    let names = config.evaluated();
     let few = TrainConfig { max_samples: Some(COMPARED), ..config.clone() };
     if let Some(name) = names.first() {
         let mut draws = RandomState::new(config.seed);

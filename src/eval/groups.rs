@@ -26,7 +26,7 @@ impl Groups {
     /// # Errors
     /// As [`Groups::read`].
     pub fn of_config(config: &TrainConfig) -> Result<Option<Self>> {
-        let names = if config.eval_dataset.is_empty() { &config.dataset } else { &config.eval_dataset };
+        let names = config.evaluated();
         let read = |key: &String| Self::read(&config.dataset_dir, names, config.media_dir.as_deref(), key);
         config.eval_group_by.as_ref().map(read).transpose()
     }

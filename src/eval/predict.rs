@@ -40,12 +40,24 @@ pub struct Setup<'a> {
     pub adapter: Option<&'a Adapter>,
 }
 
+impl Setup<'_> {
+    /// How answers are made.
+    pub(super) fn rules(&self) -> Rules<'_> {
+        Rules {
+            adapter: self.adapter,
+            sampling: self.config.sampling(),
+            stop_ids: self.encoder.stop_ids(),
+            slots: self.config.per_device_eval_batch_size,
+        }
+    }
+}
+
 /// Predicts every sample of `eval_dataset` and scores it. The summary holds LLaMA-Factory's keys, the mean loss,
 /// all measures, and the predictions by sample id.
 pub fn run(setup: &Setup, inbox: &Receiver<Command>, emit: Emit) -> Result<Value> {
     let config = setup.config;
     let stop = AtomicBool::new(false);
-    let names = if config.eval_dataset.is_empty() { &config.dataset } else { &config.eval_dataset };
+    let names = config.evaluated();
     if names.is_empty() {
         return Err(
             Error::usage("eval_dataset is not set").hint("set eval_dataset: NAME, as in dataset_info.json")
@@ -147,12 +159,7 @@ fn predict(
 ) -> Result<(BTreeMap<usize, String>, Time)> {
     let todo: Vec<usize> = (0..items.len()).filter(|i| !growing.done.contains_key(i)).collect();
     let features = RefCell::new(Features::new(setup.config));
-    let rules = Rules {
-        adapter: setup.adapter,
-        sampling: setup.config.sampling(),
-        stop_ids: setup.encoder.stop_ids(),
-        slots: setup.config.per_device_eval_batch_size,
-    };
+    let rules = setup.rules();
     let mut time = Time::default();
     let mut prompt = |i: usize| {
         let item = &items[todo[i]];

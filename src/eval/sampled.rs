@@ -8,7 +8,7 @@ use crate::config::TrainConfig;
 use crate::data::encode::Encoder;
 use crate::data::sample::Sample;
 use crate::error::Result;
-use crate::generate::{Next, Prompt, Rules, generate};
+use crate::generate::{Next, Prompt, generate};
 use crate::model::vision::VisionOutput;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -54,12 +54,7 @@ fn spread(n: usize, all: usize) -> Vec<usize> {
 /// # Errors
 /// An answer cannot be computed.
 pub fn answer(setup: &Setup, asked: &[Ready], stop: &mut dyn FnMut() -> bool) -> Result<Option<Vec<Scores>>> {
-    let rules = Rules {
-        adapter: setup.adapter,
-        sampling: setup.config.sampling(),
-        stop_ids: setup.encoder.stop_ids(),
-        slots: setup.config.per_device_eval_batch_size,
-    };
+    let rules = setup.rules();
     let texts = &rules.sampling.stop;
     let mut prompt = |i: usize| {
         let (Asked { place, item }, features) = &asked[i];

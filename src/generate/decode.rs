@@ -47,8 +47,7 @@ pub struct Answers {
     pub timing: Timing,
 }
 
-/// Answers every prompt. Prompts are built when
-/// their turn comes, so that pictures of waiting prompts take no memory.
+/// Answers every prompt. Prompts are built when their turn comes, so that pictures of waiting prompts take no memory.
 ///
 /// An answer does not depend on which others run beside it, but for the order of sums: no beginnings are shared.
 pub fn generate(

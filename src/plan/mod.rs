@@ -11,17 +11,13 @@ mod shapes;
 pub use device::Device;
 pub use lengths::Lengths;
 pub use memory::{Memory, Part};
+pub use shapes::read_for_a_token;
 
 use crate::config::TrainConfig;
 use crate::config::steps::{Steps, steps};
 use crate::error::Result;
 use crate::model::ModelConfig;
 use flops::Flops;
-
-/// Bytes of weights that one token of each of `slots` answers has to read on the CPU.
-pub fn read_for_a_token(model: &ModelConfig, slots: usize, greedy: bool) -> u64 {
-    shapes::read_for_a_token(model, slots, greedy)
-}
 
 /// Share of the memory that a plan may fill which keeps all activations unasked.
 const ROOM: f64 = 0.9;

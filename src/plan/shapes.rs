@@ -65,7 +65,7 @@ pub(super) fn active(model: &ModelConfig) -> u64 {
 
 /// Bytes of f32 weights that one token of each of `slots` answers has to read: the decoder's matrices, of the experts those
 /// that are likely to be chosen by one of them, and the head (its copy in 8 bits where only the largest logit is wanted).
-pub(super) fn read_for_a_token(model: &ModelConfig, slots: usize, greedy: bool) -> u64 {
+pub fn read_for_a_token(model: &ModelConfig, slots: usize, greedy: bool) -> u64 {
     let t = &model.text;
     let chosen = t.moe.as_ref().map_or(1.0, |m| {
         let missed = 1.0 - m.num_experts_per_tok as f64 / m.num_experts as f64;

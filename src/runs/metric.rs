@@ -36,6 +36,13 @@ impl Metric {
         Metric::GpuUse,
     ];
 
+    /// The one `by` places further, and so on around, until one that `has` values; this one where none has.
+    pub fn next(self, by: usize, has: impl Fn(Metric) -> bool) -> Self {
+        let all = Self::ALL.len();
+        let mut others = (1..=all).map(|n| Self::ALL[(self as usize + n * by) % all]);
+        others.find(|metric| has(*metric)).unwrap_or(self)
+    }
+
     /// The name on the command line and in files.
     pub fn name(self) -> &'static str {
         match self {

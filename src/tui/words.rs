@@ -96,6 +96,11 @@ impl Words {
         parts.iter().fold(text.to_string(), |t, (name, value)| t.replace(&format!("{{{name}}}"), value))
     }
 
+    /// [`Words::fill`] with texts that were made for it.
+    pub fn filled(self, key: &str, parts: &[(&str, String)]) -> String {
+        self.fill(key, &parts.iter().map(|(name, part)| (*name, part.as_str())).collect::<Vec<_>>())
+    }
+
     /// [`Words::fill`] with the mark `{n}`.
     pub fn count(self, key: &str, n: impl ToString) -> String {
         self.fill(key, &[("n", &n.to_string())])

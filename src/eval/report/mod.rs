@@ -236,11 +236,10 @@ impl Data {
     /// Of a configuration; paths hold from any folder.
     pub fn of(config: &TrainConfig) -> Self {
         let whole = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
-        let names = if config.eval_dataset.is_empty() { &config.dataset } else { &config.eval_dataset };
         Self {
             dataset_dir: whole(&config.dataset_dir),
             media_dir: config.media_dir.as_ref().map(whole),
-            names: names.clone(),
+            names: config.evaluated().clone(),
         }
     }
 }

@@ -49,11 +49,6 @@ impl Screened {
         sound.reduce(|| true, |a, b| a & b).then_some(Self { q, cols: w.cols, rows })
     }
 
-    /// Bytes it takes.
-    pub fn bytes(&self) -> usize {
-        self.q.len() + self.rows.len() * size_of::<Row>()
-    }
-
     /// For each row of x [N, cols] the number of the row of `w` whose product with it is the largest, the first one of
     /// equals; `None` where that cannot be told (x is not finite). `w` is the matrix that this was made of.
     pub fn largest(&self, x: Mat, w: Mat) -> Vec<Option<u32>> {
@@ -138,6 +133,10 @@ mod tests {
         (0..n).map(|_| (0..4).map(|_| rng.random::<f32>() - 0.5).sum()).collect()
     }
 
+    fn bytes(screened: &Screened) -> usize {
+        screened.q.len() + screened.rows.len() * size_of::<Row>()
+    }
+
     /// The first largest product, computed in full.
     fn in_full(x: &[f32], w: Mat) -> u32 {
         let products = thin::dots(w, Mat::new(x, 1, w.cols, w.cols), false);
@@ -162,7 +161,7 @@ mod tests {
             x[..cols].copy_from_slice(&w[..cols]);
             let (w, x) = (Mat::new(&w, rows, cols, cols), Mat::new(&x, n, cols, cols));
             let screened = Screened::new(w).expect("finite");
-            assert!(screened.bytes() < rows * (cols + 9));
+            assert!(bytes(&screened) < rows * (cols + 9));
             let want: Vec<_> = (0..n).map(|r| Some(in_full(x.row(r), w))).collect();
             assert_eq!(screened.largest(x, w), want);
         }

@@ -29,7 +29,7 @@ pub fn line(config: &TrainConfig, state: &State) -> String {
         ("warmup", s.warmup),
     ];
     let parts = parts.map(|(name, n)| (name, n.to_string()));
-    state.words.fill("params.steps", &parts.each_ref().map(|(name, n)| (*name, n.as_str())))
+    state.words.filled("params.steps", &parts)
 }
 
 /// Trainable parameters, memory and time, where a model is known; and whether the memory is there.

@@ -205,7 +205,7 @@ impl State {
         if self.evaluation.tuned.running() || self.evaluation.base.running() {
             return Vec::new();
         }
-        if self.config.eval_dataset.is_empty() && self.config.dataset.is_empty() {
+        if self.config.evaluated().is_empty() {
             let hint = self.words.get("eval.set_data");
             self.fail(&Error::usage(self.words.get("eval.nothing")).hint(hint));
             return Vec::new();

@@ -130,8 +130,12 @@ impl MannerEditor {
     }
 
     fn system_lines(&self, width: u16) -> u16 {
-        let shown = if self.selected == 0 { self.editor.clone() } else { Editor::with(&self.system) };
-        shown.rows(width.saturating_sub(NAMES)).clamp(1, SYSTEM_LINES)
+        let width = width.saturating_sub(NAMES);
+        let rows = match self.selected {
+            0 => self.editor.rows(width),
+            _ => Editor::with(&self.system).rows(width),
+        };
+        rows.clamp(1, SYSTEM_LINES)
     }
 
     pub fn draw(&self, canvas: &mut Canvas, area: Rect) {

@@ -243,7 +243,7 @@ impl ChatPane {
             let lines = [
                 state.words.get("chat.also_training").to_string(),
                 state.words.get("chat.as_it_is").to_string(),
-                state.words.fill("chat.compare", &keys.each_ref().map(|(name, key)| (*name, key.as_str()))),
+                state.words.filled("chat.compare", &keys),
             ];
             return canvas.empty(area, state.words.get("chat.none"), &lines);
         }

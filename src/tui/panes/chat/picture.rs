@@ -2,14 +2,12 @@
 
 use super::lines::say_window;
 use crate::data::clean;
-use crate::data::window::Window;
 use crate::data::{ImageRef, picture};
 use crate::tui::action::Action;
 use crate::tui::panes::Canvas;
 use crate::tui::pictures::View;
 use crate::tui::state::State;
 use crate::tui::state::data::caption;
-use crate::tui::state::look::Level;
 use crate::tui::text;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
@@ -35,26 +33,7 @@ pub fn act(action: Action, state: &mut State) -> bool {
     let shown = pictures.get(state.talk.look.picture).or(pictures.last());
     let auto = shown.and_then(|image| state.pictures.window_of(image));
     let look = &mut state.talk.look;
-    match action {
-        Action::OwnPicture => look.picture = (look.picture + 1).min(pictures.len().saturating_sub(1)),
-        Action::LastOwnPicture => look.picture = look.picture.saturating_sub(1),
-        Action::ZoomIn => look.zoom(true),
-        Action::ZoomOut => look.zoom(false),
-        Action::Fit => (look.zoom, look.centre) = (100, (500, 500)),
-        Action::Brighter => look.change(|w| w.shifted(-50), auto),
-        Action::Darker => look.change(|w| w.shifted(50), auto),
-        Action::MoreContrast => look.change(|w| w.scaled(0.8), auto),
-        Action::LessContrast => look.change(|w| w.scaled(1.25), auto),
-        Action::AutoLevel => look.level = Level::Auto,
-        Action::ResetLevel => look.level = Level::Set(Window::FULL),
-        Action::Left | Action::Right | Action::Up | Action::Down if look.zoom == 100 => {}
-        Action::Left => look.pan(-1, 0),
-        Action::Right => look.pan(1, 0),
-        Action::Up => look.pan(0, -1),
-        Action::Down => look.pan(0, 1),
-        _ => return false,
-    }
-    true
+    look.act(action, pictures.len(), auto) || look.pan_by(action)
 }
 
 /// The picture alone, and a line about it.
@@ -107,7 +86,7 @@ pub fn draw_side(canvas: &mut Canvas, area: Rect, show_caption: bool) {
         let words = Rect { y: picture.bottom(), height: area.height - picture.height, ..area };
         let name = clean::for_terminal(&path.display().to_string());
         let parts = [("n", state.talk.dropped.len().to_string()), ("name", name)];
-        let name = state.words.fill("chat.dropped", &parts.each_ref().map(|(k, v)| (*k, v.as_str())));
+        let name = state.words.filled("chat.dropped", &parts);
         let line = format!("{name}{window}");
         return canvas.line(words, 0, Line::styled(text::truncate(&line, words.width.into()), theme.dim));
     }

@@ -155,9 +155,6 @@ fn trained_lines<'a>(state: &State, columns: usize, most: usize) -> Vec<Line<'a>
         Some(Ok(trained)) => trained,
     };
     let (mut lines, side) = (Vec::new(), trained.resizing.token_side());
-    let filled = |key, parts: &[(&str, String)]| {
-        words.fill(key, &parts.iter().map(|(name, part)| (*name, part.as_str())).collect::<Vec<_>>())
-    };
     for (width, height, tokens) in &trained.pictures {
         let parts = [
             ("width", width.to_string()),
@@ -166,7 +163,7 @@ fn trained_lines<'a>(state: &State, columns: usize, most: usize) -> Vec<Line<'a>
             ("down", (height / side).to_string()),
             ("n", tokens.to_string()),
         ];
-        let line = filled("data.pixels", &parts);
+        let line = words.filled("data.pixels", &parts);
         lines.push(Line::styled(text::truncate(&line, columns).into_owned(), theme.dim));
     }
     let parts = [
@@ -176,7 +173,7 @@ fn trained_lines<'a>(state: &State, columns: usize, most: usize) -> Vec<Line<'a>
         ("cutoff", trained.cutoff_len.to_string()),
         ("template", trained.template.to_string()),
     ];
-    lines.extend(text::wrap(&filled("data.tokens", &parts), columns, 3).into_iter().map(Line::raw));
+    lines.extend(text::wrap(&words.filled("data.tokens", &parts), columns, 3).into_iter().map(Line::raw));
     if trained.cut > 0 {
         let what = if trained.picture_cut { "data.cut_picture" } else { "data.cut" };
         let said = words.count(what, trained.cut);

@@ -8,12 +8,10 @@ mod titles;
 
 use super::{Canvas, Pane, movement};
 use crate::data::query;
-use crate::data::window::Window;
 use crate::tui::action::{Action, Context};
 use crate::tui::browse::{Edit, Part};
 use crate::tui::effects::{Effect, Load};
 use crate::tui::state::browse::Copied;
-use crate::tui::state::look::Level;
 use crate::tui::state::{PaneId, State};
 use crate::tui::widgets::input::{Input, Typed};
 use crate::tui::widgets::popup::Popup;
@@ -142,15 +140,7 @@ impl DataPane {
     fn move_by(&self, action: Action, state: &mut State) -> Option<Vec<Effect>> {
         let look = &mut state.data.look;
         match action {
-            Action::Left | Action::Right | Action::Up | Action::Down if self.full && look.zoom > 100 => {
-                let (right, down) = match action {
-                    Action::Left => (-1, 0),
-                    Action::Right => (1, 0),
-                    Action::Up => (0, -1),
-                    _ => (0, 1),
-                };
-                look.pan(right, down);
-            }
+            action if self.full && look.zoom > 100 && look.pan_by(action) => {}
             Action::Left | Action::Right if self.full => {
                 state.data.step(if action == Action::Right { 1 } else { -1 });
             }
@@ -211,17 +201,7 @@ fn act_on_look(action: Action, state: &mut State) -> Option<Vec<Effect>> {
         Action::AsTrained => (look.trained, look.scroll) = (!look.trained, 0),
         Action::ScrollDown => look.scroll += 3,
         Action::ScrollUp => look.scroll = look.scroll.saturating_sub(3),
-        Action::OwnPicture => look.picture = (look.picture + 1).min(pictures.saturating_sub(1)),
-        Action::LastOwnPicture => look.picture = look.picture.saturating_sub(1),
-        Action::ZoomIn => look.zoom(true),
-        Action::ZoomOut => look.zoom(false),
-        Action::Fit => (look.zoom, look.centre) = (100, (500, 500)),
-        Action::Brighter => look.change(|w| w.shifted(-50), auto),
-        Action::Darker => look.change(|w| w.shifted(50), auto),
-        Action::MoreContrast => look.change(|w| w.scaled(0.8), auto),
-        Action::LessContrast => look.change(|w| w.scaled(1.25), auto),
-        Action::AutoLevel => look.level = Level::Auto,
-        Action::ResetLevel => look.level = Level::Set(Window::FULL),
+        action if look.act(action, pictures, auto) => {}
         _ => return None,
     }
     Some(Vec::new())

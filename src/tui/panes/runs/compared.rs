@@ -78,10 +78,7 @@ impl Compared {
 
     /// The next metric that one of the runs has.
     fn next_metric(&mut self, by: usize, curves: &[Columns]) {
-        let all =
-            (1..=Metric::ALL.len()).map(|n| Metric::ALL[(self.metric as usize + n * by) % Metric::ALL.len()]);
-        let next = all.into_iter().find(|m| curves.iter().any(|c| c.has(*m)));
-        self.metric = next.unwrap_or(self.metric);
+        self.metric = self.metric.next(by, |m| curves.iter().any(|c| c.has(m)));
     }
 
     /// Another axis; the cursor goes to where the first run that is there has the row that was read.

@@ -66,9 +66,7 @@ impl Charts {
 
     /// The next metric that the run has.
     fn next_metric(&mut self, by: usize, columns: &Columns) {
-        let all = Metric::ALL.len();
-        let next = (1..=all).map(|n| Metric::ALL[(self.metric as usize + n * by) % all]);
-        self.metric = next.into_iter().find(|metric| columns.has(*metric)).unwrap_or(self.metric);
+        self.metric = self.metric.next(by, |metric| columns.has(metric));
     }
 
     /// The other axis shows the same rows.
