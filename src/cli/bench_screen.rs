@@ -7,6 +7,7 @@ use crate::error::{At, Result};
 use crate::tui::headless::{Cost, Headless};
 use crate::tui::state::State;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -61,6 +62,8 @@ struct Row {
     p50_ms: f64,
     p99_ms: f64,
     max_ms: f64,
+    /// The keys that took the longest at their median, longest first.
+    slow_keys: Vec<String>,
     /// That a terminal gets, of a frame in the middle.
     bytes: u64,
 }
@@ -132,9 +135,9 @@ fn open(workspace: &Path, size: Size) -> Result<Headless> {
 fn pane(
     screen: &mut Headless,
     trainer: &mut Trainer,
-    (name, keys): (&str, &str),
+    (name, keys): (&'static str, &'static str),
     size: Size,
-) -> Result<Vec<Cost>> {
+) -> Result<Vec<(&'static str, Cost)>> {
     if keys == COMPARED {
         compare(screen)?;
     }
@@ -144,7 +147,7 @@ fn pane(
         let everywhere = if keys == COMPARED { "" } else { EVERYWHERE };
         for key in keys.split_whitespace().chain(everywhere.split_whitespace()) {
             trainer.tick();
-            costs.push(screen.frame(key)?);
+            costs.push((key, screen.frame(key)?));
         }
         debug_assert!(screen.state().popup.is_none(), "the keys of {name} leave a box open");
     }
@@ -162,13 +165,30 @@ fn compare(screen: &mut Headless) -> Result<()> {
     screen.until("the comparison", |state: &State| state.runs.compared.is_some())
 }
 
-fn row(name: &'static str, mut costs: Vec<Cost>) -> Row {
+fn row(name: &'static str, pressed: Vec<(&'static str, Cost)>) -> Row {
     let ms = |time: Duration| time.as_secs_f64() * 1000.0;
+    let slow_keys = slow_keys(&pressed);
+    let mut costs: Vec<Cost> = pressed.into_iter().map(|(_, cost)| cost).collect();
     costs.sort_by_key(|c| c.bytes);
     let bytes = percentile(&costs, 50).bytes;
     costs.sort_by_key(|c| c.time);
     let at = |percent| ms(percentile(&costs, percent).time);
-    Row { name, frames: costs.len(), p50_ms: at(50), p99_ms: at(99), max_ms: at(100), bytes }
+    Row { name, frames: costs.len(), p50_ms: at(50), p99_ms: at(99), max_ms: at(100), slow_keys, bytes }
+}
+
+/// The three keys whose median is the longest.
+fn slow_keys(pressed: &[(&'static str, Cost)]) -> Vec<String> {
+    let mut by_key: BTreeMap<&str, Vec<Cost>> = BTreeMap::new();
+    for &(key, cost) in pressed {
+        by_key.entry(key).or_default().push(cost);
+    }
+    let mut medians: Vec<(Duration, &str)> = Vec::new();
+    for (key, mut costs) in by_key {
+        costs.sort_by_key(|c| c.time);
+        medians.push((percentile(&costs, 50).time, key));
+    }
+    medians.sort_by_key(|&(time, _)| std::cmp::Reverse(time));
+    medians.iter().take(3).map(|(time, key)| format!("{key} {:.1}", 1000.0 * time.as_secs_f64())).collect()
 }
 
 /// The cost that `percent` of them do not exceed, of costs in order.
@@ -182,14 +202,14 @@ fn print(m: &Measured, out: &Out) {
         "{} points, {} samples, {}x{}; all of it read in {:.1} s",
         m.points, m.samples, m.columns, m.rows, m.open_seconds
     ));
-    let heading = ["update + draw", "frames", "p50 ms", "p99 ms", "max ms", "bytes", "bar"];
+    let heading = ["update + draw", "frames", "p50 ms", "p99 ms", "max ms", "bytes", "bar", "slowest keys"];
     let number = |x: f64| format!("{x:.2}");
     let cells = |r: &Row| {
         let bar = format!("p99 < {BAR} ms: {}", if r.p99_ms < BAR { "met" } else { "MISSED" });
         let times = [r.p50_ms, r.p99_ms, r.max_ms].map(number);
         let mut cells = vec![r.name.to_string(), r.frames.to_string()];
         cells.extend(times);
-        cells.extend([r.bytes.to_string(), bar]);
+        cells.extend([r.bytes.to_string(), bar, r.slow_keys.join(", ")]);
         cells
     };
     let rows: Vec<Vec<String>> = m.panes.iter().map(cells).collect();
@@ -212,6 +232,7 @@ mod tests {
         let names: Vec<_> = measured.panes.iter().map(|row| row.name).collect();
         assert_eq!(names, KEYS.map(|k| k.0));
         for row in &measured.panes {
+            assert!(row.slow_keys.len() == 3, "{row:?}");
             assert!(row.frames >= 30 && row.bytes > 0, "{row:?}");
             assert!(row.p50_ms > 0.0 && row.p50_ms <= row.p99_ms && row.p99_ms <= row.max_ms, "{row:?}");
         }

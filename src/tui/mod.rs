@@ -4,6 +4,7 @@ pub mod action;
 pub mod app;
 mod ascii;
 pub mod browse;
+mod cells;
 mod clipboard;
 mod detect;
 pub mod effects;

@@ -1,6 +1,8 @@
 //! The line to the terminal: a frame goes in one piece or not at all, and its bytes are counted.
 
+use super::cells;
 use crossterm::Command;
+use crossterm::style::Colored;
 use crossterm::terminal::{BeginSynchronizedUpdate, EndSynchronizedUpdate};
 use ratatui::backend::{Backend, ClearType, CrosstermBackend, WindowSize};
 use ratatui::buffer::Cell;
@@ -101,7 +103,10 @@ impl<W: Write> Backend for Wire<W> {
         // A cursor that runs along with the cells is a nuisance, and costs its place.
         self.hide_cursor()?;
         self.at = None;
-        self.to.draw(content)
+        // crossterm asks for NO_COLOR in the same place.
+        let colours = !Colored::ansi_color_disabled_memoized();
+        cells::write(&mut self.frame.borrow_mut().bytes, content, colours);
+        Ok(())
     }
 
     fn hide_cursor(&mut self) -> Result<()> {

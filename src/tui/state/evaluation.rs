@@ -7,6 +7,8 @@ use crate::job::{Command, Event, Job, Level, Outcome, Prediction, ScoreRow};
 use crate::tui::effects::{Effect, Load};
 use crate::tui::talk_worker::{Ask, BASE, Side};
 use std::collections::BTreeMap;
+use std::collections::btree_map::Values;
+use std::iter::Peekable;
 use std::path::{Path, PathBuf};
 
 /// The score that samples are sorted by.
@@ -99,36 +101,52 @@ pub struct Evaluation {
 }
 
 impl Evaluation {
-    /// Samples of either model, in the chosen order.
-    pub fn sorted(&self) -> Vec<usize> {
-        self.places.iter().map(|p| p.1).collect()
+    /// How many samples there are of either model.
+    pub fn len(&self) -> usize {
+        self.places.len()
     }
 
-    /// What a sample is sorted by, the least first.
-    fn rank(&self, index: usize) -> f64 {
-        let tuned = || self.tuned.score(index).or_else(|| self.base.score(index)).unwrap_or_default();
+    pub fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    /// The sample at a place of the chosen order.
+    pub fn at(&self, place: usize) -> Option<usize> {
+        self.places.get(place).map(|p| p.1)
+    }
+
+    /// What a sample with these scores is sorted by, the least first.
+    fn rank(&self, tuned: Option<f64>, base: Option<f64>) -> f64 {
+        let score = tuned.or(base).unwrap_or_default();
         match self.order {
             Order::AsAsked => 0.0,
-            Order::WorstFirst => tuned(),
-            Order::BestFirst => -tuned(),
-            Order::GainFirst => -self.gain(index).unwrap_or_default(),
+            Order::WorstFirst => score,
+            Order::BestFirst => -score,
+            Order::GainFirst => tuned.zip(base).map_or(0.0, |(tuned, base)| base - tuned),
         }
     }
 
-    /// Puts all samples in order.
+    /// Puts all samples in order. Both sides are walked side by side: to look each sample up takes longer than to sort.
     fn arrange(&mut self) {
-        let mut all: Vec<usize> =
-            self.tuned.samples.keys().chain(self.base.samples.keys()).copied().collect();
-        all.sort_unstable();
-        all.dedup();
-        let mut places: Vec<(f64, usize)> = all.into_iter().map(|i| (self.rank(i), i)).collect();
-        places.sort_by(before);
+        let (mut tuned, mut base) =
+            (self.tuned.samples.values().peekable(), self.base.samples.values().peekable());
+        let mut places = Vec::with_capacity(self.tuned.samples.len().max(self.base.samples.len()));
+        let next = |side: &mut Peekable<Values<usize, Prediction>>| side.peek().map(|p| p.index);
+        while let Some(index) = next(&mut tuned).into_iter().chain(next(&mut base)).min() {
+            let score = |p: &Prediction| p.score(SORTED_BY);
+            let tuned = tuned.next_if(|p| p.index == index).and_then(score);
+            let base = base.next_if(|p| p.index == index).and_then(score);
+            places.push((self.rank(tuned, base), index));
+        }
+        if self.order != Order::AsAsked {
+            places.sort_unstable_by(before);
+        }
         self.places = places;
     }
 
     /// Puts a sample that is new, or has another score, at its place.
     fn arrange_one(&mut self, index: usize) {
-        let place = (self.rank(index), index);
+        let place = (self.rank(self.tuned.score(index), self.base.score(index)), index);
         self.places.retain(|p| p.1 != index);
         let at = self.places.partition_point(|p| before(p, &place).is_lt());
         self.places.insert(at, place);
@@ -141,7 +159,7 @@ impl Evaluation {
 
     /// The selected sample's number.
     pub fn current(&self) -> Option<usize> {
-        self.places.get(self.selected).map(|p| p.1)
+        self.at(self.selected)
     }
 
     /// Moves the selection.

@@ -83,8 +83,7 @@ impl Pane for EvalPane {
 
     fn draw(&mut self, canvas: &mut Canvas, area: Rect) {
         let e = &canvas.state.evaluation;
-        let sorted = e.sorted();
-        if sorted.is_empty() && !e.tuned.running() && !e.base.running() {
+        if e.is_empty() && !e.tuned.running() && !e.base.running() {
             let key = canvas.state.keys.hint_in(Context::Evaluation, Action::Evaluate);
             let words = canvas.state.words;
             let lines =
@@ -96,11 +95,11 @@ impl Pane for EvalPane {
         let side = if area.width >= 90 { (area.width / 3).min(46) } else { 0 };
         if side == 0 {
             let rows = (rest.height / 3).max(3).min(rest.height);
-            self.list(canvas, Rect { height: rows, ..rest }, &sorted);
+            self.list(canvas, Rect { height: rows, ..rest });
             let below = Rect { y: rest.y + rows, height: rest.height - rows, ..rest };
             return self.sample(canvas, below);
         }
-        self.list(canvas, Rect { width: side, ..rest }, &sorted);
+        self.list(canvas, Rect { width: side, ..rest });
         let right = Rect { x: rest.x + side + 2, width: rest.width.saturating_sub(side + 2), ..rest };
         self.sample(canvas, right);
     }
@@ -148,7 +147,7 @@ fn scores(canvas: &mut Canvas, area: Rect) -> u16 {
 
 impl EvalPane {
     /// The samples with their scores.
-    fn list(&mut self, canvas: &mut Canvas, area: Rect, sorted: &[usize]) {
+    fn list(&mut self, canvas: &mut Canvas, area: Rect) {
         let state = canvas.state;
         let (e, theme) = (&state.evaluation, &state.theme);
         let name = usize::from(area.width).saturating_sub(3 * NUMBER);
@@ -162,8 +161,8 @@ impl EvalPane {
         canvas.line(area, 0, Line::styled(heading, theme.dim));
         let rows = usize::from(area.height).saturating_sub(1);
         let number = |x: Option<f64>| x.map(|x| format!("{x:.1}")).unwrap_or_default();
-        for (y, place) in self.scroll.follow(e.selected, rows, sorted.len()).enumerate() {
-            let index = sorted[place];
+        for (y, place) in self.scroll.follow(e.selected, rows, e.len()).enumerate() {
+            let Some(index) = e.at(place) else { continue };
             let at = row(area, y + 1);
             canvas.hits.push((at, Hit::Row(PaneId::Evaluation, place)));
             let id = sample(e, index).map(|p| clean::for_terminal(&p.id)).unwrap_or_default();
