@@ -8,6 +8,7 @@ use super::split::Sides;
 use super::staging::PICTURES;
 use crate::error::{Error, Kind, Result};
 use crate::job::Emit;
+use rayon::prelude::*;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
@@ -50,14 +51,17 @@ impl<'a> Conversion<'a> {
         let sets = self.sets(&sides);
         let files = self.inputs.shards.iter().map(|s| s.path.clone()).collect();
         let results = Results { journal: &self.journal, sides: &sides, kept: self.tally.kept, prompt, files };
-        let mut names = Vec::new();
-        for set in sets.iter().filter(|set| set.rows > 0) {
-            results.write_set(&self.staging.path(&set.file), self.job.format, set.held_out)?;
-            names.push(set.file.clone());
-        }
         let mut summary = self.summary(&sets);
-        results.write_report(&self.staging.path(&report), &summary)?;
-        names.push(report);
+        let (format, staging, filled) = (self.job.format, &self.staging, |set: &&Set| set.rows > 0);
+        let write = |set: &Set| results.write_set(&staging.path(&set.file), format, set.held_out);
+        // Each reads the journal for itself.
+        let (written, reported) = rayon::join(
+            || sets.par_iter().filter(filled).try_for_each(write),
+            || results.write_report(&staging.path(&report), &summary),
+        );
+        written.and(reported)?;
+        let names: Vec<String> =
+            sets.iter().filter(filled).map(|set| set.file.clone()).chain([report]).collect();
         self.staging.commit(self.journal.kept()?, &names)?;
         for set in &sets {
             if set.rows > 0 {

@@ -1,23 +1,53 @@
 //! Huffman codes and bits of sequential JPEG data, read over but not turned into numbers. Numbers are those of ITU-T T.81.
 
 use std::cell::Cell;
+use std::hint::select_unpredictable;
 use std::rc::Rc;
 
-/// Codes of up to this many bits are found by one look, and as many codes at once as are whole in it.
-const LOOK: usize = 12;
+/// Codes of up to this many bits are found by one look, and as many AC codes at once as are whole in it. The tables of two
+/// components should fit the first cache.
+const LOOK: u32 = 12;
 
-/// What a code does: how many bits it takes with the value behind it, and how many coefficients it goes on.
-#[derive(Clone, Copy, Default)]
-struct Step {
-    /// 0: no code, or one that is longer than `LOOK`.
-    bits: u8,
-    advance: u8,
-    /// Of the code alone, in a table of single steps.
-    length: u8,
-}
+/// What a code, or several, does: how many bits it takes with the value behind it, and how many coefficients it goes on.
+#[derive(Clone, Copy)]
+struct Step(u16);
 
 /// An end-of-block code goes on by more than a block has. What is added to it is the way of the codes before it.
-const END: u8 = 128;
+const END: u32 = 128;
+
+impl Step {
+    /// No code, or one that is not found like this: farther than any block goes.
+    const NONE: Self = Self::new(0, 127);
+
+    const fn new(bits: u32, advance: u32) -> Self {
+        Self((advance << 8 | bits) as u16)
+    }
+
+    #[inline(always)]
+    fn bits(self) -> u32 {
+        u32::from(self.0 & 0xFF)
+    }
+
+    #[inline(always)]
+    fn advance(self) -> u32 {
+        u32::from(self.0 >> 8)
+    }
+
+    /// How many coefficients it goes on before an end of block.
+    #[inline(always)]
+    fn way(self) -> u32 {
+        self.advance() & (END - 1)
+    }
+
+    #[inline(always)]
+    fn ends(self) -> bool {
+        self.advance() >= END
+    }
+
+    fn is_none(self) -> bool {
+        self.bits() == 0
+    }
+}
 
 /// What a table is made from.
 #[derive(PartialEq)]
@@ -35,58 +65,55 @@ thread_local! {
     static KNOWN: Cell<Vec<(Key, Rc<Table>)>> = Cell::default();
 }
 
+/// A step for each front of so many bits.
+type Look = [Step; 1 << LOOK];
+
 pub(super) struct Table {
-    short: [Step; 1 << LOOK],
-    /// All codes of AC coefficients that begin in so many bits and of which the code is whole, up to an end of block.
-    /// Worth its making only for a table that comes again.
-    several: Option<Box<[Step; 1 << LOOK]>>,
+    /// The code at the front of so many bits.
+    short: Box<Look>,
+    /// All AC codes that begin in so many bits and of which the code is whole, up to an end of block. Worth its making only for a
+    /// table that comes again.
+    several: Option<Box<Look>>,
     /// For each length: the first code, and the number of it among all (F.2.2.3).
     first: [(u32, usize); 17],
     counts: [u8; 16],
+    /// What each code does, in the order of the codes.
     steps: Vec<Step>,
 }
 
 impl Table {
     /// `None` when the counts make no prefix code that libjpeg takes (no code is all ones).
     pub fn new(counts: &[u8; 16], symbols: &[u8], dc: bool) -> Option<Self> {
-        let mut table = Self {
-            short: [Step::default(); 1 << LOOK],
-            several: None,
-            first: [(0, 0); 17],
-            counts: *counts,
-            steps: Vec::new(),
-        };
+        let mut short = Box::new([Step::NONE; 1 << LOOK]);
+        let (mut first, mut steps) = ([(0, 0); 17], Vec::new());
         let (mut code, mut number) = (0u32, 0);
-        for length in 1..=16usize {
-            table.first[length] = (code, number);
-            for _ in 0..counts[length - 1] {
+        for length in 1..=16u32 {
+            first[length as usize] = (code, number);
+            for _ in 0..counts[length as usize - 1] {
                 let symbol = symbols[number];
-                let (run, size) = (symbol >> 4, symbol & 15);
-                let advance = match (dc, run, size) {
-                    (true, 0, 0..=11) => 1,
+                let (run, size) = (u32::from(symbol >> 4), u32::from(symbol & 15));
+                let step = match (dc, run, size) {
+                    (true, 0, 0..=11) => Step::new(length + size, 1),
                     (true, 1.., _) => return None,
-                    (false, 15, 0) => 16,
-                    (false, 0, 0) => END,
-                    (false, run, 1..) => run + 1,
+                    (false, 15, 0) => Step::new(length, 16),
+                    (false, 0, 0) => Step::new(length, END),
+                    (false, run, 1..) => Step::new(length + size, run + 1),
                     // Runs of blocks, for progressive pictures; more bits than 8-bit samples need.
-                    (false, _, 0) | (true, ..) => 0,
+                    (false, _, 0) | (true, ..) => Step::NONE,
                 };
-                // A symbol without a meaning here is no code.
-                let bits = if advance == 0 { 0 } else { length as u8 + size };
-                let step = Step { bits, advance, length: length as u8 };
-                table.steps.push(step);
+                steps.push(step);
                 if code + 1 >= 1 << length {
                     return None;
                 }
                 if length <= LOOK {
                     let start = (code << (LOOK - length)) as usize;
-                    table.short[start..start + (1 << (LOOK - length))].fill(step);
+                    short[start..start + (1 << (LOOK - length))].fill(step);
                 }
                 (code, number) = (code + 1, number + 1);
             }
             code <<= 1;
         }
-        Some(table)
+        Some(Self { short, several: None, first, counts: *counts, steps })
     }
 
     /// [`Table::new`], or the table that was made before from the same. Most encoders write the tables of Annex K.
@@ -112,38 +139,65 @@ impl Table {
         self
     }
 
-    /// The steps in the `LOOK` bits `front`, one after another, as one; none if there is no code.
-    fn steps_in(&self, front: usize) -> Step {
-        let mut all = Step::default();
-        while usize::from(all.bits) < LOOK && all.advance < END {
-            // Zeros come in from below: a code that reaches into them is not known.
-            let step = self.short[(front << all.bits) & ((1 << LOOK) - 1)];
-            let known = usize::from(step.length) + usize::from(all.bits) <= LOOK;
-            let advance = (all.advance & !END) + (step.advance & !END);
-            if step.bits == 0 || !known || advance >= 64 {
-                break;
-            }
-            all.bits += step.bits;
-            all.advance = advance | (step.advance & END);
-        }
-        all
+    fn look(&self) -> &Look {
+        self.several.as_deref().unwrap_or(&self.short)
     }
 
-    /// The step of a code longer than `LOOK` at the front of 16 bits.
+    /// The steps in the `LOOK` bits `front`, one after another, as one; none if there is no code.
+    fn steps_in(&self, front: usize) -> Step {
+        let (mut bits, mut advance) = (0, 0);
+        while bits < LOOK && advance < END {
+            // Zeros come in from below: a code that reaches into them is not known.
+            let look = (front << bits) & ((1 << LOOK) - 1);
+            let step = self.short[look];
+            if step.is_none() || self.length(look) + bits > LOOK || advance + step.way() >= 64 {
+                break;
+            }
+            (bits, advance) = (bits + step.bits(), advance + step.advance());
+        }
+        if bits == 0 { Step::NONE } else { Step::new(bits, advance) }
+    }
+
+    /// Bits of the code at the front of a look that holds one, without its value.
+    fn length(&self, look: usize) -> u32 {
+        let is = |length: &u32| {
+            let (first, _) = self.first[*length as usize];
+            let offset = ((look as u32) >> (LOOK - length)).checked_sub(first);
+            offset.is_some_and(|offset| offset < u32::from(self.counts[*length as usize - 1]))
+        };
+        (1..=LOOK).find(is).unwrap_or(16)
+    }
+
+    /// The step of the code at the front, if there is one.
+    #[inline(always)]
+    fn step(&self, buffer: u64) -> Option<Step> {
+        let step = self.short[(buffer >> (64 - LOOK)) as usize];
+        if step.is_none() { self.long((buffer >> 48) as u32) } else { Some(step) }
+    }
+
+    /// The step of a code longer than a look at the front of 16 bits.
+    #[inline(never)]
     fn long(&self, front: u32) -> Option<Step> {
         (LOOK + 1..=16)
             .find_map(|length| {
-                let (first, number) = self.first[length];
+                let (first, number) = self.first[length as usize];
                 let offset = (front >> (16 - length)).checked_sub(first)?;
-                (offset < u32::from(self.counts[length - 1])).then(|| self.steps[number + offset as usize])
+                let there = offset < u32::from(self.counts[length as usize - 1]);
+                there.then(|| self.steps[number + offset as usize])
             })
-            .filter(|step| step.bits > 0)
+            .filter(|step| !step.is_none())
     }
 }
 
 /// Coded data bit by bit. A zero byte after 0xFF is taken out (B.1.1.5); at a marker or the end zeros follow.
 pub(super) struct Bits<'a> {
     data: &'a [u8],
+    front: Front,
+}
+
+/// The front of the data.
+#[derive(Clone, Copy, Default)]
+struct Front {
     at: usize,
     /// The next `count` bits, from the top.
     buffer: u64,
@@ -154,118 +208,113 @@ pub(super) struct Bits<'a> {
 
 impl<'a> Bits<'a> {
     pub fn new(data: &'a [u8]) -> Self {
-        Self { data, at: 0, buffer: 0, count: 0, padding: 0 }
+        Self { data, front: Front::default() }
     }
 
     /// How far the data was taken in: not behind a marker.
     pub fn at(&self) -> usize {
-        self.at
+        self.front.at
     }
 
-    /// Makes at least 32 bits available, enough for any code with its value.
-    #[inline]
-    fn fill(&mut self) {
-        if let Some(eight) = self.data.get(self.at..self.at + 8).and_then(|d| d.first_chunk()) {
-            let word = u64::from_be_bytes(*eight);
-            // No byte is 0xFF: none of the inverted bytes is zero.
-            let zero_byte = (!word).wrapping_sub(0x0101_0101_0101_0101) & word & 0x8080_8080_8080_8080;
-            if zero_byte == 0 {
-                let bytes = (64 - self.count) / 8;
-                // Bits beyond the whole bytes are filled in again next time, with the same values.
-                self.buffer |= word >> self.count;
-                self.count += bytes * 8;
-                self.at += bytes as usize;
-                return;
-            }
-        }
-        self.fill_by_byte();
-    }
-
-    #[inline(never)]
-    fn fill_by_byte(&mut self) {
-        while self.count <= 56 {
-            let byte = match (self.data.get(self.at), self.data.get(self.at + 1)) {
-                (Some(0xFF), Some(0)) => {
-                    self.at += 2;
-                    0xFF
-                }
-                (Some(0xFF), _) | (None, _) => {
-                    self.padding += 8;
-                    0
-                }
-                (Some(byte), _) => {
-                    self.at += 1;
-                    *byte
-                }
-            };
-            // What an eight-byte fill left here is this byte again, or data that is now known to end.
-            let shift = 56 - self.count;
-            self.buffer = (self.buffer & !(0xFFu64 << shift)) | (u64::from(byte) << shift);
-            self.count += 8;
-        }
-    }
-
-    /// The step of the next code.
-    #[inline(always)]
-    fn step(&mut self, table: &Table) -> Option<Step> {
-        if self.count < 32 {
-            self.fill();
-        }
-        let step = table.short[(self.buffer >> (64 - LOOK)) as usize];
-        let step = if step.bits == 0 { table.long((self.buffer >> 48) as u32)? } else { step };
-        self.take(step);
-        Some(step)
-    }
-
-    /// Reads a block of 64 coefficients (F.2.2); `false` if it has more, or a code is none.
-    pub fn block(&mut self, dc: &Table, ac: &Table) -> bool {
-        if self.step(dc).is_none() {
-            return false;
-        }
-        let several = ac.several.as_deref();
-        let mut k = 1u32;
-        while k < 64 {
-            if self.count < 32 {
-                self.fill();
-            }
-            if let Some(several) = several {
-                let steps = several[(self.buffer >> (64 - LOOK)) as usize];
-                let way = u32::from(steps.advance & !END);
-                // Behind the last coefficient the next block begins, with a code of another table.
-                if steps.bits > 0 && k + way < 64 {
-                    self.take(steps);
-                    k += u32::from(steps.advance);
-                    continue;
-                }
-            }
-            let Some(step) = self.step(ac) else { return false };
-            k += u32::from(step.advance);
-        }
-        k == 64 || k >= u32::from(END)
-    }
-
-    #[inline(always)]
-    fn take(&mut self, step: Step) {
-        self.buffer <<= step.bits;
-        self.count -= u32::from(step.bits);
-    }
-
-    /// More was read than there is.
-    pub fn is_beyond(&self) -> bool {
-        self.padding > self.count
+    /// Reads `count` blocks of 64 coefficients (F.2.2), whose tables (DC and AC) come round in order. `false`, and nothing read,
+    /// if one has more, a code is none, or the data ends before.
+    pub fn blocks(&mut self, round: &[(&Table, &Table)], count: usize) -> bool {
+        let front = blocks(self.data, self.front, round, count).filter(|front| front.padding <= front.count);
+        self.front = front.unwrap_or(self.front);
+        front.is_some()
     }
 
     /// Goes to the restart mark that must come next.
     pub fn restart(&mut self, expected: u8) -> bool {
+        let Front { mut at, count, padding, .. } = self.front;
         // Whole bytes that were read ahead are given back; between them and the mark nothing may stand.
-        if self.is_beyond() || self.count - self.padding >= 8 {
+        if padding > count || count - padding >= 8 {
             return false;
         }
-        while self.data.get(self.at) == Some(&0xFF) && self.data.get(self.at + 1) == Some(&0xFF) {
-            self.at += 1;
+        while self.data.get(at) == Some(&0xFF) && self.data.get(at + 1) == Some(&0xFF) {
+            at += 1;
         }
-        let found = self.data.get(self.at..self.at + 2) == Some(&[0xFF, expected]);
-        (self.at, self.buffer, self.count, self.padding) = (self.at + 2, 0, 0, 0);
+        let found = self.data.get(at..at + 2) == Some(&[0xFF, expected]);
+        self.front = Front { at: at + 2, ..Front::default() };
         found
     }
+}
+
+/// The front behind `left` blocks. Its fields are variables of their own here: together they would go through memory with
+/// every code. Where a block ends cannot be foreseen, so nothing branches on it: the next table is chosen.
+fn blocks(data: &[u8], front: Front, round: &[(&Table, &Table)], mut left: usize) -> Option<Front> {
+    let Front { mut at, mut buffer, mut count, mut padding } = front;
+    // For each block: its AC codes, and the DC codes of the next one.
+    let looks = round.iter().zip(round.iter().cycle().skip(1));
+    let looks: Vec<(&Look, &Look)> = looks.map(|(this, next)| (this.1.look(), next.0.look())).collect();
+    let (mut ac, mut dc) = *looks.first()?;
+    let (mut look, mut block, mut k) = (round.first()?.0.look(), 0, 0);
+    while left > 0 {
+        if count < 32 {
+            if let Some(word) = eight(data, at) {
+                let bytes = (64 - count) / 8;
+                // Bits beyond the whole bytes are filled in again next time, with the same values.
+                buffer |= word >> count;
+                (count, at) = (count + bytes * 8, at + bytes as usize);
+            } else {
+                let full = filled_by_byte(data, Front { at, buffer, count, padding });
+                (at, buffer, count, padding) = (full.at, full.buffer, full.count, full.padding);
+            }
+        }
+        let mut step = look[(buffer >> (64 - LOOK)) as usize];
+        if k + step.way() >= 64 {
+            // Behind the last coefficient the next block begins, with a code of another table.
+            let (dc, ac) = round[block];
+            step = if k > 0 { ac } else { dc }.step(buffer)?;
+            match k + step.way() {
+                0..64 => {}
+                64 => step = Step::new(step.bits(), END),
+                _ => return None,
+            }
+        }
+        buffer <<= step.bits();
+        count -= step.bits();
+        let ends = step.ends();
+        k = select_unpredictable(ends, 0, k + step.way());
+        look = select_unpredictable(ends, dc, ac);
+        block += usize::from(ends);
+        block = select_unpredictable(block == looks.len(), 0, block);
+        (ac, dc) = looks[block];
+        left -= usize::from(ends);
+    }
+    Some(Front { at, buffer, count, padding })
+}
+
+/// The eight bytes from `at` on, unless one of them is 0xFF or there are less.
+#[inline(always)]
+fn eight(data: &[u8], at: usize) -> Option<u64> {
+    let word = u64::from_be_bytes(*data.get(at..at + 8)?.first_chunk()?);
+    // No byte is 0xFF: none of the inverted bytes is zero.
+    let zero_byte = (!word).wrapping_sub(0x0101_0101_0101_0101) & word & 0x8080_8080_8080_8080;
+    (zero_byte == 0).then_some(word)
+}
+
+#[inline(never)]
+fn filled_by_byte(data: &[u8], mut front: Front) -> Front {
+    while front.count <= 56 {
+        let byte = match (data.get(front.at), data.get(front.at + 1)) {
+            (Some(0xFF), Some(0)) => {
+                front.at += 2;
+                0xFF
+            }
+            (Some(0xFF), _) | (None, _) => {
+                front.padding += 8;
+                0
+            }
+            (Some(byte), _) => {
+                front.at += 1;
+                *byte
+            }
+        };
+        // What an eight-byte fill left here is this byte again, or data that is now known to end.
+        let shift = 56 - front.count;
+        front.buffer = (front.buffer & !(0xFFu64 << shift)) | (u64::from(byte) << shift);
+        front.count += 8;
+    }
+    front
 }

@@ -5,6 +5,7 @@
 
 use super::jpeg_code::{Bits, Table};
 use image::metadata::Orientation;
+use std::ops::Range;
 use std::rc::Rc;
 
 /// What a JPEG is found to be.
@@ -39,6 +40,12 @@ pub(super) fn scan(bytes: &[u8]) -> Scan {
         Err(Stop::Damaged(why)) => Scan::Damaged(why),
         Err(Stop::Unknown) => Scan::Unknown,
     }
+}
+
+/// Where the coded data of these block groups is damaged: read once more, one by one.
+fn damage(bits: &mut Bits, round: &[(&Table, &Table)], mut groups: Range<usize>, all: usize) -> Stop {
+    let group = groups.find(|_| !bits.blocks(round, round.len())).unwrap_or(all);
+    Stop::Damaged(format!("the coded data is damaged or ends at block group {group} of {all}"))
 }
 
 enum Stop {
@@ -229,26 +236,17 @@ impl Reader {
             tables.push((dc, ac, blocks));
         }
         let mut bits = Bits::new(data);
-        for mcu in 0..mcus {
-            if self.restart > 0 && mcu > 0 && mcu % self.restart == 0 {
-                let expected = 0xD0 + ((mcu / self.restart - 1) % 8) as u8;
-                if !bits.restart(expected) {
-                    return Err(Stop::Damaged(format!(
-                        "a restart mark is missing at block group {mcu} of {mcus}"
-                    )));
-                }
+        let round: Vec<(&Table, &Table)> =
+            tables.iter().flat_map(|&(dc, ac, blocks)| std::iter::repeat_n((dc, ac), blocks)).collect();
+        let every = if self.restart > 0 { self.restart } else { mcus };
+        for first in (0..mcus).step_by(every.max(1)) {
+            if first > 0 && !bits.restart(0xD0 + ((first / every - 1) % 8) as u8) {
+                let what = format!("a restart mark is missing at block group {first} of {mcus}");
+                return Err(Stop::Damaged(what));
             }
-            for &(dc, ac, blocks) in &tables {
-                for _ in 0..blocks {
-                    if !bits.block(dc, ac) {
-                        return Err(Stop::Damaged(format!(
-                            "the coded data is damaged at block group {mcu} of {mcus}"
-                        )));
-                    }
-                }
-            }
-            if bits.is_beyond() {
-                return Err(Stop::Damaged(format!("the coded data ends at block group {mcu} of {mcus}")));
+            let groups = first..mcus.min(first + every);
+            if !bits.blocks(&round, groups.len() * round.len()) {
+                return Err(damage(&mut bits, &round, groups, mcus));
             }
         }
         // Bytes too many before the next marker do no harm.
