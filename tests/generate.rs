@@ -79,6 +79,32 @@ fn a_second_question_reads_only_what_is_new() {
 }
 
 #[test]
+fn what_follows_an_answer_is_read_while_nobody_waits() {
+    let (model, encoder) = (model(), encoder());
+    let who = Who { model: &model, encoder: &encoder, adapter: None };
+    let first = turn(0, "What is it?");
+    let ask_next = |ahead: bool| {
+        let mut talk = Talk::new(2);
+        let said = answer(&mut talk, &who, &first).1;
+        if ahead {
+            talk.read_ahead(&who);
+            talk.read_ahead(&who);
+        }
+        let history = vec![(first.question.clone(), said.text)];
+        // 1. the next turn, 2. a talk that goes on in another way
+        let other = turn(0, "Where is it?");
+        [Turn { history, ..turn(0, "Sure?") }, other].map(|asked| answer(&mut talk, &who, &asked).1)
+    };
+    let (ahead, without) = (ask_next(true), ask_next(false));
+    // <|im_end|>, a line, <|im_start|>, user: the last line waits for the question. The last token of the answer, too.
+    assert_eq!(ahead[0].reused_tokens, without[0].reused_tokens + 5);
+    assert_eq!(ahead[1].reused_tokens, without[1].reused_tokens);
+    for (ahead, without) in ahead.iter().zip(&without) {
+        assert_eq!(ahead.text, without.text);
+    }
+}
+
+#[test]
 fn several_questions_at_a_time_answer_as_alone() {
     let (model, encoder) = (model(), encoder());
     let who = Who { model: &model, encoder: &encoder, adapter: None };

@@ -5,7 +5,7 @@ use crate::config::TrainConfig;
 use crate::config::quantization::Quantization;
 use crate::data::encode::Encoder;
 use crate::error::Result;
-use crate::generate::Talk;
+use crate::generate::{Talk, Who};
 use crate::job::{Emit, Event, Phase};
 use crate::model::backend::{self, Backend};
 use crate::model::lora::Adapter;
@@ -94,6 +94,15 @@ impl Loaded {
 
     pub fn keep_talk(&mut self, talk: Talk) {
         self.talk = Some(talk);
+    }
+
+    /// Reads what is known of the question that may come next.
+    pub fn read_ahead(&mut self) {
+        if let Some(mut talk) = self.talk.take() {
+            let (model, encoder, adapter) = self.parts();
+            talk.read_ahead(&Who { model, encoder, adapter });
+            self.talk = Some(talk);
+        }
     }
 
     /// Frees what questions left.

@@ -52,7 +52,12 @@ impl Engine {
             .name("engine".into())
             .spawn(move || {
                 let mut worker = work::Worker::default();
-                for request in inbox {
+                loop {
+                    let next = inbox.try_recv().or_else(|_| {
+                        worker.rest();
+                        inbox.recv()
+                    });
+                    let Ok(request) = next else { return };
                     worker.run(request);
                 }
             })

@@ -86,7 +86,10 @@ impl Open<'_> {
     fn listen(&mut self, inbox: &Receiver<Command>) -> bool {
         loop {
             let command = match self.talk.idle() && self.waiting.is_empty() {
-                true => match inbox.recv() {
+                true => match inbox.try_recv().or_else(|_| {
+                    self.talk.read_ahead(&who(self.loaded));
+                    inbox.recv()
+                }) {
                     Ok(command) => command,
                     Err(_) => return false,
                 },

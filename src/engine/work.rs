@@ -63,6 +63,15 @@ impl Worker {
         on_event(finished);
     }
 
+    /// Nobody waits for anything.
+    pub(super) fn rest(&mut self) {
+        let loaded = self.loaded.as_mut();
+        if catch_unwind(AssertUnwindSafe(|| loaded.map(Loaded::read_ahead))).is_err() {
+            // What failed in vain here will be told where it is wanted.
+            self.loaded = None;
+        }
+    }
+
     fn dispatch(&mut self, job: &Job, ways: Ways) -> Result<Value> {
         let (inbox, emit) = (ways.inbox, ways.emit);
         match job {

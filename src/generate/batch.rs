@@ -76,7 +76,6 @@ pub(super) struct Running {
     tag: u64,
     prompt_len: usize,
     pub(super) positions: [Vec<i64>; 3],
-    pub(super) delta: i64,
     /// Pictures that are still to be read: the tokens they take, and their features.
     pub(super) features: Vec<(Range<usize>, Arc<VisionOutput>)>,
     sampler: Sampler,
@@ -91,20 +90,24 @@ pub(super) struct Slot {
     pub(super) ids: Vec<u32>,
     /// First token and identity of each picture.
     pictures: Vec<(usize, Identity)>,
-    tuned: bool,
+    pub(super) tuned: bool,
     /// When it was last taken.
     used: u64,
+    /// What is added to the number of a token behind the prompt to get its position.
+    pub(super) delta: i64,
+    /// Its answer has come to its end, and nothing is known of what follows.
+    pub(super) ended: bool,
     pub(super) running: Option<Running>,
 }
 
 /// Tokens of a sequence that go through the model next.
-type Piece = (usize, Range<usize>);
+pub(super) type Piece = (usize, Range<usize>);
 
 /// The running sequences and their cache.
 pub struct Batch {
-    slots: Vec<Slot>,
+    pub(super) slots: Vec<Slot>,
     cache: Option<KvCache>,
-    capacity: usize,
+    pub(super) capacity: usize,
     reuse: bool,
     chunk: usize,
     clock: u64,
@@ -155,6 +158,7 @@ impl Batch {
         for (i, slot) in self.slots.iter_mut().enumerate().filter(|(_, s)| s.tuned && s.running.is_none()) {
             slot.ids.clear();
             slot.pictures.clear();
+            slot.ended = false;
             self.cache.iter_mut().for_each(|cache| cache.clear(i));
         }
     }
@@ -193,11 +197,12 @@ impl Batch {
             pictures: starts.zip(request.pictures).collect(),
             tuned: request.tuned,
             used: self.clock,
+            delta: positions.delta,
+            ended: false,
             running: Some(Running {
                 tag: request.tag,
                 prompt_len: request.ids.len(),
                 positions: positions.ids,
-                delta: positions.delta,
                 features,
                 limit: request.sampling.max_new_tokens.max(1),
                 sampler: Sampler::new(request.sampling, request.stream),
@@ -283,7 +288,7 @@ impl Batch {
     }
 
     /// How many tokens of a slot are in the cache.
-    fn cached(&self, slot: usize) -> usize {
+    pub(super) fn cached(&self, slot: usize) -> usize {
         self.cache.as_ref().map_or(0, |cache| cache.lengths[slot])
     }
 
@@ -317,7 +322,12 @@ impl Batch {
     }
 
     /// What is said of the next token of each piece that reaches the end of its sequence.
-    fn forward(&mut self, (model, adapter): With, tuned: bool, pieces: &[Piece]) -> Vec<(usize, Scores)> {
+    pub(super) fn forward(
+        &mut self,
+        (model, adapter): With,
+        tuned: bool,
+        pieces: &[Piece],
+    ) -> Vec<(usize, Scores)> {
         if pieces.is_empty() {
             return Vec::new();
         }
@@ -354,7 +364,7 @@ impl Batch {
 
     /// Chooses the next token of a sequence; a finished one leaves its slot.
     fn choose(&mut self, slot: usize, scores: Scores, stop_ids: &[u32], on: OnSaid) {
-        let Slot { ids, running, .. } = &mut self.slots[slot];
+        let Slot { ids, running, ended, .. } = &mut self.slots[slot];
         let Some(r) = running.as_mut() else { return };
         r.features.clear();
         let (token, sure) = match scores {
@@ -366,7 +376,7 @@ impl Batch {
         };
         if stop_ids.contains(&token) {
             on(r.tag, Said::End(Finish::Stop));
-            *running = None;
+            (*running, *ended) = (None, true);
             return;
         }
         ids.push(token);
@@ -377,7 +387,8 @@ impl Batch {
             on(r.tag, Said::End(Finish::Length));
         }
         if !goes_on || full {
-            *running = None;
+            // What the caller ends may be more than the answer that it keeps.
+            (*running, *ended) = (None, goes_on);
         }
     }
 }

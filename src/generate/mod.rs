@@ -1,5 +1,6 @@
 //! Text from a model: prefill, one token at a time, sampling, UTF-8 safe streaming, talks that share what they have in common.
 
+mod ahead;
 pub mod ask;
 pub mod batch;
 pub mod decode;

@@ -16,14 +16,14 @@ pub struct Input {
 
 impl Input {
     pub(super) fn push(&mut self, slot: &Slot, range: Range<usize>) {
-        let Some(r) = slot.running.as_ref() else { return };
         let first = self.ids.len();
         self.ids.extend_from_slice(&slot.ids[range.clone()]);
-        for (all, axis) in self.places.iter_mut().zip(&r.positions) {
-            let at = |i: usize| axis.get(i).copied().unwrap_or(i as i64 + r.delta);
+        for (axis, all) in self.places.iter_mut().enumerate() {
+            let known = slot.running.as_ref().map_or(&[][..], |r| &r.positions[axis]);
+            let at = |i: usize| known.get(i).copied().unwrap_or(i as i64 + slot.delta);
             all.extend(range.clone().map(at));
         }
-        for (run, features) in &r.features {
+        for (run, features) in slot.running.iter().flat_map(|r| &r.features) {
             let both = run.start.max(range.start)..run.end.min(range.end);
             if both.is_empty() {
                 continue;

@@ -1,5 +1,6 @@
 //! Questions to a loaded model, several at the same time, and what is kept between them: features and beginnings.
 
+use super::ahead;
 use super::ask::{self, Who};
 use super::batch::{Batch, Request};
 use super::pictures::Pictures;
@@ -100,6 +101,13 @@ impl Talk {
             goes_on
         });
         ended
+    }
+
+    /// While nobody waits: reads what is known of the next question to the answers that have ended.
+    pub fn read_ahead(&mut self, who: &Who) {
+        if self.idle() {
+            self.batch.read_ahead((who.model, who.adapter), &ahead::between_turns(who.encoder));
+        }
     }
 
     /// Breaks an answer off; gives what there is of it.

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 /// Rows of the small operand at a time: as many as there are sums in flight that hide the latency of a multiply-add.
 pub const FEW: usize = 8;
 /// Rows of the small operand up to which this is faster than to pack the large one.
-pub const MANY: usize = 24;
+pub const MANY: usize = 26;
 /// The widest vector.
 const WIDEST: usize = 16;
 /// Numbers of the large operand that one task reads at least.
@@ -28,7 +28,7 @@ pub fn dots(many: Mat, few: Mat, parallel: bool) -> Vec<f32> {
             let data = &many.data[i * rows * many.row_stride..];
             let many = Many { data, stride: many.row_stride, cols: many.cols };
             let out = Columns { data: &mut *out, stride: n, at: g * FEW };
-            Arch::new().dispatch(Dots { out, many, few, n: *count });
+            Arch::new().dispatch(Dots { out, many, few, n: *count, again: groups.len() > 1 });
         }
     };
     if parallel {
@@ -54,7 +54,7 @@ pub fn dots_of_integers<R: Send>(
     let part = |(i, out): (usize, &mut [f32])| {
         let many = Many { data: &many[i * rows * cols..], stride: cols, cols };
         let columns = Columns { data: &mut *out, stride: n, at: 0 };
-        Arch::new().dispatch(Dots { out: columns, many, few: &few, n });
+        Arch::new().dispatch(Dots { out: columns, many, few: &few, n, again: false });
         then(i * rows, out)
     };
     let told = out.par_chunks_mut(rows * n).enumerate().map(part).collect();
@@ -115,6 +115,8 @@ struct Dots<'a, T> {
     many: Many<'a, T>,
     few: &'a [f32],
     n: usize,
+    /// `many` is read more than once: it comes from a cache, and arithmetic limits.
+    again: bool,
 }
 
 impl<T: Number> WithSimd for Dots<'_, T> {
@@ -122,7 +124,7 @@ impl<T: Number> WithSimd for Dots<'_, T> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        match (T::ONE_STREAM, self.n) {
+        match (T::ONE_STREAM && !self.again, self.n) {
             (true, 1) => self.of::<S, 1, 1, 0>(simd),
             (true, 2) => self.of::<S, 1, 2, 0>(simd),
             (true, 3) => self.of::<S, 1, 3, 0>(simd),
