@@ -171,6 +171,10 @@ fn a_chat_over_a_pipe() {
     let at = dir.path();
     let model = model();
     let settings = ["image_max_pixels=65536", "image_min_pixels=1024", "max_new_tokens=6"];
+    fs::create_dir_all(at.join("runs/first/checkpoint-2")).unwrap();
+    for run in ["first", "first/checkpoint-2"] {
+        fs::write(at.join("runs").join(run).join("adapter_config.json"), "{}").unwrap();
+    }
     let mut child = lorascope(at)
         .args(["chat", "--model", &model, "--dataset-dir", "data", "--json"])
         .args(settings)
@@ -188,6 +192,10 @@ fn a_chat_over_a_pipe() {
         "/correct A bright lesion.",
         "/add-to corrected",
         "/save talk.json",
+        "/adapters",
+        "/adapters runs",
+        "/adapter 2",
+        "/adapter",
         "/retry",
         "/quit",
         "never read",
@@ -201,6 +209,11 @@ fn a_chat_over_a_pipe() {
     assert_eq!(answers.len(), 3, "two questions and one again");
     assert!(answers.iter().all(|a| a["answer"].is_string() && a["by"] == "base"));
     assert!(said.contains("there is no /fly"), "{said}");
+    assert!(said.contains("no run in lorascope-workspace/runs has an adapter"), "{said}");
+    let listed: Vec<&str> =
+        said.lines().filter_map(|line| line.split_once("  runs/")).map(|(_, run)| run).collect();
+    assert!(listed.len() == 2 && listed.contains(&"first/checkpoint-2"), "{said}");
+    assert!(said.contains(&format!("answers: {}", listed[1].rsplit('/').next().unwrap())), "{said}");
 
     let talk: Value = serde_json::from_slice(&fs::read(at.join("talk.json")).unwrap()).unwrap();
     let turns = talk[0]["conversations"].as_array().unwrap();

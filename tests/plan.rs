@@ -132,6 +132,20 @@ fn large_models_fit_where_they_are_known_to() {
     assert!(!plan_of("8B", "T4", |_| {}).fits());
 }
 
+/// Keys and values of Qwen3-VL-8B: 36 layers with 8 heads of 128, in 16 bits, in whole steps of 256 tokens.
+#[test]
+fn answers_while_training_have_their_memory() {
+    let answers = |n: usize| {
+        let plan = plan_of("8B", "H100-80GB", |c| {
+            (c.eval_generate_samples, c.per_device_eval_batch_size) = (n, 4);
+        });
+        plan.memory.phases.iter().find(|part| part.name == "answers while training").unwrap().bytes
+    };
+    let step = 2 * 36 * 8 * 128 * 2 * 256;
+    assert_eq!((answers(0), answers(3) % (3 * step)), (0, 0));
+    assert!(answers(3) >= 3 * step && answers(16) * 3 == answers(3) * 4, "four at a time");
+}
+
 #[test]
 fn every_known_model_and_gpu_has_a_plan() {
     for model in models::names() {

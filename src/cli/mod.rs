@@ -40,6 +40,9 @@ use clap::{Args, Parser, Subcommand};
 use output::Out;
 use std::path::PathBuf;
 
+/// The folder of the workbench where no other is named.
+const WORKSPACE: &str = "lorascope-workspace";
+
 /// LoRA fine-tuning of Qwen3-VL on medical images, in the terminal.
 ///
 /// Without a subcommand it opens the workbench.
@@ -54,7 +57,7 @@ pub struct Cli {
     #[command(flatten)]
     pub global: Global,
     /// Folder of the workbench: data, model, runs
-    #[arg(long, value_name = "DIR", default_value = "lorascope-workspace")]
+    #[arg(long, value_name = "DIR", default_value = WORKSPACE)]
     pub workspace: PathBuf,
     #[command(flatten)]
     pub looks: workbench::LooksArgs,

@@ -20,6 +20,9 @@ const WAITING: u64 = 64 << 20;
 /// Logits that are there at once (`eval::loss`).
 const LOGITS: usize = 16 << 20;
 
+/// Tokens by which the cache of answers grows (`generate::batch`).
+const CACHE_STEP: usize = 256;
+
 /// One row of the table.
 #[derive(Clone, Debug, serde::Serialize)]
 pub struct Part {
@@ -70,6 +73,7 @@ pub(super) fn of(c: &TrainConfig, model: &ModelConfig, lengths: &Sized, device: 
         loading(c, &shapes, on),
         pictures(&model.vision, &worst, shapes.trained_vision > 0, on),
         step(c, model, &shapes, &worst, on),
+        answers(c, &model.text, &worst, on),
     ];
     let largest = phases.iter().map(|p| p.bytes).max().unwrap_or(0);
     let held: u64 = resident.iter().map(|p| p.bytes).sum();
@@ -237,6 +241,23 @@ fn step(c: &TrainConfig, model: &ModelConfig, s: &Shapes, worst: &Batch, on: On)
     let bytes = (on.float * all as u64 + routing) * tokens + layer.max(logits) + ends + tower;
     let how = if recompute { "inputs of layers" } else { "all activations" };
     part("training step", bytes, format!("{how} of {tokens} tokens, one layer's backward pass, logits"))
+}
+
+/// The answers of an evaluation while training: keys and values of all that are written at a time, and the copy of the head
+/// that greedy ones read (`model::ops::screened`).
+fn answers(c: &TrainConfig, t: &TextConfig, worst: &Batch, on: On) -> Part {
+    let rules = c.sampling();
+    let slots = c.eval_generate_samples.min(c.per_device_eval_batch_size);
+    let tokens = slots * (worst.longest + rules.max_new_tokens).next_multiple_of(CACHE_STEP);
+    let values = 2 * t.num_hidden_layers * t.num_key_value_heads * t.head_dim * tokens;
+    let copied = slots > 0 && on.device == Kind::Cpu && rules.temperature <= 0.0;
+    let head = if copied { t.vocab_size * (t.hidden_size + 8) } else { 0 };
+    let bytes = on.float * values as u64 + head as u64;
+    part(
+        "answers while training",
+        bytes,
+        format!("keys and values of {tokens} tokens, {slots} answers at a time"),
+    )
 }
 
 /// Bytes of the largest tensor where everything is composed: scores of a sample, the feed-forward part, or logits, of

@@ -3,6 +3,7 @@
 //! The files are those of LLaMA-Factory (`trainer_log.jsonl`, `trainer_state.json`, `all_results.json`), so that
 //! either program reads the other's runs, and `events.jsonl`, which keeps everything a job said.
 
+pub mod adapters;
 pub mod append;
 pub mod column;
 pub mod compare;

@@ -6,10 +6,9 @@ use crate::data::{dropped, windowed};
 use crate::error::{Error, Result};
 use crate::job::{Brightness, Prediction, ScoreRow};
 use crate::runs::append::Appender;
-use crate::runs::{EVALUATION, predictions};
+use crate::runs::{EVALUATION, adapters, predictions};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 /// Talks of a run, a line each.
 pub const TALKS: &str = "chat.jsonl";
@@ -71,7 +70,7 @@ pub fn answer(ask: Ask) -> Told {
         }
         Ask::Save { path, talk, seen, again } => Told::Saved(save(*talk, &seen, &path, again).map(|()| path)),
         Ask::Load(path) => Told::Loaded(Conversation::load(&path).map(Box::new)),
-        Ask::Adapters { runs, choice } => Told::Adapters { found: adapters(&runs), choice },
+        Ask::Adapters { runs, choice } => Told::Adapters { found: adapters::newest_first(&runs), choice },
         Ask::Evaluation(dir) => {
             let sides = [side(&dir), side(&dir.join(BASE))];
             Told::Evaluation { dir, sides }
@@ -94,17 +93,6 @@ fn save(talk: Conversation, seen: &[Option<Brightness>], path: &Path, again: boo
         return Err(Error::usage(format!("{} is there already", path.display())).hint("take another name"));
     }
     as_seen(talk, seen)?.save(path)
-}
-
-/// The folders with an `adapter_config.json` among the runs and their checkpoints, the newest first.
-pub fn adapters(runs: &Path) -> Vec<PathBuf> {
-    let pattern = |tail: &str| format!("{}{tail}", glob::Pattern::escape(&runs.to_string_lossy()));
-    let found = |tail: &str| glob::glob(&pattern(tail)).into_iter().flatten().flatten().collect::<Vec<_>>();
-    let mut all = found("/*/adapter_config.json");
-    all.extend(found("/*/checkpoint-*/adapter_config.json"));
-    let modified = |p: &PathBuf| p.metadata().and_then(|m| m.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
-    all.sort_by_cached_key(|path| std::cmp::Reverse(modified(path)));
-    all.iter().filter_map(|path| path.parent().map(Path::to_path_buf)).collect()
 }
 
 fn keep(dir: &Path, line: &str) -> Result<()> {

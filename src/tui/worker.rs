@@ -7,7 +7,7 @@ use crate::data::registry::Registry;
 use crate::demo::DemoPaths;
 use crate::engine::watch::{self, SOCKET};
 use crate::error::{Error, Kind, Result};
-use crate::runs::of_workspace;
+use crate::runs::{adapters, of_workspace};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Sender, channel};
@@ -128,7 +128,7 @@ fn running(roots: &[PathBuf]) -> Option<PathBuf> {
 
 /// The newest adapter of a workspace.
 fn newest_adapter(runs: &Path) -> Option<PathBuf> {
-    super::talk_worker::adapters(runs).into_iter().next()
+    adapters::newest_first(runs).into_iter().next()
 }
 
 /// What a user typed, as paths: spaces or commas between, `~` and globs as in a shell.

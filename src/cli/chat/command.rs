@@ -14,6 +14,8 @@ pub enum Command {
     Window(Option<Levels>),
     System(Option<String>),
     Adapter(Option<PathBuf>),
+    /// Show the adapters of the runs in a folder.
+    Adapters(Option<PathBuf>),
     Base,
     /// Ask both sides: the adapter, and the base model or another adapter.
     Compare(Option<PathBuf>, Option<String>),
@@ -37,7 +39,8 @@ pub const HELP: &[(&str, &str)] = &[
     ("/image FILE... [window=W/L|auto]", "pictures of the next question; window and level for 16-bit scans"),
     ("/window W/L|auto|off", "window and level of all pictures of the talk: the model sees them so"),
     ("/system [TEXT]", "what the model is told first; nothing takes it away"),
-    ("/adapter [DIR]", "another adapter answers; nothing: the base model"),
+    ("/adapters [FOLDER]", "the adapters of the runs in a folder, the newest first"),
+    ("/adapter [DIR|NUMBER]", "another adapter answers, or one of those listed; nothing: the base model"),
     ("/base", "base model or adapter, by turns"),
     ("/compare [DIR] [QUESTION]", "adapter and base model (or another adapter) on one question"),
     (
@@ -76,6 +79,7 @@ impl Command {
             "window" if rest == "off" => Self::Window(None),
             "window" => Self::Window(Some(Levels::parse(rest)?)),
             "system" => Self::System(text),
+            "adapters" => Self::Adapters(path()),
             "adapter" => Self::Adapter(path()),
             "base" => Self::Base,
             "compare" => compare(rest),
@@ -144,6 +148,8 @@ mod tests {
         assert_eq!(parse("/window 400/1040"), Command::Window(levels));
         assert_eq!(parse("/window off"), Command::Window(None));
         assert_eq!(parse("/system"), Command::System(None));
+        assert_eq!(parse("/adapters my/runs"), Command::Adapters(Some("my/runs".into())));
+        assert_eq!(parse("/adapter 2"), Command::Adapter(Some("2".into())));
         assert_eq!(parse("/compare Is it left?"), Command::Compare(None, Some("Is it left?".into())));
         assert_eq!(parse("/add-to corrected"), Command::AddTo("corrected".into()));
         assert_eq!(parse("/correct a\nb"), Command::Correct(Some("a\nb".into())));

@@ -2,6 +2,7 @@
 
 use super::ChatArgs;
 use super::command::{Command, HELP};
+use crate::cli::WORKSPACE;
 use crate::cli::ask::{self, ALTERNATIVES};
 use crate::cli::output::Out;
 use crate::cli::talk::Talk;
@@ -11,6 +12,7 @@ use crate::data::conversation::{self, Conversation};
 use crate::data::windowed::Levels;
 use crate::error::{Error, Result, must_exist};
 use crate::job::{Answer, Odds, Turn};
+use crate::runs::adapters;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
@@ -32,6 +34,8 @@ pub struct Session<'a> {
     named: Vec<PathBuf>,
     levels: Option<Levels>,
     adapter: Option<PathBuf>,
+    /// Those that were shown last, to be named by number.
+    listed: Vec<PathBuf>,
     use_base: bool,
     config: TrainConfig,
     odds: bool,
@@ -47,6 +51,7 @@ impl<'a> Session<'a> {
             named: Vec::new(),
             levels: None,
             adapter: args.who.adapter.clone(),
+            listed: Vec::new(),
             use_base: false,
             config,
             odds: false,
@@ -89,6 +94,7 @@ impl<'a> Session<'a> {
             Command::Window(levels) => self.window(levels)?,
             Command::System(text) => self.talk.system = text,
             Command::Adapter(dir) => self.switch(dir)?,
+            Command::Adapters(folder) => self.list_adapters(folder)?,
             Command::Base => {
                 self.use_base = !self.use_base;
                 self.out.note(format!("answers: {}", self.who()));
@@ -129,7 +135,24 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// Without a folder: where the adapter that answers has its neighbours, or the workbench its runs.
+    fn list_adapters(&mut self, folder: Option<PathBuf>) -> Result<()> {
+        let beside = || self.adapter.as_deref().and_then(Path::parent).map(Path::to_path_buf);
+        let folder = folder.or_else(beside).unwrap_or_else(|| Path::new(WORKSPACE).join("runs"));
+        self.listed = adapters::newest_first(&folder);
+        if self.listed.is_empty() {
+            return Err(Error::usage(format!("no run in {} has an adapter", folder.display()))
+                .hint("name the folder that the runs are in: /adapters FOLDER"));
+        }
+        for (i, dir) in self.listed.iter().enumerate() {
+            self.out.note(format!("{:3}  {}", i + 1, dir.display()));
+        }
+        Ok(())
+    }
+
     fn switch(&mut self, dir: Option<PathBuf>) -> Result<()> {
+        let number = dir.as_ref().and_then(|dir| dir.to_str()?.parse::<usize>().ok()?.checked_sub(1));
+        let dir = number.and_then(|at| self.listed.get(at).cloned()).or(dir);
         if let Some(dir) = &dir {
             must_exist(&dir.join("adapter_config.json"), "adapter")?;
         }
