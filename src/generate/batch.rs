@@ -354,12 +354,12 @@ impl Batch {
         if slots.is_empty() {
             return Vec::new();
         }
-        let greedy = |slot: &usize| {
+        let enough = |slot: &usize| {
             let running = self.slots[*slot].running.as_ref();
-            running.is_some_and(|r| r.odds.is_none() && r.sampler.is_greedy())
+            running.filter(|r| r.odds.is_none()).and_then(|r| r.sampler.enough())
         };
-        let greedy: Vec<bool> = slots.iter().map(greedy).collect();
-        slots.into_iter().zip(self.head.scores(model, x, &greedy)).collect()
+        let enough: Vec<Option<usize>> = slots.iter().map(enough).collect();
+        slots.into_iter().zip(self.head.scores(model, x, &enough)).collect()
     }
 
     /// Chooses the next token of a sequence; a finished one leaves its slot.
@@ -368,7 +368,7 @@ impl Batch {
         let Some(r) = running.as_mut() else { return };
         r.features.clear();
         let (token, sure) = match scores {
-            Scores::Best(token) => (token, None),
+            Scores::Largest(best) => (r.sampler.next_of(&best), None),
             Scores::All(mut logits) => {
                 let sure = r.odds.map(|k| (k, LogProbs::new(&logits)));
                 (r.sampler.next(&mut logits, ids), sure)

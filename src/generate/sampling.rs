@@ -5,6 +5,9 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::cmp::Ordering;
 
+/// A top-k of more than this asks for all logits: to find the largest ones would take as long.
+const MOST: usize = 256;
+
 /// The rule of one sequence, with its own random numbers: the answer does not depend on what else is in the batch.
 pub struct Sampler {
     rule: Sampling,
@@ -19,9 +22,22 @@ impl Sampler {
         Self { rule, rng }
     }
 
-    /// Whether the next token is the one with the largest logit, whatever the others are.
-    pub fn is_greedy(&self) -> bool {
-        self.rule.temperature <= 0.0 && self.rule.repetition_penalty == 1.0
+    /// How many of the largest logits tell the next token; `None` where all have to be known.
+    pub fn enough(&self) -> Option<usize> {
+        match (&self.rule, self.rule.top_k) {
+            (rule, _) if rule.repetition_penalty != 1.0 => None,
+            (rule, _) if rule.temperature <= 0.0 => Some(1),
+            (_, k) => (1..=MOST).contains(&k).then_some(k),
+        }
+    }
+
+    /// The next token, of the largest logits with their tokens, the likeliest first: at least [`Sampler::enough`].
+    pub fn next_of(&mut self, best: &[(u32, f32)]) -> u32 {
+        if self.rule.temperature <= 0.0 {
+            return best[0].0;
+        }
+        let best: Vec<_> = best.iter().take(self.rule.top_k).map(|(i, x)| (*i as usize, *x)).collect();
+        self.draw(&best)
     }
 
     /// The next token for logits [vocab] after `seen` (prompt and answer so far).
@@ -145,6 +161,28 @@ mod tests {
         let mut again = Sampler::new(rule, 0);
         let repeat: Vec<u32> = (0..200).map(|_| again.next(&mut [0.0, 2.0, 1.5, 1.0], &[])).collect();
         assert_eq!(drawn, repeat);
+    }
+
+    #[test]
+    fn the_largest_few_give_the_draws_of_all() {
+        let logits: Vec<f32> = (0..500u32).map(|i| (i * 7919 % 500) as f32 / 60.0).collect();
+        let rules = [
+            Sampling { temperature: 0.9, top_k: 20, top_p: 0.8, ..Sampling::default() },
+            Sampling { temperature: 1.5, top_k: 3, min_p: 0.1, ..Sampling::default() },
+            Sampling::default(),
+        ];
+        for rule in rules {
+            let (mut all, mut few) = (Sampler::new(rule.clone(), 1), Sampler::new(rule.clone(), 1));
+            let enough = few.enough().expect("not all");
+            let best: Vec<_> =
+                likeliest(&logits, enough + 4).into_iter().map(|(i, x)| (i as u32, x)).collect();
+            for _ in 0..200 {
+                assert_eq!(few.next_of(&best), all.next(&mut logits.clone(), &[]), "{rule:?}");
+            }
+        }
+        let all = |rule| Sampler::new(rule, 0).enough();
+        assert_eq!(all(Sampling { temperature: 1.0, top_k: 0, ..Sampling::default() }), None);
+        assert_eq!(all(Sampling { repetition_penalty: 1.1, ..Sampling::default() }), None);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! From hidden states to what is known of the next token: all logits, or only which one is the largest.
+//! From hidden states to what is known of the next token: all logits, or only the largest few.
 
 use crate::model::ops::rows;
 use crate::model::ops::screened::Screened;
@@ -7,29 +7,34 @@ use burn::tensor::{DType, Tensor};
 
 /// What is said of the next token of a sequence.
 pub enum Scores {
-    /// The token with the largest logit.
-    Best(u32),
+    /// The tokens with the largest logits, and these, the likeliest first.
+    Largest(Vec<(u32, f32)>),
     /// The logits [vocab].
     All(Vec<f32>),
 }
 
-/// The head of the model, with the copy of it that greedy decoding reads instead.
+/// The head of the model, with the copy of it that is read where the largest few logits are enough.
 #[derive(Default)]
 pub struct Head {
-    /// Made when it is first wanted; `None` inside where it would not pay.
+    /// The first scores were given without the copy: its making would keep the first token of an answer waiting.
+    begun: bool,
+    /// Made when it is wanted; `None` inside where it would not pay.
     screened: Option<Option<Screened>>,
 }
 
 impl Head {
-    /// Scores for hidden states x [N, hidden] before the final norm. Where `greedy` says so the largest logit is enough.
-    pub fn scores(&mut self, model: &Qwen3Vl, x: Tensor<2>, greedy: &[bool]) -> Vec<Scores> {
+    /// Scores for hidden states x [N, hidden] before the final norm; for each how many of the largest logits are enough, if not all
+    /// are wanted.
+    pub fn scores(&mut self, model: &Qwen3Vl, x: Tensor<2>, enough: &[Option<usize>]) -> Vec<Scores> {
         let x = model.text.final_norm(x);
-        let mut scores: Vec<Option<Scores>> = greedy.iter().map(|_| None).collect();
-        if greedy.contains(&true)
+        let mut scores: Vec<Option<Scores>> = enough.iter().map(|_| None).collect();
+        if let Some(most) = enough.iter().flatten().max()
+            && std::mem::replace(&mut self.begun, true)
             && let Some(screened) = self.screened.get_or_insert_with(|| model.text.screened())
         {
-            let best = of_rows(&x, greedy, true, |x| model.text.largest_logits(screened, x));
-            best.into_iter().for_each(|(row, best)| scores[row] = best.map(Scores::Best));
+            let few: Vec<bool> = enough.iter().map(Option::is_some).collect();
+            let best = of_rows(&x, &few, true, |x| model.text.largest_logits(screened, x, *most));
+            best.into_iter().for_each(|(row, best)| scores[row] = best.map(Scores::Largest));
         }
         let known: Vec<bool> = scores.iter().map(Option::is_some).collect();
         let logits = of_rows(&x, &known, false, |x| host_logits(model, x));

@@ -327,8 +327,14 @@ impl Text {
         ops::screened(&self.head)
     }
 
-    /// The token with the largest logit for each of the normed hidden states [N, hidden], where that can be told.
-    pub fn largest_logits(&self, screened: &Screened, x: &Tensor<2>) -> Vec<Option<u32>> {
-        ops::largest_logits(screened, x, &self.head)
+    /// The k tokens with the largest logits for each of the normed hidden states [N, hidden], the likeliest first, where that can
+    /// be told.
+    pub fn largest_logits(
+        &self,
+        screened: &Screened,
+        x: &Tensor<2>,
+        k: usize,
+    ) -> Vec<Option<Vec<(u32, f32)>>> {
+        ops::largest_logits(screened, x, &self.head, k)
     }
 }

@@ -307,11 +307,16 @@ pub fn screened(w: &Tensor<2>) -> Option<Screened> {
     (w.col_stride == 1 && w.rows * w.cols >= WORTH).then(|| Screened::new(w)).flatten()
 }
 
-/// The number of the largest logit of each row of x [N, hidden], by a copy of w [V, hidden] made by [`screened`]; `None`
-/// where it cannot tell.
-pub fn largest_logits(screened: &Screened, x: &Tensor<2>, w: &Tensor<2>) -> Vec<Option<u32>> {
+/// The k largest logits of each row of x [N, hidden] with their numbers, the largest first, by a copy of w [V, hidden] made by
+/// [`screened`]; `None` where it cannot tell.
+pub fn largest_logits(
+    screened: &Screened,
+    x: &Tensor<2>,
+    w: &Tensor<2>,
+    k: usize,
+) -> Vec<Option<Vec<(u32, f32)>>> {
     match (cpu(x), cpu(w)) {
-        (Some(x), Some(w)) => screened.largest(x.mat(), w.mat()),
+        (Some(x), Some(w)) => screened.largest(x.mat(), w.mat(), k),
         _ => vec![None; x.dims()[0]],
     }
 }

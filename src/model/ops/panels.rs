@@ -20,11 +20,16 @@ pub const WIDEST: usize = 32;
 
 /// Columns of a tile: two vectors of this processor.
 pub fn columns() -> usize {
+    2 * lanes()
+}
+
+/// Numbers in a vector of this processor.
+fn lanes() -> usize {
     struct Width;
     impl WithSimd for Width {
         type Output = usize;
         fn with_simd<S: Simd>(self, _: S) -> usize {
-            2 * size_of::<S::f32s>() / size_of::<f32>()
+            size_of::<S::f32s>() / size_of::<f32>()
         }
     }
     Arch::new().dispatch(Width)
@@ -52,6 +57,13 @@ impl Packed {
     pub fn right(b: Mat) -> Self {
         let mut packed = Self::default();
         packed.fill_right(b);
+        packed
+    }
+
+    /// `b` as a right operand of [`multiply_rows`]: in panels of one vector where that is enough.
+    pub fn right_of_rows(b: Mat) -> Self {
+        let mut packed = Self::default();
+        packed.fill(b.t(), if b.cols <= lanes() { lanes() } else { columns() });
         packed
     }
 
@@ -120,6 +132,9 @@ fn pack_lines(data: &mut [f32], m: Mat, width: usize) {
         #[inline(always)]
         || match width {
             ROWS => pack::<ROWS>(data, m),
+            1 => pack::<1>(data, m),
+            2 => pack::<2>(data, m),
+            4 => pack::<4>(data, m),
             8 => pack::<8>(data, m),
             16 => pack::<16>(data, m),
             _ => pack::<WIDEST>(data, m),
@@ -237,6 +252,84 @@ fn tile<S: Simd>(simd: S, a: &[f32], b: &[f32]) -> Tile<S> {
         }
     }
     sum
+}
+
+/// `out = left · right` [left.rows, right.lines], row-major, for a `left` whose rows are contiguous: it is read where it lies, and
+/// while a tile of its rows is near it meets all of `right` (see [`Packed::right_of_rows`]). Worth it for a `right` of few lines.
+/// Every element is summed in the order of its depth.
+pub fn multiply_rows(out: &mut [f32], left: Mat, right: &Packed) {
+    assert!(left.col_stride == 1 && left.cols == right.depth && out.len() == left.rows * right.lines);
+    Arch::new().dispatch(Rows { out, left, right });
+}
+
+struct Rows<'a> {
+    out: &'a mut [f32],
+    left: Mat<'a>,
+    right: &'a Packed,
+}
+
+impl WithSimd for Rows<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let lanes = size_of::<S::f32s>() / size_of::<f32>();
+        if self.right.width == lanes { self.run::<S, 1>(simd) } else { self.run::<S, 2>(simd) }
+    }
+}
+
+impl Rows<'_> {
+    #[inline(always)]
+    fn run<S: Simd, const C: usize>(self, simd: S) {
+        let (left, right, cols) = (self.left, self.right, self.right.lines);
+        let mut out = self.out.chunks_exact_mut(ROWS * cols);
+        let mut at = 0;
+        for out in &mut out {
+            let mut rows: [&[f32]; ROWS] = [&[]; ROWS];
+            for (i, row) in rows.iter_mut().enumerate() {
+                *row = left.row(at + i);
+            }
+            row_tiles::<S, ROWS, C>(simd, out, rows, right);
+            at += ROWS;
+        }
+        for out in out.into_remainder().chunks_exact_mut(cols) {
+            row_tiles::<S, 1, C>(simd, out, [left.row(at)], right);
+            at += 1;
+        }
+    }
+}
+
+/// R rows times all panels of C vectors.
+#[inline(always)]
+fn row_tiles<S: Simd, const R: usize, const C: usize>(
+    simd: S,
+    out: &mut [f32],
+    rows: [&[f32]; R],
+    right: &Packed,
+) {
+    for (j, b) in right.panels(right.lines) {
+        let b = S::as_simd_f32s(b).0.as_chunks::<C>().0;
+        let mut sum = [[simd.splat_f32s(0.0); C]; R];
+        // Of one length, so that the loop has nothing to check.
+        let mut a = rows;
+        for row in &mut a {
+            *row = &row[..b.len()];
+        }
+        for (d, b) in b.iter().enumerate() {
+            for r in 0..R {
+                let a = simd.splat_f32s(a[r][d]);
+                for c in 0..C {
+                    sum[r][c] = simd.mul_add_f32s(a, b[c], sum[r][c]);
+                }
+            }
+        }
+        let cols = right.width.min(right.lines - j);
+        for (sum, out) in sum.iter().zip(out.chunks_exact_mut(right.lines)) {
+            let mut edge = [0f32; WIDEST];
+            S::as_mut_simd_f32s(&mut edge).0[..C].copy_from_slice(sum);
+            out[j..j + cols].copy_from_slice(&edge[..cols]);
+        }
+    }
 }
 
 #[derive(Clone, Copy)]

@@ -1,8 +1,8 @@
-//! The largest of many products without computing all of them: a copy of the matrix in 8 bits says which rows can be the
+//! The largest few of many products without computing all of them: a copy of the matrix in 8 bits says which rows can be the
 //! largest, and only those are multiplied in full. Writing a token reads a quarter of the memory and the answer is the same.
 //!
 //! A row w is s·q + e, with q in 8 bits and s its largest magnitude / 127. So w·x differs from s·(q·x) by e·x, which is at most
-//! ‖e‖·‖x‖ (Cauchy and Schwarz). No row whose upper bound is below another's lower bound is the largest.
+//! ‖e‖·‖x‖ (Cauchy and Schwarz). No row whose upper bound is below the lower bounds of k others is among the k largest.
 
 use super::gemm::Mat;
 use super::lanes;
@@ -49,41 +49,42 @@ impl Screened {
         sound.reduce(|| true, |a, b| a & b).then_some(Self { q, cols: w.cols, rows })
     }
 
-    /// For each row of x [N, cols] the number of the row of `w` whose product with it is the largest, the first one of
-    /// equals; `None` where that cannot be told (x is not finite). `w` is the matrix that this was made of.
-    pub fn largest(&self, x: Mat, w: Mat) -> Vec<Option<u32>> {
+    /// For each row of x [N, cols] the k rows of `w` whose products with it are the largest, with the products: the largest
+    /// first, of equals the first one. `None` where that cannot be told (x is not finite). `w` is the matrix that this was made of.
+    pub fn largest(&self, x: Mat, w: Mat, k: usize) -> Vec<Option<Vec<(u32, f32)>>> {
         assert!(w.rows == self.rows.len() && w.cols == self.cols && x.cols == self.cols && x.col_stride == 1);
         let groups = (0..x.rows).step_by(FEW).map(|at| x.part(at..x.rows.min(at + FEW)));
-        groups.flat_map(|few| self.largest_of_few(few, w)).collect()
+        groups.flat_map(|few| self.largest_of_few(few, w, k.max(1))).collect()
     }
 
-    fn largest_of_few(&self, x: Mat, w: Mat) -> Vec<Option<u32>> {
+    fn largest_of_few(&self, x: Mat, w: Mat, k: usize) -> Vec<Option<Vec<(u32, f32)>>> {
         let n = x.rows;
         let lengths: Vec<f32> = (0..n).map(|r| lanes::dot(x.row(r), x.row(r)).sqrt()).collect();
-        // The products become upper bounds; the best lower bound of each vector is what they have to reach.
+        // The products become upper bounds. In k parts there is a row that reaches the k-th best of their lower bounds.
         let (upper, parts) = thin::dots_of_integers(&self.q, x, |first, products| {
             lanes::with_simd(
                 #[inline(always)]
                 || bounds(products, &self.rows[first..], &lengths),
             )
         });
-        let mut least = [f32::NEG_INFINITY; FEW];
-        parts.iter().for_each(|part| least.iter_mut().zip(part.lower).for_each(|(a, b)| *a = a.max(b)));
         let one = |r: usize| {
             if !lengths[r].is_finite() {
                 return None;
             }
+            let mut lower: Vec<f32> = parts.iter().map(|part| part.lower[r]).collect();
+            let least = match k <= lower.len() {
+                true => *lower.select_nth_unstable_by(k - 1, |a, b| b.total_cmp(a)).1,
+                false => f32::NEG_INFINITY,
+            };
             let rows = thin::rows_of_integers(self.cols);
-            let near = parts.iter().enumerate().filter(|(_, part)| part.upper[r] >= least[r]);
+            let near = parts.iter().enumerate().filter(|(_, part)| part.upper[r] >= least);
             let near = near.flat_map(|(i, _)| i * rows..((i + 1) * rows).min(w.rows));
-            let mut best: Option<(u32, f32)> = None;
-            for row in near.filter(|row| upper[row * n + r] >= least[r]) {
-                let product = thin::dots(w.part(row..row + 1), x.part(r..r + 1), false)[0];
-                if best.is_none_or(|best| product > best.1) {
-                    best = Some((row as u32, product));
-                }
-            }
-            best.map(|best| best.0)
+            let product = |row: usize| thin::dots(w.part(row..row + 1), x.part(r..r + 1), false)[0];
+            let near = near.filter(|row| upper[row * n + r] >= least);
+            let mut best: Vec<(u32, f32)> = near.map(|row| (row as u32, product(row))).collect();
+            best.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+            best.truncate(k);
+            Some(best)
         };
         (0..n).into_par_iter().map(one).collect()
     }
@@ -137,15 +138,17 @@ mod tests {
         screened.q.len() + screened.rows.len() * size_of::<Row>()
     }
 
-    /// The first largest product, computed in full.
-    fn in_full(x: &[f32], w: Mat) -> u32 {
+    /// The k first largest products, computed in full.
+    fn in_full(x: &[f32], w: Mat, k: usize) -> Vec<(u32, f32)> {
         let products = thin::dots(w, Mat::new(x, 1, w.cols, w.cols), false);
-        let best = products.iter().enumerate().rev().max_by(|a, b| a.1.total_cmp(b.1));
-        best.map_or(0, |best| best.0 as u32)
+        let mut all: Vec<(u32, f32)> = (0..).zip(products).collect();
+        all.sort_by(|a, b| b.1.total_cmp(&a.1));
+        all.truncate(k);
+        all
     }
 
     #[test]
-    fn the_largest_is_the_one_that_all_products_give() {
+    fn the_largest_are_those_that_all_products_give() {
         let mut rng = ChaCha8Rng::seed_from_u64(3);
         for (rows, cols, n) in [(5000, 96, 8), (3000, 37, 3), (1, 16, 1), (2500, 512, 11)] {
             let mut w = numbers(&mut rng, rows * cols);
@@ -162,8 +165,10 @@ mod tests {
             let (w, x) = (Mat::new(&w, rows, cols, cols), Mat::new(&x, n, cols, cols));
             let screened = Screened::new(w).expect("finite");
             assert!(bytes(&screened) < rows * (cols + 9));
-            let want: Vec<_> = (0..n).map(|r| Some(in_full(x.row(r), w))).collect();
-            assert_eq!(screened.largest(x, w), want);
+            for k in [1, 2, 50] {
+                let want: Vec<_> = (0..n).map(|r| Some(in_full(x.row(r), w, k))).collect();
+                assert_eq!(screened.largest(x, w, k), want, "{k} of {rows}");
+            }
         }
     }
 
@@ -172,13 +177,15 @@ mod tests {
         let w = [1.0, 2.0, 3.0, 4.0];
         let screened = Screened::new(Mat::new(&w, 2, 2, 2)).expect("finite");
         let x = [1.0, f32::NAN, 1.0, 1.0, f32::INFINITY, 0.0];
-        assert_eq!(screened.largest(Mat::new(&x, 3, 2, 2), Mat::new(&w, 2, 2, 2)), [None, Some(1), None]);
+        let largest = screened.largest(Mat::new(&x, 3, 2, 2), Mat::new(&w, 2, 2, 2), 1);
+        assert_eq!(largest, [None, Some(vec![(1, 3.0)]), None]);
         for bad in [f32::NAN, f32::INFINITY] {
             assert!(Screened::new(Mat::new(&[1.0, bad, 3.0, 4.0], 2, 2, 2)).is_none());
         }
         let zeros = [0f32; 4];
         let screened = Screened::new(Mat::new(&zeros, 2, 2, 2)).expect("finite");
         let x = [1.0, 1.0];
-        assert_eq!(screened.largest(Mat::new(&x, 1, 2, 2), Mat::new(&zeros, 2, 2, 2)), [Some(0)]);
+        let largest = screened.largest(Mat::new(&x, 1, 2, 2), Mat::new(&zeros, 2, 2, 2), 1);
+        assert_eq!(largest, [Some(vec![(0, 0.0)])]);
     }
 }

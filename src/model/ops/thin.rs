@@ -1,34 +1,43 @@
 //! Products with few rows or columns: the large operand is read once, where it lies, and every row of it meets all
-//! rows of the small one while it is in registers. One token at a time, and the low-rank sides of an adapter.
+//! rows of the small one while it is near. One token at a time, a question, and the low-rank sides of an adapter.
 
 use super::gemm::Mat;
+use super::panels::{self, Packed, multiply_rows};
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-/// Rows of the small operand at a time: as many as there are sums in flight that hide the latency of a multiply-add.
+/// Rows of the small operand that [`dots_of_integers`] takes: as many as there are sums in flight that hide the latency of a
+/// multiply-add.
 pub const FEW: usize = 8;
 /// Rows of the small operand up to which this is faster than to pack the large one.
-pub const MANY: usize = 26;
+pub const MANY: usize = 64;
+/// Up to so many rows memory is what limits, and it likes to be read in one stream.
+const ALONE: usize = 4;
 /// The widest vector.
 const WIDEST: usize = 16;
 /// Numbers of the large operand that one task reads at least.
 const READ_AT_ONCE: usize = 64 * 1024;
 
-/// `many · fewᵀ` as `[many.rows, few.rows]`, for a `many` whose rows are contiguous. Of each part of it, which stays in a near
-/// cache, the products with [`FEW`] rows of `few` after the other are taken. `parallel` uses all cores.
+/// `many · fewᵀ` as `[many.rows, few.rows]`, for a `many` whose rows are contiguous. `parallel` uses all cores.
 pub fn dots(many: Mat, few: Mat, parallel: bool) -> Vec<f32> {
     let n = few.rows;
     assert!(many.col_stride == 1 && many.cols == few.cols && n > 0);
     let mut out = vec![0f32; many.rows * n];
-    let groups = (0..n).step_by(FEW).map(|at| few.part(at..n.min(at + FEW)));
-    let groups: Vec<(usize, Vec<f32>)> = groups.map(|few| (few.rows, interleave(few))).collect();
-    let rows = if parallel { READ_AT_ONCE.div_ceil(many.cols.max(1)) } else { many.rows.max(1) };
+    let rows = READ_AT_ONCE.div_ceil(many.cols.max(1)).next_multiple_of(panels::ROWS);
+    let rows = if parallel { rows } else { many.rows.max(1) };
+    let small = if n <= ALONE {
+        Small::Interleaved(interleave(few))
+    } else {
+        Small::Packed(Packed::right_of_rows(few.t()))
+    };
     let work = |(i, out): (usize, &mut [f32])| {
-        for (g, (count, few)) in groups.iter().enumerate() {
-            let data = &many.data[i * rows * many.row_stride..];
-            let many = Many { data, stride: many.row_stride, cols: many.cols };
-            let out = Columns { data: &mut *out, stride: n, at: g * FEW };
-            Arch::new().dispatch(Dots { out, many, few, n: *count, again: groups.len() > 1 });
+        let many = many.part(i * rows..i * rows + out.len() / n);
+        match &small {
+            Small::Interleaved(few) => {
+                let many = Many { data: many.data, stride: many.row_stride, cols: many.cols };
+                Arch::new().dispatch(Dots { out, many, few, n });
+            }
+            Small::Packed(few) => multiply_rows(out, many, few),
         }
     };
     if parallel {
@@ -37,6 +46,12 @@ pub fn dots(many: Mat, few: Mat, parallel: bool) -> Vec<f32> {
         out.chunks_mut(rows * n).enumerate().for_each(work);
     }
     out
+}
+
+/// The small operand, ready for the loop that takes it.
+enum Small {
+    Interleaved(Vec<f32>),
+    Packed(Packed),
 }
 
 /// [`dots`] on all cores for a `many` of small integers [rows, few.cols], row-major: a quarter of the memory to read. `then` is
@@ -53,8 +68,7 @@ pub fn dots_of_integers<R: Send>(
     let rows = rows_of_integers(cols);
     let part = |(i, out): (usize, &mut [f32])| {
         let many = Many { data: &many[i * rows * cols..], stride: cols, cols };
-        let columns = Columns { data: &mut *out, stride: n, at: 0 };
-        Arch::new().dispatch(Dots { out: columns, many, few: &few, n, again: false });
+        Arch::new().dispatch(Dots { out: &mut *out, many, few: &few, n });
         then(i * rows, out)
     };
     let told = out.par_chunks_mut(rows * n).enumerate().map(part).collect();
@@ -102,21 +116,12 @@ fn interleave(few: Mat) -> Vec<f32> {
     out
 }
 
-/// Columns of a matrix from `at` on, with rows `stride` apart.
-struct Columns<'a> {
-    data: &'a mut [f32],
-    stride: usize,
-    at: usize,
-}
-
 struct Dots<'a, T> {
     /// [rows, n]
-    out: Columns<'a>,
+    out: &'a mut [f32],
     many: Many<'a, T>,
     few: &'a [f32],
     n: usize,
-    /// `many` is read more than once: it comes from a cache, and arithmetic limits.
-    again: bool,
 }
 
 impl<T: Number> WithSimd for Dots<'_, T> {
@@ -124,15 +129,11 @@ impl<T: Number> WithSimd for Dots<'_, T> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        match (T::ONE_STREAM && !self.again, self.n) {
+        match (T::ONE_STREAM, self.n) {
             (true, 1) => self.of::<S, 1, 1, 0>(simd),
             (true, 2) => self.of::<S, 1, 2, 0>(simd),
             (true, 3) => self.of::<S, 1, 3, 0>(simd),
-            (true, 4) => self.of::<S, 1, 4, 0>(simd),
-            (true, 5) => self.of::<S, 1, 5, 0>(simd),
-            (true, 6) => self.of::<S, 1, 6, 0>(simd),
-            (true, 7) => self.of::<S, 1, 7, 0>(simd),
-            (true, _) => self.of::<S, 1, 8, 0>(simd),
+            (true, _) => self.of::<S, 1, 4, 0>(simd),
             (false, 1) => self.of::<S, 6, 1, 0>(simd),
             (false, 2) => self.of::<S, 4, 2, 0>(simd),
             (false, 3) => self.of::<S, 2, 3, 0>(simd),
@@ -151,21 +152,20 @@ impl<T: Number> Dots<'_, T> {
     fn of<S: Simd, const R: usize, const A: usize, const B: usize>(self, simd: S) {
         let n = A + B;
         let row = |i: usize| &self.many.data[i * self.many.stride..][..self.many.cols];
-        let Columns { data, stride, at } = self.out;
-        let mut out = data.chunks_exact_mut(R * stride);
+        let mut out = self.out.chunks_exact_mut(R * n);
         let mut i = 0;
         for out in &mut out {
             let mut x: [&[T]; R] = [&[]; R];
             for (r, x) in x.iter_mut().enumerate() {
                 *x = row(i + r);
             }
-            put(out, stride, at, block::<S, R, A, T>(simd, x, self.few, (n, 0)));
-            put(out, stride, at + A, block::<S, R, B, T>(simd, x, self.few, (n, A)));
+            put(out, n, 0, block::<S, R, A, T>(simd, x, self.few, (n, 0)));
+            put(out, n, A, block::<S, R, B, T>(simd, x, self.few, (n, A)));
             i += R;
         }
-        for out in out.into_remainder().chunks_exact_mut(stride) {
-            put(out, stride, at, block::<S, 1, A, T>(simd, [row(i)], self.few, (n, 0)));
-            put(out, stride, at + A, block::<S, 1, B, T>(simd, [row(i)], self.few, (n, A)));
+        for out in out.into_remainder().chunks_exact_mut(n) {
+            put(out, n, 0, block::<S, 1, A, T>(simd, [row(i)], self.few, (n, 0)));
+            put(out, n, A, block::<S, 1, B, T>(simd, [row(i)], self.few, (n, A)));
             i += 1;
         }
     }
