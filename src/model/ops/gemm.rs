@@ -67,7 +67,7 @@ pub fn gemm(out: &mut [f32], out_stride: usize, keep: f32, scale: f32, a: Mat, b
     if m <= thin::MANY && b.row_stride == 1 && n > 4 * m && k > 0 {
         return thin_rows(out, out_stride, (keep, scale), a, b.t(), cores);
     }
-    if n <= thin::FEW && a.col_stride == 1 && m >= n && k > 0 {
+    if n <= thin::MANY && a.col_stride == 1 && m > 4 * n && k > 0 {
         return thin_columns(out, out_stride, (keep, scale), a, b.t(), cores);
     }
     blocked::product(out, out_stride, (keep, scale), a, b, cores);

@@ -1,7 +1,8 @@
 //! What this processor can do at best, measured: the yardsticks of `lorascope bench`.
 
 use super::gemm::{Cores, Mat, gemm};
-use super::thin;
+use super::lanes::{max_abs, with_simd};
+use rayon::prelude::*;
 use std::time::Instant;
 
 /// Operations a second of a large product of matrices on all cores: the best of a few.
@@ -16,14 +17,18 @@ pub fn products() -> f64 {
 
 /// Bytes a second that all cores read from memory, more than any cache holds: the best of a few.
 pub fn reading() -> f64 {
-    const WIDTH: usize = 4096;
-    let many = vec![1f32; 16 * 1024 * WIDTH];
-    let few = vec![1f32; WIDTH];
-    let (many, few) = (Mat::new(&many, many.len() / WIDTH, WIDTH, WIDTH), Mat::new(&few, 1, WIDTH, WIDTH));
+    const PART: usize = 64 * 1024;
+    let many = vec![1f32; 1024 * PART];
+    let largest = |part: &[f32]| {
+        with_simd(
+            #[inline(always)]
+            || max_abs(part),
+        )
+    };
     let seconds = best_of(4, || {
-        std::hint::black_box(thin::dots(many, few, true));
+        std::hint::black_box(many.par_chunks(PART).map(largest).reduce(|| 0.0, f32::max));
     });
-    size_of_val(many.data) as f64 / seconds
+    size_of_val(many.as_slice()) as f64 / seconds
 }
 
 fn best_of(times: usize, mut work: impl FnMut()) -> f64 {

@@ -221,7 +221,7 @@ impl WithSimd for Product<'_> {
         if depth == 0 && !out.add {
             out.data.chunks_mut(out.stride).take(rows).for_each(|row| row[..cols].fill(0.0));
         }
-        let step = depth.div_ceil(depth.div_ceil(DEPTH).max(1)).max(1);
+        let step = step_of(depth);
         for from in (0..depth).step_by(step) {
             let to = (from + step).min(depth);
             let rule = Rule { stride: out.stride, add: out.add || from > 0, scale: out.scale };
@@ -235,6 +235,11 @@ impl WithSimd for Product<'_> {
             }
         }
     }
+}
+
+/// How much of a depth is taken at a time: equal parts of at most [`DEPTH`].
+fn step_of(depth: usize) -> usize {
+    depth.div_ceil(depth.div_ceil(DEPTH).max(1)).max(1)
 }
 
 type Tile<S> = [[<S as Simd>::f32s; 2]; ROWS];
@@ -256,7 +261,7 @@ fn tile<S: Simd>(simd: S, a: &[f32], b: &[f32]) -> Tile<S> {
 
 /// `out = left · right` [left.rows, right.lines], row-major, for a `left` whose rows are contiguous: it is read where it lies, and
 /// while a tile of its rows is near it meets all of `right` (see [`Packed::right_of_rows`]). Worth it for a `right` of few lines.
-/// Every element is summed in the order of its depth.
+/// An element is bit for bit that of [`multiply`]: what a row gives does not depend on how many others are multiplied with it.
 pub fn multiply_rows(out: &mut [f32], left: Mat, right: &Packed) {
     assert!(left.col_stride == 1 && left.cols == right.depth && out.len() == left.rows * right.lines);
     Arch::new().dispatch(Rows { out, left, right });
@@ -307,29 +312,48 @@ fn row_tiles<S: Simd, const R: usize, const C: usize>(
     rows: [&[f32]; R],
     right: &Packed,
 ) {
+    let (depth, step) = (right.depth, step_of(right.depth));
     for (j, b) in right.panels(right.lines) {
         let b = S::as_simd_f32s(b).0.as_chunks::<C>().0;
-        let mut sum = [[simd.splat_f32s(0.0); C]; R];
-        // Of one length, so that the loop has nothing to check.
-        let mut a = rows;
-        for row in &mut a {
-            *row = &row[..b.len()];
-        }
-        for (d, b) in b.iter().enumerate() {
-            for r in 0..R {
-                let a = simd.splat_f32s(a[r][d]);
-                for c in 0..C {
-                    sum[r][c] = simd.mul_add_f32s(a, b[c], sum[r][c]);
-                }
+        let mut total = [[simd.splat_f32s(0.0); C]; R];
+        for from in (0..depth).step_by(step) {
+            let to = (from + step).min(depth);
+            let sum = row_tile::<S, R, C>(simd, rows, &b[from..to], from);
+            for (total, sum) in total.as_flattened_mut().iter_mut().zip(sum.as_flattened()) {
+                *total = if from == 0 { *sum } else { simd.add_f32s(*total, *sum) };
             }
         }
         let cols = right.width.min(right.lines - j);
-        for (sum, out) in sum.iter().zip(out.chunks_exact_mut(right.lines)) {
+        for (total, out) in total.iter().zip(out.chunks_exact_mut(right.lines)) {
             let mut edge = [0f32; WIDEST];
-            S::as_mut_simd_f32s(&mut edge).0[..C].copy_from_slice(sum);
+            S::as_mut_simd_f32s(&mut edge).0[..C].copy_from_slice(total);
             out[j..j + cols].copy_from_slice(&edge[..cols]);
         }
     }
+}
+
+/// R rows from the depth `from` on times a part of a panel.
+#[inline(always)]
+fn row_tile<S: Simd, const R: usize, const C: usize>(
+    simd: S,
+    mut rows: [&[f32]; R],
+    b: &[[S::f32s; C]],
+    from: usize,
+) -> [[S::f32s; C]; R] {
+    let mut sum = [[simd.splat_f32s(0.0); C]; R];
+    // Of one length, so that the loop has nothing to check.
+    for row in &mut rows {
+        *row = &row[from..from + b.len()];
+    }
+    for (d, b) in b.iter().enumerate() {
+        for r in 0..R {
+            let a = simd.splat_f32s(rows[r][d]);
+            for c in 0..C {
+                sum[r][c] = simd.mul_add_f32s(a, b[c], sum[r][c]);
+            }
+        }
+    }
+    sum
 }
 
 #[derive(Clone, Copy)]

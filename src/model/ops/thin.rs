@@ -2,7 +2,7 @@
 //! rows of the small one while it is near. One token at a time, a question, and the low-rank sides of an adapter.
 
 use super::gemm::Mat;
-use super::panels::{self, Packed, multiply_rows};
+use super::panels::{Packed, ROWS, multiply_rows};
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
@@ -11,47 +11,27 @@ use rayon::prelude::*;
 pub const FEW: usize = 8;
 /// Rows of the small operand up to which this is faster than to pack the large one.
 pub const MANY: usize = 64;
-/// Up to so many rows memory is what limits, and it likes to be read in one stream.
-const ALONE: usize = 4;
 /// The widest vector.
 const WIDEST: usize = 16;
 /// Numbers of the large operand that one task reads at least.
 const READ_AT_ONCE: usize = 64 * 1024;
 
-/// `many · fewᵀ` as `[many.rows, few.rows]`, for a `many` whose rows are contiguous. `parallel` uses all cores.
+/// `many · fewᵀ` as `[many.rows, few.rows]`, for a `many` whose rows are contiguous. `parallel` uses all cores. An element does not
+/// depend on how many rows either has.
 pub fn dots(many: Mat, few: Mat, parallel: bool) -> Vec<f32> {
     let n = few.rows;
     assert!(many.col_stride == 1 && many.cols == few.cols && n > 0);
     let mut out = vec![0f32; many.rows * n];
-    let rows = READ_AT_ONCE.div_ceil(many.cols.max(1)).next_multiple_of(panels::ROWS);
-    let rows = if parallel { rows } else { many.rows.max(1) };
-    let small = if n <= ALONE {
-        Small::Interleaved(interleave(few))
-    } else {
-        Small::Packed(Packed::right_of_rows(few.t()))
-    };
-    let work = |(i, out): (usize, &mut [f32])| {
-        let many = many.part(i * rows..i * rows + out.len() / n);
-        match &small {
-            Small::Interleaved(few) => {
-                let many = Many { data: many.data, stride: many.row_stride, cols: many.cols };
-                Arch::new().dispatch(Dots { out, many, few, n });
-            }
-            Small::Packed(few) => multiply_rows(out, many, few),
-        }
-    };
-    if parallel {
-        out.par_chunks_mut(rows * n).enumerate().for_each(work);
-    } else {
-        out.chunks_mut(rows * n).enumerate().for_each(work);
+    let few = Packed::right_of_rows(few.t());
+    if !parallel {
+        multiply_rows(&mut out, many, &few);
+        return out;
     }
+    let rows = READ_AT_ONCE.div_ceil(many.cols.max(1)).next_multiple_of(ROWS);
+    out.par_chunks_mut(rows * n).enumerate().for_each(|(i, out)| {
+        multiply_rows(out, many.part(i * rows..i * rows + out.len() / n), &few);
+    });
     out
-}
-
-/// The small operand, ready for the loop that takes it.
-enum Small {
-    Interleaved(Vec<f32>),
-    Packed(Packed),
 }
 
 /// [`dots`] on all cores for a `many` of small integers [rows, few.cols], row-major: a quarter of the memory to read. `then` is
@@ -67,8 +47,8 @@ pub fn dots_of_integers<R: Send>(
     let few = interleave(few);
     let rows = rows_of_integers(cols);
     let part = |(i, out): (usize, &mut [f32])| {
-        let many = Many { data: &many[i * rows * cols..], stride: cols, cols };
-        Arch::new().dispatch(Dots { out: &mut *out, many, few: &few, n });
+        let many = &many[i * rows * cols..];
+        Arch::new().dispatch(Dots { out: &mut *out, many, cols, few: &few, n });
         then(i * rows, out)
     };
     let told = out.par_chunks_mut(rows * n).enumerate().map(part).collect();
@@ -78,28 +58,6 @@ pub fn dots_of_integers<R: Send>(
 /// Rows of a part of [`dots_of_integers`].
 pub fn rows_of_integers(cols: usize) -> usize {
     READ_AT_ONCE.div_ceil(cols)
-}
-
-/// What the large operand is made of.
-trait Number: Copy + Into<f32> {
-    /// Its rows are read one after another: memory is what limits, and it likes to be read in one stream. Where arithmetic
-    /// limits (small integers have to be made to floats), several rows share what is read of the small operand.
-    const ONE_STREAM: bool;
-}
-
-impl Number for f32 {
-    const ONE_STREAM: bool = true;
-}
-
-impl Number for i8 {
-    const ONE_STREAM: bool = false;
-}
-
-/// Rows that are contiguous, `stride` apart.
-struct Many<'a, T> {
-    data: &'a [T],
-    stride: usize,
-    cols: usize,
 }
 
 /// Blocks of [`WIDEST`] columns, in each the rows one after another; missing columns are zeros.
@@ -116,57 +74,51 @@ fn interleave(few: Mat) -> Vec<f32> {
     out
 }
 
-struct Dots<'a, T> {
+/// Small integers have to be made to floats: that limits, not memory, and several rows share what is read of the small operand.
+struct Dots<'a> {
     /// [rows, n]
     out: &'a mut [f32],
-    many: Many<'a, T>,
+    /// Row-major.
+    many: &'a [i8],
+    cols: usize,
     few: &'a [f32],
     n: usize,
 }
 
-impl<T: Number> WithSimd for Dots<'_, T> {
+impl WithSimd for Dots<'_> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        match (T::ONE_STREAM, self.n) {
-            (true, 1) => self.of::<S, 1, 1, 0>(simd),
-            (true, 2) => self.of::<S, 1, 2, 0>(simd),
-            (true, 3) => self.of::<S, 1, 3, 0>(simd),
-            (true, _) => self.of::<S, 1, 4, 0>(simd),
-            (false, 1) => self.of::<S, 6, 1, 0>(simd),
-            (false, 2) => self.of::<S, 4, 2, 0>(simd),
-            (false, 3) => self.of::<S, 2, 3, 0>(simd),
-            (false, 4) => self.of::<S, 2, 4, 0>(simd),
-            (false, 5) => self.of::<S, 2, 3, 2>(simd),
-            (false, 6) => self.of::<S, 2, 3, 3>(simd),
-            (false, 7) => self.of::<S, 2, 4, 3>(simd),
-            (false, _) => self.of::<S, 2, 4, 4>(simd),
+        match self.n {
+            1 => self.of::<S, 6, 1, 0>(simd),
+            2 => self.of::<S, 4, 2, 0>(simd),
+            3 => self.of::<S, 2, 3, 0>(simd),
+            4 => self.of::<S, 2, 4, 0>(simd),
+            5 => self.of::<S, 2, 3, 2>(simd),
+            6 => self.of::<S, 2, 3, 3>(simd),
+            7 => self.of::<S, 2, 4, 3>(simd),
+            _ => self.of::<S, 2, 4, 4>(simd),
         }
     }
 }
 
-impl<T: Number> Dots<'_, T> {
+impl Dots<'_> {
     /// R rows at a time with the first A of the small operand and then with the B others: sums for which there are registers.
     #[inline(always)]
     fn of<S: Simd, const R: usize, const A: usize, const B: usize>(self, simd: S) {
         let n = A + B;
-        let row = |i: usize| &self.many.data[i * self.many.stride..][..self.many.cols];
+        let mut rows = self.many.chunks_exact(self.cols);
         let mut out = self.out.chunks_exact_mut(R * n);
-        let mut i = 0;
         for out in &mut out {
-            let mut x: [&[T]; R] = [&[]; R];
-            for (r, x) in x.iter_mut().enumerate() {
-                *x = row(i + r);
-            }
-            put(out, n, 0, block::<S, R, A, T>(simd, x, self.few, (n, 0)));
-            put(out, n, A, block::<S, R, B, T>(simd, x, self.few, (n, A)));
-            i += R;
+            let mut x: [&[i8]; R] = [&[]; R];
+            x.iter_mut().zip(&mut rows).for_each(|(x, row)| *x = row);
+            put(out, n, 0, block::<S, R, A>(simd, x, self.few, (n, 0)));
+            put(out, n, A, block::<S, R, B>(simd, x, self.few, (n, A)));
         }
-        for out in out.into_remainder().chunks_exact_mut(n) {
-            put(out, n, 0, block::<S, 1, A, T>(simd, [row(i)], self.few, (n, 0)));
-            put(out, n, A, block::<S, 1, B, T>(simd, [row(i)], self.few, (n, A)));
-            i += 1;
+        for (out, row) in out.into_remainder().chunks_exact_mut(n).zip(&mut rows) {
+            put(out, n, 0, block::<S, 1, A>(simd, [row], self.few, (n, 0)));
+            put(out, n, A, block::<S, 1, B>(simd, [row], self.few, (n, A)));
         }
     }
 }
@@ -181,9 +133,9 @@ fn put<const R: usize, const N: usize>(out: &mut [f32], stride: usize, at: usize
 /// R rows times N of `n` interleaved ones, from the one with number `from` on. An element is summed in the same order whatever
 /// R, N and n are.
 #[inline(always)]
-fn block<S: Simd, const R: usize, const N: usize, T: Number>(
+fn block<S: Simd, const R: usize, const N: usize>(
     simd: S,
-    x: [&[T]; R],
+    x: [&[i8]; R],
     few: &[f32],
     (n, from): (usize, usize),
 ) -> [[f32; N]; R] {
@@ -198,7 +150,7 @@ fn block<S: Simd, const R: usize, const N: usize, T: Number>(
         for r in 0..R {
             let x = &x[r][b * WIDEST..][..WIDEST];
             for i in 0..WIDEST {
-                part[r][i] = x[i].into();
+                part[r][i] = f32::from(x[i]);
             }
         }
         for v in 0..WIDEST / lanes {
@@ -220,7 +172,7 @@ fn block<S: Simd, const R: usize, const N: usize, T: Number>(
             let mut parts = [0f32; WIDEST];
             S::as_mut_simd_f32s(&mut parts).0[0] = sums[r][k];
             let tail = few.get((whole * n + from + k) * WIDEST..).unwrap_or_default();
-            let tail = rest.iter().zip(tail).map(|(a, b)| (*a).into() * b).sum::<f32>();
+            let tail = rest.iter().zip(tail).map(|(a, b)| f32::from(*a) * b).sum::<f32>();
             out[r][k] = parts.iter().sum::<f32>() + tail;
         }
     }
@@ -229,7 +181,27 @@ fn block<S: Simd, const R: usize, const N: usize, T: Number>(
 
 #[cfg(test)]
 mod tests {
+    use super::super::blocked;
+    use super::super::gemm::Cores;
     use super::*;
+
+    /// An answer must not depend on which others are written beside it: bit for bit the same alone, with others, and packed.
+    #[test]
+    fn a_row_gives_the_same_whatever_is_beside_it() {
+        let (rows, cols, n) = (37, 1100, 70);
+        let number = |i: usize| ((i * 7919 % 1009) as f32 - 500.0) / 313.0;
+        let many: Vec<f32> = (0..rows * cols).map(number).collect();
+        let few: Vec<f32> = (0..n * cols).map(|i| number(i + 5)).collect();
+        let (many, few) = (Mat::new(&many, rows, cols, cols), Mat::new(&few, n, cols, cols));
+        let mut packed = vec![0f32; n * rows];
+        blocked::product(&mut packed, rows, (0.0, 1.0), few, many.t(), Cores::All);
+        for count in [1, 2, 7, 8, 9, 33, n] {
+            for (i, dot) in dots(many, few.part(0..count), count % 2 == 0).iter().enumerate() {
+                let want = packed[i % count * rows + i / count];
+                assert_eq!(dot.to_bits(), want.to_bits(), "{count}: {i}");
+            }
+        }
+    }
 
     /// Small integers: every order of the sums gives the same.
     #[test]
