@@ -92,7 +92,7 @@ fn thin_rows(out: &mut [f32], stride: usize, (keep, scale): (f32, f32), a: Mat, 
 
 /// [`gemm`] of `a` and the transpose of a few rows `b`.
 fn thin_columns(out: &mut [f32], stride: usize, (keep, scale): (f32, f32), a: Mat, b: Mat, cores: Cores) {
-    let dots = thin::dots(a, b, cores == Cores::All && a.rows * a.cols >= PARALLEL_FROM);
+    let dots = thin::tiles(a, b, cores == Cores::All && a.rows * a.cols >= PARALLEL_FROM);
     for (out, dots) in out.chunks_mut(stride).zip(dots.chunks_exact(b.rows)) {
         for (y, x) in out.iter_mut().zip(dots) {
             *y = mixed(*y, *x, keep, scale);

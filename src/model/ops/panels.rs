@@ -315,12 +315,11 @@ fn row_tiles<S: Simd, const R: usize, const C: usize>(
     let (depth, step) = (right.depth, step_of(right.depth));
     for (j, b) in right.panels(right.lines) {
         let b = S::as_simd_f32s(b).0.as_chunks::<C>().0;
-        let mut total = [[simd.splat_f32s(0.0); C]; R];
-        for from in (0..depth).step_by(step) {
-            let to = (from + step).min(depth);
-            let sum = row_tile::<S, R, C>(simd, rows, &b[from..to], from);
+        let mut total = row_tile::<S, R, C>(simd, rows, &b[..step.min(depth)], 0);
+        for from in (step..depth).step_by(step) {
+            let sum = row_tile::<S, R, C>(simd, rows, &b[from..(from + step).min(depth)], from);
             for (total, sum) in total.as_flattened_mut().iter_mut().zip(sum.as_flattened()) {
-                *total = if from == 0 { *sum } else { simd.add_f32s(*total, *sum) };
+                *total = simd.add_f32s(*total, *sum);
             }
         }
         let cols = right.width.min(right.lines - j);

@@ -6,7 +6,6 @@
 
 use super::gemm::Mat;
 use super::lanes;
-use super::panels::{Packed, multiply_rows};
 use super::thin::{self, FEW};
 use rayon::prelude::*;
 
@@ -80,14 +79,9 @@ impl Screened {
             let rows = thin::rows_of_integers(self.cols);
             let near = parts.iter().enumerate().filter(|(_, part)| part.upper[r] >= least);
             let near = near.flat_map(|(i, _)| i * rows..((i + 1) * rows).min(w.rows));
+            let product = |row: usize| thin::dots(w.part(row..row + 1), x.part(r..r + 1), false)[0];
             let near = near.filter(|row| upper[row * n + r] >= least);
-            let x = Packed::right_of_rows(x.part(r..r + 1).t());
-            let product = |row: usize| {
-                let mut product = [0.0];
-                multiply_rows(&mut product, w.part(row..row + 1), &x);
-                (row as u32, product[0])
-            };
-            let mut best: Vec<(u32, f32)> = near.map(product).collect();
+            let mut best: Vec<(u32, f32)> = near.map(|row| (row as u32, product(row))).collect();
             best.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
             best.truncate(k);
             Some(best)

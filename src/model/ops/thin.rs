@@ -6,8 +6,7 @@ use super::panels::{Packed, ROWS, multiply_rows};
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-/// Rows of the small operand that [`dots_of_integers`] takes: as many as there are sums in flight that hide the latency of a
-/// multiply-add.
+/// Rows of the small operand at a time: as many as there are sums in flight that hide the latency of a multiply-add.
 pub const FEW: usize = 8;
 /// Rows of the small operand up to which this is faster than to pack the large one.
 pub const MANY: usize = 64;
@@ -16,20 +15,41 @@ const WIDEST: usize = 16;
 /// Numbers of the large operand that one task reads at least.
 const READ_AT_ONCE: usize = 64 * 1024;
 
-/// `many · fewᵀ` as `[many.rows, few.rows]`, for a `many` whose rows are contiguous. `parallel` uses all cores. An element does not
-/// depend on how many rows either has.
+/// `many · fewᵀ` as `[many.rows, few.rows]`, for a `many` whose rows are contiguous and come from memory: up to [`FEW`] rows of
+/// `few` meet one row of it after the other, for memory limits and likes to be read in one stream. `parallel` uses all cores.
+///
+/// An element does not depend on the number of rows, up to [`FEW`] and beyond it.
 pub fn dots(many: Mat, few: Mat, parallel: bool) -> Vec<f32> {
+    let n = few.rows;
+    if n > FEW {
+        return tiles(many, few, parallel);
+    }
+    let small = interleave(few);
+    in_parts(many, few, parallel, |out, many| {
+        let many = Many { data: many.data, stride: many.row_stride, cols: many.cols };
+        Arch::new().dispatch(Dots { out, many, few: &small, n });
+    })
+}
+
+/// The same of a `many` that is near: arithmetic limits, and a tile of its rows meets all of `few`. Summed as a packed product is.
+pub fn tiles(many: Mat, few: Mat, parallel: bool) -> Vec<f32> {
+    let small = Packed::right_of_rows(few.t());
+    in_parts(many, few, parallel, |out, many| multiply_rows(out, many, &small))
+}
+
+/// Parts of the rows of `many`, each by `work`.
+fn in_parts(many: Mat, few: Mat, parallel: bool, work: impl Fn(&mut [f32], Mat) + Sync) -> Vec<f32> {
     let n = few.rows;
     assert!(many.col_stride == 1 && many.cols == few.cols && n > 0);
     let mut out = vec![0f32; many.rows * n];
-    let few = Packed::right_of_rows(few.t());
     if !parallel {
-        multiply_rows(&mut out, many, &few);
+        work(&mut out, many);
         return out;
     }
     let rows = READ_AT_ONCE.div_ceil(many.cols.max(1)).next_multiple_of(ROWS);
     out.par_chunks_mut(rows * n).enumerate().for_each(|(i, out)| {
-        multiply_rows(out, many.part(i * rows..i * rows + out.len() / n), &few);
+        let at = i * rows;
+        work(out, many.part(at..at + out.len() / n));
     });
     out
 }
@@ -47,8 +67,8 @@ pub fn dots_of_integers<R: Send>(
     let few = interleave(few);
     let rows = rows_of_integers(cols);
     let part = |(i, out): (usize, &mut [f32])| {
-        let many = &many[i * rows * cols..];
-        Arch::new().dispatch(Dots { out: &mut *out, many, cols, few: &few, n });
+        let many = Many { data: &many[i * rows * cols..], stride: cols, cols };
+        Arch::new().dispatch(Dots { out: &mut *out, many, few: &few, n });
         then(i * rows, out)
     };
     let told = out.par_chunks_mut(rows * n).enumerate().map(part).collect();
@@ -58,6 +78,28 @@ pub fn dots_of_integers<R: Send>(
 /// Rows of a part of [`dots_of_integers`].
 pub fn rows_of_integers(cols: usize) -> usize {
     READ_AT_ONCE.div_ceil(cols)
+}
+
+/// What the large operand is made of.
+trait Number: Copy + Into<f32> {
+    /// Its rows are read one after another: memory is what limits, and it likes to be read in one stream. Where arithmetic
+    /// limits (small integers have to be made to floats), several rows share what is read of the small operand.
+    const ONE_STREAM: bool;
+}
+
+impl Number for f32 {
+    const ONE_STREAM: bool = true;
+}
+
+impl Number for i8 {
+    const ONE_STREAM: bool = false;
+}
+
+/// Rows that are contiguous, `stride` apart.
+struct Many<'a, T> {
+    data: &'a [T],
+    stride: usize,
+    cols: usize,
 }
 
 /// Blocks of [`WIDEST`] columns, in each the rows one after another; missing columns are zeros.
@@ -74,51 +116,61 @@ fn interleave(few: Mat) -> Vec<f32> {
     out
 }
 
-/// Small integers have to be made to floats: that limits, not memory, and several rows share what is read of the small operand.
-struct Dots<'a> {
+struct Dots<'a, T> {
     /// [rows, n]
     out: &'a mut [f32],
-    /// Row-major.
-    many: &'a [i8],
-    cols: usize,
+    many: Many<'a, T>,
     few: &'a [f32],
     n: usize,
 }
 
-impl WithSimd for Dots<'_> {
+impl<T: Number> WithSimd for Dots<'_, T> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        match self.n {
-            1 => self.of::<S, 6, 1, 0>(simd),
-            2 => self.of::<S, 4, 2, 0>(simd),
-            3 => self.of::<S, 2, 3, 0>(simd),
-            4 => self.of::<S, 2, 4, 0>(simd),
-            5 => self.of::<S, 2, 3, 2>(simd),
-            6 => self.of::<S, 2, 3, 3>(simd),
-            7 => self.of::<S, 2, 4, 3>(simd),
-            _ => self.of::<S, 2, 4, 4>(simd),
+        match (T::ONE_STREAM, self.n) {
+            (true, 1) => self.of::<S, 1, 1, 0>(simd),
+            (true, 2) => self.of::<S, 1, 2, 0>(simd),
+            (true, 3) => self.of::<S, 1, 3, 0>(simd),
+            (true, 4) => self.of::<S, 1, 4, 0>(simd),
+            (true, 5) => self.of::<S, 1, 5, 0>(simd),
+            (true, 6) => self.of::<S, 1, 6, 0>(simd),
+            (true, 7) => self.of::<S, 1, 7, 0>(simd),
+            (true, _) => self.of::<S, 1, 8, 0>(simd),
+            (false, 1) => self.of::<S, 6, 1, 0>(simd),
+            (false, 2) => self.of::<S, 4, 2, 0>(simd),
+            (false, 3) => self.of::<S, 2, 3, 0>(simd),
+            (false, 4) => self.of::<S, 2, 4, 0>(simd),
+            (false, 5) => self.of::<S, 2, 3, 2>(simd),
+            (false, 6) => self.of::<S, 2, 3, 3>(simd),
+            (false, 7) => self.of::<S, 2, 4, 3>(simd),
+            (false, _) => self.of::<S, 2, 4, 4>(simd),
         }
     }
 }
 
-impl Dots<'_> {
+impl<T: Number> Dots<'_, T> {
     /// R rows at a time with the first A of the small operand and then with the B others: sums for which there are registers.
     #[inline(always)]
     fn of<S: Simd, const R: usize, const A: usize, const B: usize>(self, simd: S) {
         let n = A + B;
-        let mut rows = self.many.chunks_exact(self.cols);
+        let row = |i: usize| &self.many.data[i * self.many.stride..][..self.many.cols];
         let mut out = self.out.chunks_exact_mut(R * n);
+        let mut i = 0;
         for out in &mut out {
-            let mut x: [&[i8]; R] = [&[]; R];
-            x.iter_mut().zip(&mut rows).for_each(|(x, row)| *x = row);
-            put(out, n, 0, block::<S, R, A>(simd, x, self.few, (n, 0)));
-            put(out, n, A, block::<S, R, B>(simd, x, self.few, (n, A)));
+            let mut x: [&[T]; R] = [&[]; R];
+            for (r, x) in x.iter_mut().enumerate() {
+                *x = row(i + r);
+            }
+            put(out, n, 0, block::<S, R, A, T>(simd, x, self.few, (n, 0)));
+            put(out, n, A, block::<S, R, B, T>(simd, x, self.few, (n, A)));
+            i += R;
         }
-        for (out, row) in out.into_remainder().chunks_exact_mut(n).zip(&mut rows) {
-            put(out, n, 0, block::<S, 1, A>(simd, [row], self.few, (n, 0)));
-            put(out, n, A, block::<S, 1, B>(simd, [row], self.few, (n, A)));
+        for out in out.into_remainder().chunks_exact_mut(n) {
+            put(out, n, 0, block::<S, 1, A, T>(simd, [row(i)], self.few, (n, 0)));
+            put(out, n, A, block::<S, 1, B, T>(simd, [row(i)], self.few, (n, A)));
+            i += 1;
         }
     }
 }
@@ -133,9 +185,9 @@ fn put<const R: usize, const N: usize>(out: &mut [f32], stride: usize, at: usize
 /// R rows times N of `n` interleaved ones, from the one with number `from` on. An element is summed in the same order whatever
 /// R, N and n are.
 #[inline(always)]
-fn block<S: Simd, const R: usize, const N: usize>(
+fn block<S: Simd, const R: usize, const N: usize, T: Number>(
     simd: S,
-    x: [&[i8]; R],
+    x: [&[T]; R],
     few: &[f32],
     (n, from): (usize, usize),
 ) -> [[f32; N]; R] {
@@ -150,7 +202,7 @@ fn block<S: Simd, const R: usize, const N: usize>(
         for r in 0..R {
             let x = &x[r][b * WIDEST..][..WIDEST];
             for i in 0..WIDEST {
-                part[r][i] = f32::from(x[i]);
+                part[r][i] = x[i].into();
             }
         }
         for v in 0..WIDEST / lanes {
@@ -172,7 +224,7 @@ fn block<S: Simd, const R: usize, const N: usize>(
             let mut parts = [0f32; WIDEST];
             S::as_mut_simd_f32s(&mut parts).0[0] = sums[r][k];
             let tail = few.get((whole * n + from + k) * WIDEST..).unwrap_or_default();
-            let tail = rest.iter().zip(tail).map(|(a, b)| f32::from(*a) * b).sum::<f32>();
+            let tail = rest.iter().zip(tail).map(|(a, b)| (*a).into() * b).sum::<f32>();
             out[r][k] = parts.iter().sum::<f32>() + tail;
         }
     }
@@ -185,7 +237,7 @@ mod tests {
     use super::super::gemm::Cores;
     use super::*;
 
-    /// An answer must not depend on which others are written beside it: bit for bit the same alone, with others, and packed.
+    /// An answer must not depend on which others are written beside it: bit for bit the same, alone and with others.
     #[test]
     fn a_row_gives_the_same_whatever_is_beside_it() {
         let (rows, cols, n) = (37, 1100, 70);
@@ -193,13 +245,20 @@ mod tests {
         let many: Vec<f32> = (0..rows * cols).map(number).collect();
         let few: Vec<f32> = (0..n * cols).map(|i| number(i + 5)).collect();
         let (many, few) = (Mat::new(&many, rows, cols, cols), Mat::new(&few, n, cols, cols));
+        let same = |count: usize, got: &[f32], want: &dyn Fn(usize, usize) -> f32| {
+            for (i, dot) in got.iter().enumerate() {
+                assert_eq!(dot.to_bits(), want(i / count, i % count).to_bits(), "{count}: {i}");
+            }
+        };
         let mut packed = vec![0f32; n * rows];
         blocked::product(&mut packed, rows, (0.0, 1.0), few, many.t(), Cores::All);
-        for count in [1, 2, 7, 8, 9, 33, n] {
-            for (i, dot) in dots(many, few.part(0..count), count % 2 == 0).iter().enumerate() {
-                let want = packed[i % count * rows + i / count];
-                assert_eq!(dot.to_bits(), want.to_bits(), "{count}: {i}");
-            }
+        for count in [1, 8, 9, 33, n] {
+            let some = few.part(0..count);
+            same(count, &tiles(many, some, count % 2 == 0), &|row, r| packed[r * rows + row]);
+        }
+        let alone: Vec<Vec<f32>> = (0..FEW).map(|r| dots(many, few.part(r..r + 1), false)).collect();
+        for count in 1..=FEW {
+            same(count, &dots(many, few.part(0..count), count % 2 == 0), &|row, r| alone[r][row]);
         }
     }
 
