@@ -2,7 +2,7 @@
 
 use super::conversion::Conversion;
 use super::report_name;
-use super::results::Results;
+use super::results::{KeptSides, Results};
 use super::row_notes::Notice;
 use super::split::Sides;
 use super::staging::PICTURES;
@@ -50,7 +50,8 @@ impl<'a> Conversion<'a> {
         let sides = groups.split(self.job.val_ratio, self.job.seed)?;
         let sets = self.sets(&sides);
         let files = self.inputs.shards.iter().map(|s| s.path.clone()).collect();
-        let results = Results { journal: &self.journal, sides: &sides, kept: self.tally.kept, prompt, files };
+        let sides = KeptSides::read(&sides, self.tally.kept)?;
+        let results = Results { journal: &self.journal, sides, prompt, files };
         let mut summary = self.summary(&sets);
         let (format, staging, filled) = (self.job.format, &self.staging, |set: &&Set| set.rows > 0);
         let write = |set: &Set| results.write_set(&staging.path(&set.file), format, set.held_out);

@@ -2,18 +2,34 @@
 
 use super::journal::{Journal, KeptRow, Line};
 use super::split::Sides;
-use crate::error::{Error, Result};
+use crate::error::{At, Error, Result};
 use crate::job::RowFormat;
 use serde_json::{Value, json};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+/// The side of each kept row, in order: a bit each, for several to read at the same time.
+pub(super) struct KeptSides(Vec<u8>);
+
+impl KeptSides {
+    /// Of `kept` rows.
+    pub fn read(sides: &Sides, kept: usize) -> Result<Self> {
+        let mut bits = vec![0; kept.div_ceil(8)];
+        for (i, held_out) in sides.held_out(kept)?.enumerate() {
+            bits[i / 8] |= u8::from(held_out.at("read", "the split")?) << (i % 8);
+        }
+        Ok(Self(bits))
+    }
+
+    fn held_out(&self, row: usize) -> bool {
+        self.0.get(row / 8).is_some_and(|bits| bits >> (row % 8) & 1 == 1)
+    }
+}
+
 /// What the JSON files are made from.
 pub(super) struct Results<'a> {
     pub journal: &'a Journal,
-    pub sides: &'a Sides,
-    /// How many rows were kept.
-    pub kept: usize,
+    pub sides: KeptSides,
     /// The user's turn.
     pub prompt: &'a str,
     /// The input files.
@@ -23,15 +39,14 @@ pub(super) struct Results<'a> {
 impl Results<'_> {
     /// Writes the rows of one side: a JSON array with an indent of two spaces, or a line each.
     pub fn write_set(&self, path: &Path, format: RowFormat, held_out: bool) -> Result<()> {
-        let rows = self.journal.kept()?.zip(self.sides.held_out(self.kept)?);
+        let rows = self.journal.kept()?.enumerate();
         crate::files::write_with(path, |w| {
             let mut separator = "[\n  ";
-            for (row, side) in rows {
-                let (row, side) = (row?, side?);
-                if side != held_out {
+            for (i, row) in rows {
+                if self.sides.held_out(i) != held_out {
                     continue;
                 }
-                let record = self.record(row);
+                let record = self.record(row?);
                 if format == RowFormat::Jsonl {
                     writeln!(w, "{record}")?;
                 } else {

@@ -178,7 +178,7 @@ mod tests {
         let screened = Screened::new(Mat::new(&w, 2, 2, 2)).expect("finite");
         let x = [1.0, f32::NAN, 1.0, 1.0, f32::INFINITY, 0.0];
         let largest = screened.largest(Mat::new(&x, 3, 2, 2), Mat::new(&w, 2, 2, 2), 1);
-        assert_eq!(largest, [None, Some(vec![(1, 3.0)]), None]);
+        assert_eq!(largest, [None, Some(vec![(1, 7.0)]), None]);
         for bad in [f32::NAN, f32::INFINITY] {
             assert!(Screened::new(Mat::new(&[1.0, bad, 3.0, 4.0], 2, 2, 2)).is_none());
         }
