@@ -4,6 +4,7 @@ mod editor;
 mod table;
 
 use super::{Canvas, Pane, movement};
+use crate::config::TrainConfig;
 use crate::config::fields::{self, Field, Kind};
 use crate::config::validate;
 use crate::job::Level;
@@ -17,6 +18,9 @@ use crate::tui::words::Words;
 use crossterm::event::KeyEvent;
 use editor::{Edited, Editor};
 use ratatui::layout::Rect;
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
 
 /// What a name is asked for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -40,15 +44,33 @@ pub struct ParamsPane {
 
 /// The text of every setting, and of what it is compared with: the preset, or other settings.
 struct Shown {
-    values: Vec<String>,
-    others: Vec<String>,
+    values: Rc<[String]>,
+    others: Rc<[String]>,
     words: Words,
+}
+
+thread_local! {
+    /// The texts of the settings that were shown last: every frame wants them more than once, and few frames change them.
+    static TEXTS: RefCell<VecDeque<(TrainConfig, Rc<[String]>)>> = RefCell::default();
+}
+
+/// The text of every setting.
+fn texts(config: &TrainConfig) -> Rc<[String]> {
+    TEXTS.with_borrow_mut(|known| {
+        if let Some((_, texts)) = known.iter().find(|(of, _)| of == config) {
+            return texts.clone();
+        }
+        let texts: Rc<[String]> = fields::texts(config).into();
+        known.push_front((config.clone(), texts.clone()));
+        known.truncate(2);
+        texts
+    })
 }
 
 impl Shown {
     fn of(state: &State) -> Self {
         let other = state.settings.other.as_ref().map_or(&state.preset, |other| &other.1);
-        Self { values: fields::texts(&state.config), others: fields::texts(other), words: state.words }
+        Self { values: texts(&state.config), others: texts(other), words: state.words }
     }
 
     fn differs(&self, at: usize) -> bool {
