@@ -286,7 +286,7 @@ pub fn training(width: u16, height: u16) -> (Screen, u64) {
     (screen, id)
 }
 
-/// A snapshot at both sizes.
+/// A snapshot at each of three sizes.
 fn all_sizes(name: &str, make: impl Fn(u16, u16) -> Screen) {
     for (width, height) in [(80, 24), (120, 40), (200, 60)] {
         insta::assert_snapshot!(format!("{name}_{width}x{height}"), make(width, height).text());
