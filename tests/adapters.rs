@@ -287,14 +287,14 @@ fn the_routing_of_the_forward_pass_is_kept() {
     assert!(golden::values(elsewhere) != golden::values(y.clone()), "the turned router chooses others");
     let again = model.text.blocks[layer].again(x, at, &pass, saved.routing());
     turn_router(&mut model.text.blocks[layer]);
-    let gradients = |saved: &BlockSaved| {
+    let gradients = |saved: BlockSaved| {
         let mut grads = Grads::new(adapter.pairs.len());
         let dx = model.text.blocks[layer].backward(y.clone(), saved, at, true, (&pass, &mut grads));
         let all = grads.all().cloned().chain(dx);
         all.map(golden::values).collect::<Vec<_>>()
     };
-    let all = gradients(&saved);
-    assert!(all.len() > 8 && all == gradients(&again));
+    let all = gradients(saved);
+    assert!(all.len() > 8 && all == gradients(again));
 }
 
 /// Where only the upper layers have adapters, nothing below is computed and the gradients are the same.

@@ -1,6 +1,7 @@
 //! LoRA (arXiv 2106.09685): the adapter's matrices, a frozen linear layer with an adapter beside it, gradients.
 
 use super::dora::{self, Magnitude};
+use super::ops::linear::{self, After, Branch as LowRank};
 use super::ops::{self, dropout};
 use super::weight::Weight;
 use burn::tensor::{DType, Tensor};
@@ -162,22 +163,25 @@ impl Linear {
 
     /// y = x·Wᵀ + bias + scale · (drop(x)·Aᵀ)·Bᵀ for x [T, in]; with DoRA see [`dora::forward`].
     pub fn forward(&self, x: &Tensor<2>, pass: &Pass) -> Tensor<2> {
-        let y = self.w.forward(x);
-        let y = match pass.branch(self.slot) {
-            None => y,
-            Some(br) => match &br.pair.magnitude {
-                Some(m) => dora::forward(y, x, &self.w, (&br, m)),
-                None => {
-                    let (a, b) = br.matrices(x.dtype());
-                    let h = ops::matmul(&br.input(x), &a.transpose());
-                    ops::add_matmul(y, &h, &b.transpose(), br.scale)
-                }
-            },
-        };
-        match &self.bias {
-            Some(b) => ops::add_bias(y, b),
-            None => y,
+        self.forward_then(x, pass, After::default())
+    }
+
+    /// residual + [`Linear::forward`]
+    pub fn forward_onto(&self, residual: &Tensor<2>, x: &Tensor<2>, pass: &Pass) -> Tensor<2> {
+        self.forward_then(x, pass, After { residual: Some(residual), ..After::default() })
+    }
+
+    /// [`Linear::forward`], and what follows besides its own branch and bias.
+    pub fn forward_then(&self, x: &Tensor<2>, pass: &Pass, after: After) -> Tensor<2> {
+        let after = After { bias: self.bias.as_ref(), ..after };
+        let Some(br) = pass.branch(self.slot) else { return self.w.forward_then(x, after) };
+        if let Some(m) = &br.pair.magnitude {
+            return linear::complete(dora::forward(self.w.forward(x), x, &self.w, (&br, m)), after);
         }
+        let (a, b) = br.matrices(x.dtype());
+        let (h, m) = (ops::matmul(&br.input(x), &a.transpose()), b.transpose());
+        let branch = Some(LowRank { h: &h, m: &m, scale: br.scale });
+        self.w.forward_then(x, After { branch, ..after })
     }
 
     /// Adds the gradients to A and B for dy [T, out] into `grads`, and returns the gradient to x if wanted.
@@ -193,18 +197,22 @@ impl Linear {
         if let Some(m) = &br.pair.magnitude {
             return dora::backward(dy, x, wanted, (self, &br, m), grads);
         }
-        let dx = self.frozen_backward(dy, wanted);
         let (a, b) = br.matrices(x.dtype());
         let input = br.input(x);
         let h = ops::matmul(&input, &a.clone().transpose());
         let dh = ops::matmul(dy, &b);
         accumulate(&mut grads.b[br.slot], &dy.clone().transpose(), &h, br.scale);
         accumulate(&mut grads.a[br.slot], &dh.clone().transpose(), &input, br.scale);
-        let dx = dx?;
-        Some(match br.drop {
-            None => ops::add_matmul(dx, &dh, &a, br.scale),
-            Some(_) => dx + br.masked(ops::matmul(&dh, &a)).mul_scalar(br.scale),
-        })
+        if br.drop.is_some() {
+            let dx = self.frozen_backward(dy, wanted)?;
+            return Some(dx + br.masked(ops::matmul(&dh, &a)).mul_scalar(br.scale));
+        }
+        let sum = match wanted {
+            InputGrad::Skip => return None,
+            InputGrad::Fresh => None,
+            InputGrad::AddTo(sum) => Some(sum),
+        };
+        Some(self.w.backward_beside(sum, dy, LowRank { h: &dh, m: &a, scale: br.scale }))
     }
 
     /// The gradient to x through W.

@@ -16,7 +16,7 @@ pub enum Mlp {
 /// What [`Mlp::backward`] needs of one forward pass.
 #[allow(clippy::large_enum_variant)] // one per layer
 pub(super) enum MlpSaved {
-    Dense { gate: Tensor<2>, up: Tensor<2>, act: Tensor<2> },
+    Dense { gate: Tensor<2>, up: Tensor<2> },
     Moe(moe::Saved),
 }
 
@@ -31,26 +31,26 @@ impl MlpSaved {
 }
 
 impl Mlp {
-    /// y [T, hidden] for x [T, hidden].
-    pub(super) fn forward(&self, x: &Tensor<2>, pass: &Pass) -> (Tensor<2>, MlpSaved) {
+    /// residual + y [T, hidden] for x [T, hidden].
+    pub(super) fn forward(&self, residual: &Tensor<2>, x: &Tensor<2>, pass: &Pass) -> (Tensor<2>, MlpSaved) {
         match self {
             Mlp::Dense { gate_proj, up_proj, down_proj } => {
-                let [gate, up, act] = gated([gate_proj, up_proj], x, pass);
-                (down_proj.forward(&act, pass), MlpSaved::Dense { gate, up, act })
+                let (gate, up) = (gate_proj.forward(x, pass), up_proj.forward(x, pass));
+                let act = ops::swiglu(&gate, &up);
+                (down_proj.forward_onto(residual, &act, pass), MlpSaved::Dense { gate, up })
             }
             Mlp::Moe(moe) => {
                 let (y, saved) = moe.forward(x, pass);
-                (y, MlpSaved::Moe(saved))
+                (ops::add(residual, y), MlpSaved::Moe(saved))
             }
         }
     }
 
-    /// What [`Mlp::forward`] keeps, computed again without its result: no last product, and no router.
+    /// What [`Mlp::forward`] keeps, computed again without its result: no activation, no last product, and no router.
     pub(super) fn again(&self, x: &Tensor<2>, pass: &Pass, routing: Option<Arc<Routing>>) -> MlpSaved {
         match (self, routing) {
             (Mlp::Dense { gate_proj, up_proj, .. }, _) => {
-                let [gate, up, act] = gated([gate_proj, up_proj], x, pass);
-                MlpSaved::Dense { gate, up, act }
+                MlpSaved::Dense { gate: gate_proj.forward(x, pass), up: up_proj.forward(x, pass) }
             }
             (Mlp::Moe(moe), Some(routing)) => MlpSaved::Moe(moe.experts(x, routing, pass)),
             (Mlp::Moe(_), None) => unreachable!("kept of the same layer"),
@@ -62,14 +62,17 @@ impl Mlp {
         &self,
         dy: &Tensor<2>,
         x: &Tensor<2>,
-        saved: &MlpSaved,
+        saved: MlpSaved,
         pass: &Pass,
         grads: &mut Grads,
     ) -> Tensor<2> {
         match (self, saved) {
-            (Mlp::Dense { gate_proj, up_proj, down_proj }, MlpSaved::Dense { gate, up, act }) => {
-                let d_act = down_proj.backward(dy, act, InputGrad::Fresh, pass, grads).expect("asked for");
+            (Mlp::Dense { gate_proj, up_proj, down_proj }, MlpSaved::Dense { gate, up }) => {
+                let act = ops::swiglu(&gate, &up);
+                let d_act = down_proj.backward(dy, &act, InputGrad::Fresh, pass, grads).expect("asked for");
+                drop(act);
                 let (d_gate, d_up) = ops::swiglu_backward(&d_act, gate, up);
+                drop(d_act);
                 let dx = gate_proj.backward(&d_gate, x, InputGrad::Fresh, pass, grads);
                 up_proj.backward(&d_up, x, dx.into(), pass, grads).expect("asked for")
             }
@@ -77,11 +80,4 @@ impl Mlp {
             _ => unreachable!("saved by the same layer"),
         }
     }
-}
-
-/// Gate, up, and silu(gate) · up of x [T, hidden], [T, I] each.
-fn gated([gate_proj, up_proj]: [&Linear; 2], x: &Tensor<2>, pass: &Pass) -> [Tensor<2>; 3] {
-    let (gate, up) = (gate_proj.forward(x, pass), up_proj.forward(x, pass));
-    let act = ops::swiglu(&gate, &up);
-    [gate, up, act]
 }

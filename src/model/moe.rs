@@ -75,22 +75,23 @@ impl Moe {
     }
 
     /// Gradient to x, also through the routing weights; those of the experts' adapters go into `grads`.
-    pub fn backward(&self, dy: &Tensor<2>, saved: &Saved, (pass, grads): (&Pass, &mut Grads)) -> Tensor<2> {
-        let r = &saved.routing;
-        let (d_out, d_weights) = rows::combine_backward(dy, &saved.out, &r.place, &r.weights, self.top_k);
+    pub fn backward(&self, dy: &Tensor<2>, saved: Saved, (pass, grads): (&Pass, &mut Grads)) -> Tensor<2> {
+        let Saved { routing: r, sorted, both, out } = saved;
+        let (d_out, d_weights) = rows::combine_backward(dy, &out, &r.place, &r.weights, self.top_k);
+        drop(out);
         let mut d_act = self.down.backward(&d_out, &r.groups);
         if self.slots[1].is_some() {
-            let act = ops::swiglu_halves(&saved.both);
+            let act = ops::swiglu_halves(&both);
             d_act = add_backward(d_act, (&d_out, &act), &r.groups, self.slots[1], (pass, grads));
         }
-        let d_both = ops::swiglu_halves_backward(&d_act, &saved.both);
+        let d_both = ops::swiglu_halves_backward(&d_act, both);
         let mut d_sorted = self.gate_up.backward(&d_both, &r.groups);
-        if let Some(sorted) = &saved.sorted {
+        if let Some(sorted) = &sorted {
             d_sorted = add_backward(d_sorted, (&d_both, sorted), &r.groups, self.slots[0], (pass, grads));
         }
         let ones = vec![1.0; r.weights.len()];
         let dx = rows::combine(&d_sorted, &r.place, &ones, self.top_k);
-        let d_logits = self.route_backward(r, &d_weights, &dy.device()).cast(dy.dtype());
+        let d_logits = self.route_backward(&r, &d_weights, &dy.device()).cast(dy.dtype());
         ops::add_matmul(dx, &d_logits, &self.router, 1.0)
     }
 

@@ -49,10 +49,10 @@ pub struct BlockSaved {
     mlp: MlpSaved,
 }
 
-/// The attention half of a layer: its input, its result `x_mid` and what lies between, and the other half's input `n2`.
+/// The attention half of a layer: its input, its result `x_mid` and what lies between, but for what is had again for next to
+/// nothing: the norms of both.
 struct Attended {
     x: Tensor<2>,
-    n1: Tensor<2>,
     /// Queries and keys before their norms, [T, heads, d].
     q_raw: Tensor<3>,
     k_raw: Tensor<3>,
@@ -61,7 +61,6 @@ struct Attended {
     v: Tensor<3>,
     attention: AttentionSaved,
     x_mid: Tensor<2>,
-    n2: Tensor<2>,
 }
 
 impl BlockSaved {
@@ -138,8 +137,8 @@ impl Block {
         // 1. Attention: (T, hidden) -> (T, heads, d) -> (T, hidden)
         let attended = self.attend(x, (rope, segments), pass);
         // 2. Feed-forward
-        let (y, mlp) = self.mlp.forward(&attended.n2, pass);
-        (ops::add(&attended.x_mid, y), BlockSaved { attended, mlp })
+        let (y, mlp) = self.mlp.forward(&attended.x_mid, &self.middle_norm(&attended.x_mid), pass);
+        (y, BlockSaved { attended, mlp })
     }
 
     /// What [`Block::forward`] of the same input saved, computed again. `routing` is what it kept of a layer with experts.
@@ -151,19 +150,28 @@ impl Block {
         routing: Option<Arc<Routing>>,
     ) -> BlockSaved {
         let attended = self.attend(x, at, pass);
-        let mlp = self.mlp.again(&attended.n2, pass, routing);
+        let mlp = self.mlp.again(&self.middle_norm(&attended.x_mid), pass, routing);
         BlockSaved { attended, mlp }
     }
 
+    /// The input of the projections.
+    fn first_norm(&self, x: &Tensor<2>) -> Tensor<2> {
+        ops::rms_norm(x.clone(), &self.input_layernorm, self.eps)
+    }
+
+    /// The input of the feed-forward half.
+    fn middle_norm(&self, x_mid: &Tensor<2>) -> Tensor<2> {
+        ops::rms_norm(x_mid.clone(), &self.post_attention_layernorm, self.eps)
+    }
+
     fn attend(&self, x: Tensor<2>, (rope, segments): (&Rope, &[Segment]), pass: &Pass) -> Attended {
-        let n1 = ops::rms_norm(x.clone(), &self.input_layernorm, self.eps);
+        let n1 = self.first_norm(&x);
         let [q_raw, q] = self.turned(self.q_proj.forward(&n1, pass), &self.q_norm, rope);
         let [k_raw, k] = self.turned(self.k_proj.forward(&n1, pass), &self.k_norm, rope);
         let v = self.heads(self.v_proj.forward(&n1, pass));
         let attention = ops::attention_saved(&q, &k, &v, segments, true);
-        let x_mid = ops::add(&x, self.o_proj.forward(&merge_heads(&attention.o), pass));
-        let n2 = ops::rms_norm(x_mid.clone(), &self.post_attention_layernorm, self.eps);
-        Attended { x, n1, q_raw, k_raw, q, k, v, attention, x_mid, n2 }
+        let x_mid = self.o_proj.forward_onto(&x, &merge_heads(&attention.o), pass);
+        Attended { x, q_raw, k_raw, q, k, v, attention, x_mid }
     }
 
     /// [`Block::forward`] of new tokens whose keys and values are put into the cache first; with `last` of the wanted ones
@@ -176,7 +184,7 @@ impl Block {
         (layer, place, last): (usize, &Place, bool),
         pass: &Pass,
     ) -> Tensor<2> {
-        let n1 = ops::rms_norm(x.clone(), &self.input_layernorm, self.eps);
+        let n1 = self.first_norm(&x);
         let [_, k] = self.turned(self.k_proj.forward(&n1, pass), &self.k_norm, rope);
         cache.write(layer, place, k, self.heads(self.v_proj.forward(&n1, pass)));
         if last && place.wanted.is_empty() {
@@ -202,23 +210,22 @@ impl Block {
     ) -> Tensor<2> {
         let [_, q] = self.turned(self.q_proj.forward(&n1, pass), &self.q_norm, rope);
         let o = cache.attend(layer, segments, &q);
-        let x = ops::add(&x, self.o_proj.forward(&merge_heads(&o), pass));
-        let n2 = ops::rms_norm(x.clone(), &self.post_attention_layernorm, self.eps);
-        ops::add(&x, self.mlp.forward(&n2, pass).0)
+        let x = self.o_proj.forward_onto(&x, &merge_heads(&o), pass);
+        self.mlp.forward(&x, &self.middle_norm(&x), pass).0
     }
 
     /// Adds this layer's adapter gradients to `grads`; returns the gradient to the layer's input if `want_dx`.
     pub fn backward(
         &self,
         dy: Tensor<2>,
-        saved: &BlockSaved,
+        saved: BlockSaved,
         (rope, segments): (&Rope, &[Segment]),
         want_dx: bool,
         (pass, grads): (&Pass, &mut Grads),
     ) -> Option<Tensor<2>> {
-        let s = &saved.attended;
+        let BlockSaved { attended: s, mlp } = saved;
         // 2. Feed-forward
-        let dn2 = self.mlp.backward(&dy, &s.n2, &saved.mlp, pass, grads);
+        let dn2 = self.mlp.backward(&dy, &self.middle_norm(&s.x_mid), mlp, pass, grads);
         let dx_mid = ops::rms_norm_backward(dn2, &s.x_mid, &self.post_attention_layernorm, self.eps);
         let dx_mid = ops::add(&dy, dx_mid);
         // 1. Attention
@@ -231,9 +238,10 @@ impl Block {
         let dq = merge_heads(&ops::rms_norm_backward(dq, &s.q_raw, &self.q_norm, self.eps));
         let dk = merge_heads(&ops::rms_norm_backward(dk, &s.k_raw, &self.k_norm, self.eps));
         let first = if want_dx { InputGrad::Fresh } else { InputGrad::Skip };
-        let dn1 = self.q_proj.backward(&dq, &s.n1, first, pass, grads);
-        let dn1 = self.k_proj.backward(&dk, &s.n1, dn1.into(), pass, grads);
-        let dn1 = self.v_proj.backward(&merge_heads(&dv), &s.n1, dn1.into(), pass, grads)?;
+        let n1 = self.first_norm(&s.x);
+        let dn1 = self.q_proj.backward(&dq, &n1, first, pass, grads);
+        let dn1 = self.k_proj.backward(&dk, &n1, dn1.into(), pass, grads);
+        let dn1 = self.v_proj.backward(&merge_heads(&dv), &n1, dn1.into(), pass, grads)?;
         Some(ops::add(&dx_mid, ops::rms_norm_backward(dn1, &s.x, &self.input_layernorm, self.eps)))
     }
 }

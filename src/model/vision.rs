@@ -91,7 +91,7 @@ impl Vision {
     /// patches, one a picture, at least one. Panics when the patches do not fill the grids: that is a bug in the
     /// caller, not bad input.
     pub fn forward(&self, pixels: Tensor<2>, grids: &[[usize; 3]], pass: &Pass) -> VisionOutput {
-        self.run(pixels, grids, pass, &mut |_, _| {}).0
+        self.run(pixels, grids, pass, None).0
     }
 
     /// [`Vision::forward`], and what [`Vision::backward`] needs: everything, or with `inputs_only` each block's
@@ -107,7 +107,7 @@ impl Vision {
         let mut keep = |x: Tensor<2>, saved: BlockSaved| {
             blocks.push(if inputs_only { Kept::Input(x) } else { Kept::Saved(saved) });
         };
-        let (output, mergers, places) = self.run(pixels, grids, pass, &mut keep);
+        let (output, mergers, places) = self.run(pixels, grids, pass, Some(&mut keep));
         (output, Saved { blocks, mergers, places })
     }
 
@@ -117,7 +117,7 @@ impl Vision {
         pixels: Tensor<2>,
         grids: &[[usize; 3]],
         pass: &Pass,
-        keep: &mut dyn FnMut(Tensor<2>, BlockSaved),
+        mut keep: Option<&mut dyn FnMut(Tensor<2>, BlockSaved)>,
     ) -> (VisionOutput, Vec<MergerSaved>, Places) {
         let patches: usize = grids.iter().map(|[t, h, w]| t * h * w).sum();
         assert_eq!(pixels.dims(), [patches, self.config.patch_len()], "patches fill the grids {grids:?}");
@@ -127,8 +127,14 @@ impl Vision {
         let places = Places { rope: self.rope_tables(grids), frames: frames(grids) };
         let (mut deepstack, mut mergers) = (Vec::new(), Vec::new());
         for (i, block) in self.blocks.iter().enumerate() {
-            let (y, saved) = block.forward(x.clone(), &places, pass);
-            keep(std::mem::replace(&mut x, y), saved);
+            x = match &mut keep {
+                None => block.look(x, &places, pass),
+                Some(keep) => {
+                    let (y, saved) = block.forward(x.clone(), &places, pass);
+                    keep(x, saved);
+                    y
+                }
+            };
             if let Some(at) = self.deepstack_after(i) {
                 let (features, saved) = self.deepstack_mergers[at].forward(x.clone(), pass);
                 deepstack.push(features);

@@ -2,6 +2,7 @@
 
 use super::config::{Activation, VisionConfig};
 use super::lora::{Grads, InputGrad, Linear, Pass};
+use super::ops::linear::After;
 use super::ops::{self, AttentionSaved};
 use super::vision::{Places, Scope};
 use crate::error::Result;
@@ -40,6 +41,14 @@ pub(super) struct Block {
 
 /// What [`Block::backward`] needs of one forward pass.
 pub(super) struct BlockSaved {
+    attended: Attended,
+    n2: Tensor<2>,
+    inner: Tensor<2>,
+    act: Tensor<2>,
+}
+
+/// The attention half of a block: its input, its result `x_mid` and what lies between.
+struct Attended {
     x: Tensor<2>,
     n1: Tensor<2>,
     /// Turned queries and keys, and values, [n, heads, d].
@@ -48,9 +57,6 @@ pub(super) struct BlockSaved {
     v: Tensor<3>,
     attention: AttentionSaved,
     x_mid: Tensor<2>,
-    n2: Tensor<2>,
-    inner: Tensor<2>,
-    act: Tensor<2>,
 }
 
 impl Block {
@@ -95,6 +101,27 @@ impl Block {
 
     /// y [n, hidden] for x [n, hidden], and what the backward pass needs.
     pub fn forward(&self, x: Tensor<2>, places: &Places, pass: &Pass) -> (Tensor<2>, BlockSaved) {
+        let attended = self.attend(x, places, pass);
+        let n2 = self.norm2.forward(attended.x_mid.clone());
+        let inner = self.linear_fc1.forward(&n2, pass);
+        let act = match self.act {
+            Activation::GeluTanh => ops::gelu_tanh(inner.clone()),
+            Activation::Gelu => ops::gelu(inner.clone()),
+        };
+        let y = self.linear_fc2.forward_onto(&attended.x_mid, &act, pass);
+        (y, BlockSaved { attended, n2, inner, act })
+    }
+
+    /// [`Block::forward`] where no gradient will be asked for.
+    pub fn look(&self, x: Tensor<2>, places: &Places, pass: &Pass) -> Tensor<2> {
+        let x_mid = self.attend(x, places, pass).x_mid;
+        let n2 = self.norm2.forward(x_mid.clone());
+        let after = After { activation: Some(self.act), ..After::default() };
+        let act = self.linear_fc1.forward_then(&n2, pass, after);
+        self.linear_fc2.forward_onto(&x_mid, &act, pass)
+    }
+
+    fn attend(&self, x: Tensor<2>, places: &Places, pass: &Pass) -> Attended {
         let [n, d] = x.dims();
         // 1. Queries, keys and values of all heads: (n, 3 * d) -> 3 x (n, heads, head_dim)
         let n1 = self.norm1.forward(x.clone());
@@ -106,36 +133,28 @@ impl Block {
         let (q, k, v) = (turn(part(0)), turn(part(1)), part(2));
         // 3. Attend within each frame: (n, heads, head_dim) -> (n, d)
         let attention = ops::attention_saved(&q, &k, &v, &places.frames, false);
-        let x_mid = ops::add(&x, self.proj.forward(&attention.o.clone().reshape([n, d]), pass));
-        // 4. Feed-forward
-        let n2 = self.norm2.forward(x_mid.clone());
-        let inner = self.linear_fc1.forward(&n2, pass);
-        let act = match self.act {
-            Activation::GeluTanh => ops::gelu_tanh(inner.clone()),
-            Activation::Gelu => ops::gelu(inner.clone()),
-        };
-        let y = ops::add(&x_mid, self.linear_fc2.forward(&act, pass));
-        (y, BlockSaved { x, n1, q, k, v, attention, x_mid, n2, inner, act })
+        let x_mid = self.proj.forward_onto(&x, &attention.o.clone().reshape([n, d]), pass);
+        Attended { x, n1, q, k, v, attention, x_mid }
     }
 
     /// Adds the adapter's gradients to `grads`; returns the gradient to the block's input if `want_dx`.
     pub fn backward(
         &self,
         dy: Tensor<2>,
-        s: &BlockSaved,
+        saved: &BlockSaved,
         places: &Places,
         want_dx: bool,
         (pass, grads): (&Pass, &mut Grads),
     ) -> Option<Tensor<2>> {
         let [n, d] = dy.dims();
+        let BlockSaved { attended: s, n2, inner, act } = saved;
         // 4. Feed-forward
-        let d_act = self.linear_fc2.backward(&dy, &s.act, InputGrad::Fresh, pass, grads).expect("asked for");
+        let d_act = self.linear_fc2.backward(&dy, act, InputGrad::Fresh, pass, grads).expect("asked for");
         let d_inner = match self.act {
-            Activation::GeluTanh => ops::vision::gelu_tanh_backward(d_act, &s.inner),
-            Activation::Gelu => ops::vision::gelu_backward(d_act, &s.inner),
+            Activation::GeluTanh => ops::vision::gelu_tanh_backward(d_act, inner),
+            Activation::Gelu => ops::vision::gelu_backward(d_act, inner),
         };
-        let dn2 =
-            self.linear_fc1.backward(&d_inner, &s.n2, InputGrad::Fresh, pass, grads).expect("asked for");
+        let dn2 = self.linear_fc1.backward(&d_inner, n2, InputGrad::Fresh, pass, grads).expect("asked for");
         let dx_mid = dy + self.norm2.backward(dn2, &s.x_mid);
         // 3. Attention
         let o = s.attention.o.clone().reshape([n, d]);

@@ -1,5 +1,6 @@
 //! Frozen weights and the two products that training needs of them: with the transpose, and as they are.
 
+use super::ops::linear::{self, After, Branch};
 use super::ops::{self, rows};
 use super::quant::{self, Quantized};
 use burn::tensor::{DType, Tensor};
@@ -31,9 +32,14 @@ impl Weight {
 
     /// y = x·Wᵀ for x [T, in].
     pub fn forward(&self, x: &Tensor<2>) -> Tensor<2> {
+        self.forward_then(x, After::default())
+    }
+
+    /// [`Weight::forward`], and what follows.
+    pub fn forward_then(&self, x: &Tensor<2>, after: After) -> Tensor<2> {
         match self {
-            Self::Full(w) => ops::matmul(x, &w.clone().transpose()),
-            Self::Quantized(w) => w.forward(x),
+            Self::Full(w) => linear::linear(x, &w.clone().transpose(), after),
+            Self::Quantized(w) => linear::complete(w.forward(x), after),
         }
     }
 
@@ -50,6 +56,19 @@ impl Weight {
         match self {
             Self::Full(w) => ops::add_matmul(sum, dy, w, 1.0),
             Self::Quantized(w) => w.add_backward(Some(sum), dy),
+        }
+    }
+
+    /// dy·W, the branch, and `sum` if there is one, into its memory where nobody else holds it.
+    pub fn backward_beside(&self, sum: Option<Tensor<2>>, dy: &Tensor<2>, branch: Branch) -> Tensor<2> {
+        match (self, sum) {
+            (Self::Full(w), Some(sum)) => linear::add_linear(sum, dy, w, branch),
+            (Self::Full(w), None) => {
+                linear::linear(dy, w, After { branch: Some(branch), ..After::default() })
+            }
+            (Self::Quantized(w), sum) => {
+                ops::add_matmul(w.add_backward(sum, dy), branch.h, branch.m, branch.scale)
+            }
         }
     }
 

@@ -176,13 +176,14 @@ fn resized(v: &VisionConfig, patches: usize) -> u64 {
 /// What a layer keeps of the forward pass, in values a token.
 fn kept(t: &TextConfig, sparse: bool) -> usize {
     let (h, q, kv) = (t.hidden_size, t.num_attention_heads * t.head_dim, t.num_key_value_heads * t.head_dim);
-    // x, its norm, the sum after attention, its norm; queries raw, turned and their result; keys raw and turned, values
-    let attention = 4 * h + 3 * q + 3 * kv + t.num_attention_heads;
+    // x and the sum after attention; queries raw, turned and their result; keys raw and turned, values
+    let attention = 2 * h + 3 * q + 3 * kv + t.num_attention_heads;
     attention
         + match t.moe.as_ref().filter(|_| sparse) {
             // gate and up, results of the chosen experts
             Some(m) => m.num_experts_per_tok * (2 * m.moe_intermediate_size + h),
-            None => 3 * t.intermediate_size,
+            // gate and up
+            None => 2 * t.intermediate_size,
         }
 }
 

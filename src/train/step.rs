@@ -79,7 +79,7 @@ pub fn watched(
             Kept::Saved(saved) => saved,
             Kept::Input(x, routing) => block.again(x, at, pass, routing),
         };
-        dx = block.backward(dy, &saved, at, i > lowest || seen.is_some(), (pass, grads));
+        dx = block.backward(dy, saved, at, i > lowest || seen.is_some(), (pass, grads));
     }
     // 4. Through the pictures
     match (seen, dx) {

@@ -4,8 +4,8 @@
 //! core that multiplies it and stays in that core's own: "Anatomy of High-Performance Matrix Multiplication" (Goto and
 //! van de Geijn, 2008). No pointer, no `unsafe`: `out` is divided by rows.
 
-use super::gemm::{Cores, Mat};
-use super::panels::{Out, Packed, ROWS, columns, multiply};
+use super::gemm::{Cores, Sum, Term};
+use super::panels::{Out, Packed, ROWS, columns, multiply, multiply_beside};
 use rayon::prelude::*;
 use std::cell::Cell;
 use std::thread::LocalKey;
@@ -20,15 +20,19 @@ thread_local! {
     /// Memory of the last product on this thread: fresh pages cost more than what is packed into them.
     static LEFT_OPERAND: Cell<Packed> = Cell::default();
     static RIGHT_OPERAND: Cell<Packed> = Cell::default();
+    static LEFT_BESIDE: Cell<Packed> = Cell::default();
+    static RIGHT_BESIDE: Cell<Packed> = Cell::default();
 }
 
-/// `out = keep · out + scale · a · b`, for an `out` [a.rows, b.cols] with rows `stride` apart. With `keep` 0 the old content
-/// of `out` is not read. Every element is summed in the order of its depth, whatever the sizes and the number of cores.
-pub fn product(out: &mut [f32], stride: usize, (keep, scale): (f32, f32), a: Mat, b: Mat, cores: Cores) {
+/// Makes `out` [a.rows, b.cols] with rows `stride` apart what `sum` says, with a factor of 1 before the main product if there is one beside it. Every element is summed in the order of its depth,
+/// whatever the sizes and the number of cores.
+pub fn product(out: &mut [f32], stride: usize, sum: Sum, cores: Cores) {
     let threads = if cores == Cores::All { rayon::current_num_threads() } else { 1 };
+    let Sum { keep, main: Term { a, b, scale }, beside, finish } = sum;
     let (rows, cols) = (a.rows, b.cols);
     if threads > 1 && rows < 4 * ROWS * threads && rows < cols {
-        return across(out, stride, (keep, scale), a, b);
+        across(out, stride, (keep, sum.main));
+        return sum.complete(out, stride, cores);
     }
     let out = &mut out[..(rows - 1) * stride + cols];
     if keep != 0.0 && keep != 1.0 {
@@ -37,33 +41,49 @@ pub fn product(out: &mut [f32], stride: usize, (keep, scale): (f32, f32), a: Mat
     let block = rows.div_ceil(2 * threads).next_multiple_of(ROWS).min(BLOCK);
     let width = (RIGHT / a.cols.max(1)).next_multiple_of(columns());
     for at in (0..cols).step_by(width) {
-        let part = b.t().part(at..(at + width).min(cols)).t();
-        with_scratch(&RIGHT_OPERAND, |right| {
-            if threads > 1 {
-                right.fill_right_on_all_cores(part)
-            } else {
-                right.fill_right(part)
-            }
-            let multiply = |(i, out): (usize, &mut [f32])| {
-                with_scratch(&LEFT_OPERAND, |left| {
-                    left.fill_left(a.part(i * block..((i + 1) * block).min(rows)));
-                    multiply(Out { data: &mut out[at..], stride, add: keep != 0.0, scale }, left, right);
+        let to = (at + width).min(cols);
+        let multiply = |(i, out): (usize, &mut [f32]), right: &Packed, right_beside: &Packed| {
+            let rows = i * block..((i + 1) * block).min(rows);
+            with_scratch(&LEFT_OPERAND, |left| {
+                left.fill_left(a.part(rows.clone()));
+                let out = Out { data: &mut out[at..], stride, add: keep != 0.0, scale };
+                let Some(Term { a, scale, .. }) = beside else { return multiply(out, left, right) };
+                with_scratch(&LEFT_BESIDE, |left_beside| {
+                    left_beside.fill_left_scaled(a.part(rows), scale);
+                    multiply_beside(out, left, right, Some((left_beside, right_beside)));
                 });
-            };
-            if threads > 1 {
-                out.par_chunks_mut(block * stride).enumerate().for_each(multiply);
-            } else {
-                out.chunks_mut(block * stride).enumerate().for_each(multiply);
+            });
+            if let Some(finish) = finish.filter(|_| to == cols) {
+                let rows = out.chunks_mut(stride).enumerate();
+                rows.for_each(|(r, row)| finish(i * block + r, &mut row[..cols]));
             }
+        };
+        with_scratch(&RIGHT_OPERAND, |right| {
+            with_scratch(&RIGHT_BESIDE, |right_beside| {
+                if let Some(beside) = &beside {
+                    right_beside.fill_right(beside.b.columns(at..to));
+                }
+                if threads > 1 {
+                    right.fill_right_on_all_cores(b.columns(at..to));
+                    let blocks = out.par_chunks_mut(block * stride).enumerate();
+                    blocks.for_each(|at| multiply(at, right, right_beside));
+                } else {
+                    right.fill_right(b.columns(at..to));
+                    out.chunks_mut(block * stride)
+                        .enumerate()
+                        .for_each(|at| multiply(at, right, right_beside));
+                }
+            });
         });
     }
 }
 
-/// [`product`] of too few rows for all cores: the transposed product has more.
-fn across(out: &mut [f32], stride: usize, (keep, scale): (f32, f32), a: Mat, b: Mat) {
-    let (rows, cols) = (a.rows, b.cols);
+/// keep · out + main for too few rows for all cores: the transposed product has more.
+fn across(out: &mut [f32], stride: usize, (keep, main): (f32, Term)) {
+    let (rows, cols) = (main.a.rows, main.b.cols);
     let mut transposed = vec![0f32; rows * cols];
-    product(&mut transposed, rows, (0.0, scale), b.t(), a.t(), Cores::All);
+    let swapped = Term { a: main.b.t(), b: main.a.t(), ..main };
+    product(&mut transposed, rows, Sum::of(swapped), Cores::All);
     for (r, out) in out.chunks_mut(stride).take(rows).enumerate() {
         for (out, x) in out[..cols].iter_mut().zip(transposed[r..].iter().step_by(rows)) {
             *out = if keep == 0.0 { *x } else { keep * *out + x };

@@ -49,31 +49,26 @@ pub fn rms_norm(x: &[f32], w: &[f32], eps: f32) -> Vec<f32> {
     y
 }
 
-/// Gradient of [`rms_norm`] to x: r·(g − x·r²·mean(g·x)) with g = dy·w and r = 1/sqrt(mean(x²)+eps).
-pub fn rms_norm_backward(dy: &[f32], x: &[f32], w: &[f32], eps: f32) -> Vec<f32> {
+/// Gradient of [`rms_norm`] to x, in the place of `dy`: r·(g − x·r²·mean(g·x)) with g = dy·w and r = 1/sqrt(mean(x²)+eps).
+pub fn rms_norm_backward(dy: &mut [f32], x: &[f32], w: &[f32], eps: f32) {
     let n = w.len();
-    let mut dx = vec![0f32; x.len()];
     rows_mut(
-        &mut dx,
+        dy,
         n,
         #[inline(always)]
         |first, part| {
-            let at = first * n;
-            for ((dx, x), dy) in
-                part.chunks_exact_mut(n).zip(x[at..].chunks_exact(n)).zip(dy[at..].chunks_exact(n))
-            {
+            for (d, x) in part.chunks_exact_mut(n).zip(x[first * n..].chunks_exact(n)) {
                 let r = 1.0 / (dot(x, x) / n as f32 + eps).sqrt();
                 for i in 0..n {
-                    dx[i] = dy[i] * w[i];
+                    d[i] *= w[i];
                 }
-                let c = r * r * dot(dx, x) / n as f32;
+                let c = r * r * dot(d, x) / n as f32;
                 for i in 0..n {
-                    dx[i] = r * (dx[i] - c * x[i]);
+                    d[i] = r * (d[i] - c * x[i]);
                 }
             }
         },
     );
-    dx
 }
 
 /// y = (x − mean) / sqrt(var + eps) · w + b, per row.
@@ -157,28 +152,32 @@ pub fn swiglu_halves(both: &[f32], width: usize) -> Vec<f32> {
     y
 }
 
-/// Gradient of [`swiglu_halves`]: rows [d_gate, d_up].
-pub fn swiglu_halves_backward(dy: &[f32], both: &[f32], width: usize) -> Vec<f32> {
-    let mut d = vec![0f32; both.len()];
+/// Gradient of [`swiglu_halves`] in the place of its input: rows [d_gate, d_up].
+pub fn swiglu_halves_backward(dy: &[f32], both: &mut [f32], width: usize) {
     rows_mut(
-        &mut d,
+        both,
         2 * width,
         #[inline(always)]
         |first, part| {
-            let rows = both[2 * first * width..]
-                .chunks_exact(2 * width)
-                .zip(dy[first * width..].chunks_exact(width));
-            for (d, (both, dy)) in part.chunks_exact_mut(2 * width).zip(rows) {
-                let ((gate, up), (dg, du)) = (both.split_at(width), d.split_at_mut(width));
-                for i in 0..width {
-                    let (g, s) = (gate[i], sigmoid(gate[i]));
-                    du[i] = dy[i] * g * s;
-                    dg[i] = dy[i] * up[i] * s * (1.0 + g * (1.0 - s));
-                }
+            let dy = dy[first * width..].chunks_exact(width);
+            for (both, dy) in part.chunks_exact_mut(2 * width).zip(dy) {
+                let (gate, up) = both.split_at_mut(width);
+                swiglu_gradients(dy, gate, up);
             }
         },
     );
-    d
+}
+
+/// Gate and up become their gradients, given that to the result.
+#[inline(always)]
+fn swiglu_gradients(dy: &[f32], gate: &mut [f32], up: &mut [f32]) {
+    let n = dy.len();
+    let (gate, up) = (&mut gate[..n], &mut up[..n]);
+    for i in 0..n {
+        let (g, u, s) = (gate[i], up[i], sigmoid(gate[i]));
+        up[i] = dy[i] * g * s;
+        gate[i] = dy[i] * u * s * (1.0 + g * (1.0 - s));
+    }
 }
 
 /// x · sigmoid(x) · up
@@ -197,84 +196,71 @@ pub fn swiglu(gate: &[f32], up: &[f32]) -> Vec<f32> {
     y
 }
 
-/// Gradients of [`swiglu`] to gate and up, given the gradient to its result.
-pub fn swiglu_backward(dy: &[f32], gate: &[f32], up: &[f32]) -> (Vec<f32>, Vec<f32>) {
-    let mut dgate = vec![0f32; gate.len()];
-    let mut dup = vec![0f32; gate.len()];
+/// Gradients of [`swiglu`] in the places of gate and up, given the gradient to its result.
+pub fn swiglu_backward(dy: &[f32], gate: &mut [f32], up: &mut [f32]) {
     let block = gate.len().div_ceil(4 * rayon::current_num_threads()).max(PARALLEL_FROM);
-    dgate.par_chunks_mut(block).zip(dup.par_chunks_mut(block)).enumerate().for_each(|(i, (dg, du))| {
-        let (gate, up, dy) = (&gate[i * block..], &up[i * block..], &dy[i * block..]);
+    let parts = gate.par_chunks_mut(block).zip(up.par_chunks_mut(block)).zip(dy.par_chunks(block));
+    parts.for_each(|((gate, up), dy)| {
         with_simd(
             #[inline(always)]
-            || {
-                for i in 0..dg.len() {
-                    let (g, s) = (gate[i], sigmoid(gate[i]));
-                    du[i] = dy[i] * g * s;
-                    dg[i] = dy[i] * up[i] * s * (1.0 + g * (1.0 - s));
-                }
-            },
+            || swiglu_gradients(dy, gate, up),
         );
     });
-    (dgate, dup)
 }
 
-/// GELU with the tanh approximation, as `gelu_pytorch_tanh`.
-pub fn gelu_tanh(x: &[f32]) -> Vec<f32> {
-    let mut y = vec![0f32; x.len()];
+/// GELU with the tanh approximation, as `gelu_pytorch_tanh`, in place.
+pub fn gelu_tanh(x: &mut [f32]) {
     rows_mut(
-        &mut y,
+        x,
         1,
         #[inline(always)]
-        |first, part| {
-            for (y, &x) in part.iter_mut().zip(&x[first..]) {
-                *y = 0.5 * x * (1.0 + tanh(0.797_884_6 * (x + 0.044_715 * x * x * x)));
-            }
-        },
+        |_, part| part.iter_mut().for_each(|x| *x = gelu_tanh_of(*x)),
     );
-    y
 }
 
-/// GELU with the error function.
-pub fn gelu(x: &[f32]) -> Vec<f32> {
-    let mut y = vec![0f32; x.len()];
+#[inline(always)]
+pub fn gelu_tanh_of(x: f32) -> f32 {
+    0.5 * x * (1.0 + tanh(0.797_884_6 * (x + 0.044_715 * x * x * x)))
+}
+
+/// GELU with the error function, in place.
+pub fn gelu(x: &mut [f32]) {
     rows_mut(
-        &mut y,
+        x,
         1,
         #[inline(always)]
-        |first, part| {
-            for (y, &x) in part.iter_mut().zip(&x[first..]) {
-                *y = 0.5 * x * (1.0 + erf(x * std::f32::consts::FRAC_1_SQRT_2));
-            }
-        },
+        |_, part| part.iter_mut().for_each(|x| *x = gelu_of(*x)),
     );
-    y
 }
 
-/// Rotates pairs (i, i + d/2) of every head: x·cos + rotate_half(x)·sin. `x` is [T, heads, d], tables [T, d].
+#[inline(always)]
+pub fn gelu_of(x: f32) -> f32 {
+    0.5 * x * (1.0 + erf(x * std::f32::consts::FRAC_1_SQRT_2))
+}
+
+/// Rotates pairs (i, i + d/2) of every head in place: x·cos + rotate_half(x)·sin. `x` is [T, heads, d], tables [T, d].
 /// `sign` −1 rotates back, which is the gradient.
-pub fn rope(x: &[f32], cos: &[f32], sin: &[f32], heads: usize, d: usize, sign: f32) -> Vec<f32> {
+pub fn rope(x: &mut [f32], cos: &[f32], sin: &[f32], (heads, d): (usize, usize), sign: f32) {
     let (row, half) = (heads * d, d / 2);
-    let mut y = vec![0f32; x.len()];
     rows_mut(
-        &mut y,
+        x,
         row,
         #[inline(always)]
         |first, part| {
-            for (t, y) in part.chunks_exact_mut(row).enumerate() {
+            for (t, x) in part.chunks_exact_mut(row).enumerate() {
                 let t = first + t;
                 let (c, s) = (&cos[t * d..(t + 1) * d], &sin[t * d..(t + 1) * d]);
-                for (y, x) in y.chunks_exact_mut(d).zip(x[t * row..(t + 1) * row].chunks_exact(d)) {
-                    let (ya, yb) = y.split_at_mut(half);
-                    let (xa, xb) = x.split_at(half);
+                for x in x.chunks_exact_mut(d) {
+                    let (xa, xb) = x.split_at_mut(half);
                     for i in 0..half {
-                        ya[i] = xa[i] * c[i] - sign * xb[i] * s[i];
-                        yb[i] = xb[i] * c[half + i] + sign * xa[i] * s[half + i];
+                        let (a, b) = (xa[i], xb[i]);
+                        xa[i] = a * c[i] - sign * b * s[i];
+                        xb[i] = b * c[half + i] + sign * a * s[half + i];
                     }
                 }
             }
         },
     );
-    y
 }
 
 /// Softmax per row of `n` elements, in place.

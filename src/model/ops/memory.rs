@@ -14,6 +14,11 @@ impl Cpu {
         self.0.as_slice().expect("made contiguous by `cpu`")
     }
 
+    /// Whether [`Cpu::slice`] can be taken: not of a transpose.
+    pub(super) fn is_row_major(&self) -> bool {
+        self.0.layout().contiguous_offsets().is_some()
+    }
+
     /// A 2-D tensor as a matrix; strided views as they are.
     pub(super) fn mat(&self) -> Mat<'_> {
         let layout = self.0.layout();

@@ -16,11 +16,14 @@ pub mod gemm;
 mod grouped;
 pub mod lanes;
 pub mod limits;
+pub mod linear;
 mod memory;
+mod panel_rows;
 pub mod panels;
 pub mod rows;
 mod running;
 pub mod screened;
+mod tall;
 pub mod thin;
 pub mod vision;
 
@@ -112,12 +115,11 @@ pub fn rms_norm<const D: usize>(x: Tensor<D>, w: &Tensor<1>, eps: f32) -> Tensor
     }
 }
 
-/// Gradient of [`rms_norm`] to x.
+/// Gradient of [`rms_norm`] to x, into the memory of `dy` where nobody else holds it.
 pub fn rms_norm_backward<const D: usize>(dy: Tensor<D>, x: &Tensor<D>, w: &Tensor<1>, eps: f32) -> Tensor<D> {
-    match (cpu(&dy), cpu(x), cpu(w)) {
-        (Some(cdy), Some(cx), Some(cw)) => {
-            let dx = cpu::rms_norm_backward(cdy.slice(), cx.slice(), cw.slice(), eps);
-            tensor(dx, x.dims(), &x.device())
+    match (cpu(x), cpu(w)) {
+        (Some(x), Some(w)) if is_cpu(&dy) => {
+            with_owned(dy, |dy| cpu::rms_norm_backward(dy, x.slice(), w.slice(), eps))
         }
         _ => composed::rms_norm_backward(dy, x, w, eps),
     }
@@ -134,20 +136,14 @@ pub fn layer_norm(x: Tensor<2>, w: &Tensor<1>, b: &Tensor<1>, eps: f64) -> Tenso
     }
 }
 
-/// GELU with the tanh approximation.
+/// GELU with the tanh approximation, into the memory of `x` where nobody else holds it.
 pub fn gelu_tanh(x: Tensor<2>) -> Tensor<2> {
-    match cpu(&x) {
-        Some(cx) => tensor(cpu::gelu_tanh(cx.slice()), x.dims(), &x.device()),
-        None => composed::gelu_tanh(x),
-    }
+    if is_cpu(&x) { with_owned(x, cpu::gelu_tanh) } else { composed::gelu_tanh(x) }
 }
 
-/// GELU with the exact error function.
+/// GELU with the exact error function, into the memory of `x` where nobody else holds it.
 pub fn gelu(x: Tensor<2>) -> Tensor<2> {
-    match cpu(&x) {
-        Some(cx) => tensor(cpu::gelu(cx.slice()), x.dims(), &x.device()),
-        None => burn::tensor::activation::gelu(x),
-    }
+    if is_cpu(&x) { with_owned(x, cpu::gelu) } else { burn::tensor::activation::gelu(x) }
 }
 
 /// silu(gate) · up
@@ -158,14 +154,17 @@ pub fn swiglu(gate: &Tensor<2>, up: &Tensor<2>) -> Tensor<2> {
     }
 }
 
-/// Gradients of [`swiglu`] to gate and up.
-pub fn swiglu_backward(dy: &Tensor<2>, gate: &Tensor<2>, up: &Tensor<2>) -> (Tensor<2>, Tensor<2>) {
-    match (cpu(dy), cpu(gate), cpu(up)) {
-        (Some(d), Some(g), Some(u)) => {
-            let (dg, du) = cpu::swiglu_backward(d.slice(), g.slice(), u.slice());
-            (tensor(dg, gate.dims(), &gate.device()), tensor(du, gate.dims(), &gate.device()))
+/// Gradients of [`swiglu`] to gate and up, into their memory where nobody else holds it.
+pub fn swiglu_backward(dy: &Tensor<2>, gate: Tensor<2>, up: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
+    match cpu(dy) {
+        Some(dy) if is_cpu(&gate) && is_cpu(&up) => {
+            let mut d_gate = None;
+            let d_up = with_owned(up, |up| {
+                d_gate = Some(with_owned(gate, |gate| cpu::swiglu_backward(dy.slice(), gate, up)));
+            });
+            (d_gate.expect("made with the other"), d_up)
         }
-        _ => composed::swiglu_backward(dy, gate, up),
+        _ => composed::swiglu_backward(dy, &gate, &up),
     }
 }
 
@@ -178,22 +177,21 @@ pub fn swiglu_halves(both: &Tensor<2>) -> Tensor<2> {
     }
 }
 
-/// Gradient of [`swiglu_halves`] to [gate, up].
-pub fn swiglu_halves_backward(dy: &Tensor<2>, both: &Tensor<2>) -> Tensor<2> {
+/// Gradient of [`swiglu_halves`] to [gate, up], into its memory where nobody else holds it.
+pub fn swiglu_halves_backward(dy: &Tensor<2>, both: Tensor<2>) -> Tensor<2> {
     let n = dy.dims()[1];
-    match (cpu(dy), cpu(both)) {
-        (Some(d), Some(c)) => {
-            let d = cpu::swiglu_halves_backward(d.slice(), c.slice(), n);
-            tensor(d, both.dims(), &both.device())
+    match cpu(dy) {
+        Some(dy) if is_cpu(&both) => {
+            with_owned(both, |both| cpu::swiglu_halves_backward(dy.slice(), both, n))
         }
         _ => {
-            let (dg, du) = composed::swiglu_backward(dy, &columns(both, 0, n), &columns(both, n, n));
+            let (dg, du) = composed::swiglu_backward(dy, &columns(&both, 0, n), &columns(&both, n, n));
             Tensor::cat(vec![dg, du], 1)
         }
     }
 }
 
-/// x·cos + rotate_half(x)·sin per head; x [T, heads, d], tables [T, d].
+/// x·cos + rotate_half(x)·sin per head; x [T, heads, d], tables [T, d]. Into the memory of `x` where nobody else holds it.
 pub fn rotate_half_rope(x: Tensor<3>, cos: &Tensor<2>, sin: &Tensor<2>) -> Tensor<3> {
     rope_signed(x, cos, sin, 1.0)
 }
@@ -205,10 +203,9 @@ pub fn rotate_half_rope_backward(dy: Tensor<3>, cos: &Tensor<2>, sin: &Tensor<2>
 
 fn rope_signed(x: Tensor<3>, cos: &Tensor<2>, sin: &Tensor<2>, sign: f32) -> Tensor<3> {
     let [_, heads, d] = x.dims();
-    match (cpu(&x), cpu(cos), cpu(sin)) {
-        (Some(cx), Some(c), Some(s)) => {
-            let y = cpu::rope(cx.slice(), c.slice(), s.slice(), heads, d, sign);
-            tensor(y, x.dims(), &x.device())
+    match (cpu(cos), cpu(sin)) {
+        (Some(c), Some(s)) if is_cpu(&x) => {
+            with_owned(x, |x| cpu::rope(x, c.slice(), s.slice(), (heads, d), sign))
         }
         _ => composed::rope(x, cos, sin, sign),
     }

@@ -60,16 +60,32 @@ impl Packed {
         packed
     }
 
-    /// `b` as a right operand of [`multiply_rows`]: in panels of one vector where that is enough.
+    /// `b` as a right operand of [`super::panel_rows`]: in panels of one vector where that is enough.
     pub fn right_of_rows(b: Mat) -> Self {
         let mut packed = Self::default();
         packed.fill(b.t(), if b.cols <= lanes() { lanes() } else { columns() });
         packed
     }
 
+    /// The operand times a factor.
+    pub fn times(mut self, factor: f32) -> Self {
+        self.scale(factor);
+        self
+    }
+
+    fn scale(&mut self, factor: f32) {
+        self.data.iter_mut().for_each(|x| *x *= factor);
+    }
+
     /// Becomes `a` as a left operand, in the memory that is there.
     pub fn fill_left(&mut self, a: Mat) {
         self.fill(a, ROWS);
+    }
+
+    /// Becomes `scale · a` as a left operand, in the memory that is there.
+    pub fn fill_left_scaled(&mut self, a: Mat, scale: f32) {
+        self.fill_left(a);
+        self.scale(scale);
     }
 
     /// Becomes `b` as a right operand, in the memory that is there.
@@ -114,13 +130,23 @@ impl Packed {
         self.depth
     }
 
+    /// Lines in a panel.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
     /// The numbers of a [`Packed::column`], row-major.
     pub fn values(&mut self) -> &mut [f32] {
         &mut self.data
     }
 
+    /// The panel of the lines from `line` on, a multiple of the width.
+    pub(super) fn panel(&self, line: usize) -> &[f32] {
+        &self.data[line * self.depth..][..self.width * self.depth]
+    }
+
     /// The panels, at most `lines` lines of them.
-    fn panels(&self, lines: usize) -> impl Iterator<Item = (usize, &[f32])> {
+    pub(super) fn panels(&self, lines: usize) -> impl Iterator<Item = (usize, &[f32])> {
         let panels = self.data.chunks_exact((self.width * self.depth).max(1));
         panels.enumerate().map(|(i, p)| (i * self.width, p)).take(lines.div_ceil(self.width))
     }
@@ -192,17 +218,36 @@ impl<'a> Out<'a> {
 /// Sizes of the part of two packed operands that is multiplied: rows, columns, depth.
 pub type Part = [usize; 3];
 
+/// Two packed operands.
+pub type Pair<'a> = (&'a Packed, &'a Packed);
+
 /// `out (+)= scale · left · right` on the calling thread.
 pub fn multiply(out: Out, left: &Packed, right: &Packed) {
-    multiply_part(out, left, right, [left.lines, right.lines, left.depth.min(right.depth)]);
+    multiply_beside(out, left, right, None);
+}
+
+/// [`multiply`] of operands that go on in depth with those of a second pair, of the same rows and columns: the sums of a tile
+/// stay in registers from one to the other.
+pub fn multiply_beside(out: Out, left: &Packed, right: &Packed, beside: Option<Pair>) {
+    let part = [left.lines, right.lines, left.depth.min(right.depth)];
+    if let Some((l, r)) = beside {
+        assert_eq!((l.lines, r.lines, l.depth), (left.lines, right.lines, r.depth), "of the same sizes");
+        assert_eq!((l.width, r.width), (ROWS, columns()), "a left and a right operand");
+        assert!(part[2] > 0);
+    }
+    run(Product { out, left, right, part, beside });
 }
 
 /// [`multiply`] of the first rows, columns and depths only.
 pub fn multiply_part(out: Out, left: &Packed, right: &Packed, part: Part) {
-    let [rows, cols, depth] = part;
+    run(Product { out, left, right, part, beside: None });
+}
+
+fn run(product: Product) {
+    let Product { left, right, part: [rows, cols, depth], .. } = product;
     assert!(rows <= left.lines && cols <= right.lines && depth <= left.depth.min(right.depth));
     assert_eq!((left.width, right.width), (ROWS, columns()), "a left and a right operand");
-    Arch::new().dispatch(Product { out, left, right, part });
+    Arch::new().dispatch(product);
 }
 
 struct Product<'a> {
@@ -210,6 +255,7 @@ struct Product<'a> {
     left: &'a Packed,
     right: &'a Packed,
     part: Part,
+    beside: Option<Pair<'a>>,
 }
 
 impl WithSimd for Product<'_> {
@@ -217,7 +263,7 @@ impl WithSimd for Product<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { out, left, right, part: [rows, cols, depth] } = self;
+        let Self { out, left, right, part: [rows, cols, depth], beside } = self;
         if depth == 0 && !out.add {
             out.data.chunks_mut(out.stride).take(rows).for_each(|row| row[..cols].fill(0.0));
         }
@@ -225,10 +271,15 @@ impl WithSimd for Product<'_> {
         for from in (0..depth).step_by(step) {
             let to = (from + step).min(depth);
             let rule = Rule { stride: out.stride, add: out.add || from > 0, scale: out.scale };
+            let beside = beside.filter(|_| to == depth);
             for (j, b) in right.panels(cols) {
                 let b = &b[from * right.width..to * right.width];
                 for (i, a) in left.panels(rows) {
-                    let sum = tile(simd, &a[from * ROWS..to * ROWS], b);
+                    let mut sum =
+                        tile(simd, [[simd.splat_f32s(0.0); 2]; ROWS], &a[from * ROWS..to * ROWS], b);
+                    if let Some((left, right)) = beside {
+                        sum = tile(simd, sum, left.panel(i), right.panel(j));
+                    }
                     let size = (ROWS.min(rows - i), right.width.min(cols - j));
                     store(simd, sum, &mut out.data[i * out.stride + j..], size, rule);
                 }
@@ -238,118 +289,21 @@ impl WithSimd for Product<'_> {
 }
 
 /// How much of a depth is taken at a time: equal parts of at most [`DEPTH`].
-fn step_of(depth: usize) -> usize {
+pub(super) fn step_of(depth: usize) -> usize {
     depth.div_ceil(depth.div_ceil(DEPTH).max(1)).max(1)
 }
 
 type Tile<S> = [[<S as Simd>::f32s; 2]; ROWS];
 
-/// One panel times one panel.
+/// `sum` and one panel times one panel.
 #[inline(always)]
-fn tile<S: Simd>(simd: S, a: &[f32], b: &[f32]) -> Tile<S> {
-    let mut sum = [[simd.splat_f32s(0.0); 2]; ROWS];
+fn tile<S: Simd>(simd: S, mut sum: Tile<S>, a: &[f32], b: &[f32]) -> Tile<S> {
     let b = S::as_simd_f32s(b).0.as_chunks::<2>().0;
     for (a, b) in a.as_chunks::<ROWS>().0.iter().zip(b) {
         for (sum, a) in sum.iter_mut().zip(a) {
             let a = simd.splat_f32s(*a);
             sum[0] = simd.mul_add_f32s(a, b[0], sum[0]);
             sum[1] = simd.mul_add_f32s(a, b[1], sum[1]);
-        }
-    }
-    sum
-}
-
-/// `out = left · right` [left.rows, right.lines], row-major, for a `left` whose rows are contiguous: it is read where it lies, and
-/// while a tile of its rows is near it meets all of `right` (see [`Packed::right_of_rows`]). Worth it for a `right` of few lines.
-/// An element is bit for bit that of [`multiply`]: what a row gives does not depend on how many others are multiplied with it.
-pub fn multiply_rows(out: &mut [f32], left: Mat, right: &Packed) {
-    assert!(left.col_stride == 1 && left.cols == right.depth && out.len() == left.rows * right.lines);
-    Arch::new().dispatch(Rows { out, left, right });
-}
-
-struct Rows<'a> {
-    out: &'a mut [f32],
-    left: Mat<'a>,
-    right: &'a Packed,
-}
-
-impl WithSimd for Rows<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let lanes = size_of::<S::f32s>() / size_of::<f32>();
-        if self.right.width == lanes { self.run::<S, 1>(simd) } else { self.run::<S, 2>(simd) }
-    }
-}
-
-impl Rows<'_> {
-    #[inline(always)]
-    fn run<S: Simd, const C: usize>(self, simd: S) {
-        let (left, right, cols) = (self.left, self.right, self.right.lines);
-        let mut out = self.out.chunks_exact_mut(ROWS * cols);
-        let mut at = 0;
-        for out in &mut out {
-            let mut rows: [&[f32]; ROWS] = [&[]; ROWS];
-            for (i, row) in rows.iter_mut().enumerate() {
-                *row = left.row(at + i);
-            }
-            row_tiles::<S, ROWS, C>(simd, out, rows, right);
-            at += ROWS;
-        }
-        for out in out.into_remainder().chunks_exact_mut(cols) {
-            row_tiles::<S, 1, C>(simd, out, [left.row(at)], right);
-            at += 1;
-        }
-    }
-}
-
-/// R rows times all panels of C vectors.
-#[inline(always)]
-fn row_tiles<S: Simd, const R: usize, const C: usize>(
-    simd: S,
-    out: &mut [f32],
-    rows: [&[f32]; R],
-    right: &Packed,
-) {
-    let (depth, step) = (right.depth, step_of(right.depth));
-    for (j, b) in right.panels(right.lines) {
-        let b = S::as_simd_f32s(b).0.as_chunks::<C>().0;
-        let mut total = row_tile::<S, R, C>(simd, rows, &b[..step.min(depth)], 0);
-        for from in (step..depth).step_by(step) {
-            let sum = row_tile::<S, R, C>(simd, rows, &b[from..(from + step).min(depth)], from);
-            for (total, sum) in total.as_flattened_mut().iter_mut().zip(sum.as_flattened()) {
-                *total = simd.add_f32s(*total, *sum);
-            }
-        }
-        let cols = right.width.min(right.lines - j);
-        for (total, out) in total.iter().zip(out.chunks_exact_mut(right.lines)) {
-            let mut edge = [0f32; WIDEST];
-            S::as_mut_simd_f32s(&mut edge).0[..C].copy_from_slice(total);
-            out[j..j + cols].copy_from_slice(&edge[..cols]);
-        }
-    }
-}
-
-/// R rows from the depth `from` on times a part of a panel.
-#[inline(always)]
-fn row_tile<S: Simd, const R: usize, const C: usize>(
-    simd: S,
-    mut rows: [&[f32]; R],
-    b: &[[S::f32s; C]],
-    from: usize,
-) -> [[S::f32s; C]; R] {
-    let mut sum = [[simd.splat_f32s(0.0); C]; R];
-    // Of one length, so that the loop has nothing to check.
-    for row in &mut rows {
-        *row = &row[from..from + b.len()];
-    }
-    for (d, b) in b.iter().enumerate() {
-        for r in 0..R {
-            let a = simd.splat_f32s(rows[r][d]);
-            for c in 0..C {
-                sum[r][c] = simd.mul_add_f32s(a, b[c], sum[r][c]);
-            }
         }
     }
     sum

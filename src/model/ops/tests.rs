@@ -1,7 +1,9 @@
 //! Fused CPU kernels against the composed operations, and gradients against finite differences.
 #![allow(clippy::unwrap_used)]
 
+use super::linear::{After, Branch};
 use super::*;
+use crate::model::config::Activation;
 use burn::tensor::{Device, TensorData};
 use rand::{Rng, SeedableRng};
 
@@ -59,14 +61,14 @@ fn norms_and_activations() {
     close(&gelu_tanh(x.clone()), &composed::gelu_tanh(x.clone()), "gelu_tanh");
     let u = random([7, 40], 5);
     close(&swiglu(&x, &u), &composed::swiglu(&x, &u), "swiglu");
-    let (dg, du) = swiglu_backward(&g, &x, &u);
+    let (dg, du) = swiglu_backward(&g, x.clone(), u.clone());
     let (cg, cu) = composed::swiglu_backward(&g, &x, &u);
     close(&dg, &cg, "swiglu gate");
     close(&du, &cu, "swiglu up");
     differences(&x, &dg, "swiglu gate", |x| weigh(swiglu(&x, &u), &g));
     let both = Tensor::cat(vec![x.clone(), u.clone()], 1);
     close(&swiglu_halves(&both), &composed::swiglu(&x, &u), "swiglu of halves");
-    close(&swiglu_halves_backward(&g, &both), &Tensor::cat(vec![cg, cu], 1), "swiglu of halves, backward");
+    close(&swiglu_halves_backward(&g, both), &Tensor::cat(vec![cg, cu], 1), "swiglu of halves, backward");
     close(&gelu(x.clone()), &burn::tensor::activation::gelu(x.clone()), "gelu");
     close(&add(&x, u.clone()), &(x.clone() + u), "add");
     close(&add_bias(x.clone(), &b), &(x.clone() + b.unsqueeze::<2>()), "add_bias");
@@ -87,6 +89,47 @@ fn products() {
         &x.slice([0..9, 5..30]).matmul(part.transpose()),
         "sliced views",
     );
+}
+
+/// Few rows and many, few columns and many, with each of what may follow and all of it.
+#[test]
+fn products_and_what_follows() {
+    for (t, k, n) in [(1, 40, 200), (20, 33, 200), (150, 70, 48), (150, 700, 300), (70, 1, 90)] {
+        let (x, w) = (random([t, k], 1), random([n, k], 2));
+        let (h, m, bias) = (random([t, 3], 3), random([n, 3], 4), random([n], 5));
+        let residual = random([t, n], 6);
+        let (wt, mt) = (w.transpose(), m.clone().transpose());
+        let branch = Branch { h: &h, m: &mt, scale: 0.7 };
+        let base = composed::matmul(&x, &wt);
+        let branched = base.clone() + h.clone().matmul(mt.clone()).mul_scalar(0.7);
+        let close = |after: After, want: Tensor<2>, what: &str| {
+            let got = linear::linear(&x, &wt, after);
+            let size = 1.0 + (k as f32).sqrt();
+            let error = (got - want).abs().max().into_scalar::<f32>();
+            assert!(error < 1e-5 * size, "{what} of {t}, {k}, {n}: {error}");
+        };
+        let none = After::default();
+        close(none, base.clone(), "nothing");
+        close(After { branch: Some(branch), ..none }, branched.clone(), "branch");
+        let biased = |y: &Tensor<2>| y.clone() + bias.clone().unsqueeze::<2>();
+        close(After { bias: Some(&bias), ..none }, biased(&base), "bias");
+        let tanh = Some(Activation::GeluTanh);
+        close(After { activation: tanh, ..none }, composed::gelu_tanh(base.clone()), "tanh");
+        close(After { residual: Some(&residual), ..none }, base.clone() + residual.clone(), "residual");
+        let all = After {
+            branch: Some(branch),
+            bias: Some(&bias),
+            activation: Some(Activation::Gelu),
+            residual: Some(&residual),
+        };
+        let want = burn::tensor::activation::gelu(biased(&branched)) + residual.clone();
+        close(all, want.clone(), "all");
+        let after = linear::complete(base.clone(), all);
+        assert!((after - want).abs().max().into_scalar::<f32>() < 1e-4);
+        let sum = linear::add_linear(residual.clone(), &x, &wt, branch);
+        let error = (sum - (residual + branched)).abs().max().into_scalar::<f32>();
+        assert!(error < 1e-5 * (1.0 + (k as f32).sqrt()), "sum of {t}, {k}, {n}: {error}");
+    }
 }
 
 #[test]

@@ -2,7 +2,8 @@
 //! rows of the small one while it is near. One token at a time, a question, and the low-rank sides of an adapter.
 
 use super::gemm::Mat;
-use super::panels::{Packed, ROWS, multiply_rows};
+use super::panel_rows::{Few, multiply_rows};
+use super::panels::{Packed, ROWS};
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
@@ -22,35 +23,41 @@ const READ_AT_ONCE: usize = 64 * 1024;
 pub fn dots(many: Mat, few: Mat, parallel: bool) -> Vec<f32> {
     let n = few.rows;
     if n > FEW {
-        return tiles(many, few, parallel);
+        return tiles(many, few, None, parallel);
     }
     let small = interleave(few);
-    in_parts(many, few, parallel, |out, many| {
+    in_parts(many, few, parallel, |out, at| {
+        let many = many.part(at..at + out.len() / n);
         let many = Many { data: many.data, stride: many.row_stride, cols: many.cols };
         Arch::new().dispatch(Dots { out, many, few: &small, n });
     })
 }
 
-/// The same of a `many` that is near: arithmetic limits, and a tile of its rows meets all of `few`. Summed as a packed product is.
-pub fn tiles(many: Mat, few: Mat, parallel: bool) -> Vec<f32> {
+/// The same of a `many` that is near: arithmetic limits, and a tile of its rows meets all of `few`. Summed as a packed product
+/// is. The operands may go on in depth with a second pair (`many` with as many rows, `few` times a factor).
+pub fn tiles(many: Mat, few: Mat, beside: Option<(Mat, Mat, f32)>, parallel: bool) -> Vec<f32> {
     let small = Packed::right_of_rows(few.t());
-    in_parts(many, few, parallel, |out, many| multiply_rows(out, many, &small))
+    let small_beside = beside.map(|(_, few, scale)| Packed::right_of_rows(few.t()).times(scale));
+    in_parts(many, few, parallel, |out, at| {
+        let rows = at..at + out.len() / few.rows;
+        let first = Few { left: many.part(rows.clone()), right: &small };
+        let beside = beside.zip(small_beside.as_ref());
+        let beside = beside.map(|((many, ..), right)| Few { left: many.part(rows), right });
+        multiply_rows(out, first, beside);
+    })
 }
 
-/// Parts of the rows of `many`, each by `work`.
-fn in_parts(many: Mat, few: Mat, parallel: bool, work: impl Fn(&mut [f32], Mat) + Sync) -> Vec<f32> {
+/// Parts of the products, each by `work` from a first row of `many` on.
+fn in_parts(many: Mat, few: Mat, parallel: bool, work: impl Fn(&mut [f32], usize) + Sync) -> Vec<f32> {
     let n = few.rows;
     assert!(many.col_stride == 1 && many.cols == few.cols && n > 0);
     let mut out = vec![0f32; many.rows * n];
     if !parallel {
-        work(&mut out, many);
+        work(&mut out, 0);
         return out;
     }
     let rows = READ_AT_ONCE.div_ceil(many.cols.max(1)).next_multiple_of(ROWS);
-    out.par_chunks_mut(rows * n).enumerate().for_each(|(i, out)| {
-        let at = i * rows;
-        work(out, many.part(at..at + out.len() / n));
-    });
+    out.par_chunks_mut(rows * n).enumerate().for_each(|(i, out)| work(out, i * rows));
     out
 }
 
@@ -234,7 +241,7 @@ fn block<S: Simd, const R: usize, const N: usize, T: Number>(
 #[cfg(test)]
 mod tests {
     use super::super::blocked;
-    use super::super::gemm::Cores;
+    use super::super::gemm::{Cores, Sum, Term};
     use super::*;
 
     /// An answer must not depend on which others are written beside it: bit for bit the same, alone and with others.
@@ -251,10 +258,17 @@ mod tests {
             }
         };
         let mut packed = vec![0f32; n * rows];
-        blocked::product(&mut packed, rows, (0.0, 1.0), few, many.t(), Cores::All);
-        for count in [1, 8, 9, 33, n] {
-            let some = few.part(0..count);
-            same(count, &tiles(many, some, count % 2 == 0), &|row, r| packed[r * rows + row]);
+        let main = Sum::of(Term { a: few, b: many.t(), scale: 1.0 });
+        // The first columns as a second pair
+        let [more, some_more] = [many, few].map(|m| Mat { cols: 5, ..m });
+        let beside = Term { a: some_more, b: more.t(), scale: 0.3 };
+        for beside in [None, Some(beside)] {
+            blocked::product(&mut packed, rows, Sum { beside, ..main }, Cores::All);
+            for count in [1, 8, 9, 33, n] {
+                let beside = beside.map(|t| (more, some_more.part(0..count), t.scale));
+                let got = tiles(many, few.part(0..count), beside, count % 2 == 0);
+                same(count, &got, &|row, r| packed[r * rows + row]);
+            }
         }
         let alone: Vec<Vec<f32>> = (0..FEW).map(|r| dots(many, few.part(r..r + 1), false)).collect();
         for count in 1..=FEW {
