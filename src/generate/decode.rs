@@ -26,7 +26,7 @@ pub struct Rules<'a> {
     pub sampling: Sampling,
     /// Any of these ends an answer; it is not part of it.
     pub stop_ids: &'a [u32],
-    /// Sequences that run at the same time.
+    /// Sequences that run at the same time, at most.
     pub slots: usize,
 }
 
@@ -65,7 +65,8 @@ pub fn generate(
     on_token: OnToken,
 ) -> Result<Answers> {
     let mut answers: Vec<Vec<u32>> = vec![Vec::new(); count];
-    let mut batch = Batch::new(rules.slots, false);
+    // No more slots than are ever taken: each has its room in the cache.
+    let mut batch = Batch::new(rules.slots.min(count), false);
     let (mut next, mut broken) = (0, false);
     while !broken && (next < count || batch.running() > 0) {
         while next < count && batch.room() > 0 {
