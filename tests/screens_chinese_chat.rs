@@ -4,6 +4,7 @@
 use crate::screens::{Screen, start_training, started, step, with_data};
 use crate::screens_talk::{self, ask, asked, say};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use lorascope::config::TrainConfig;
 use lorascope::error::Error;
 use lorascope::job::{Event, Job, Odds, Outcome, Prediction, ScoreRow};
 use lorascope::tui::Msg;
@@ -256,7 +257,8 @@ fn the_evaluation_has_no_english_left() {
         let mut screen = chinese(width, height);
         screen.keys("6");
         check(&mut screen, "none yet");
-        screen.app.state.config.dataset.clear();
+        let config = screen.app.state.config.clone();
+        screen.app.state.start_from(TrainConfig { dataset: Vec::new(), ..config });
         screen.keys("e");
         check(&mut screen, "nothing to evaluate on");
         let (mut screen, [_, tuned]) = evaluation(width, height);
