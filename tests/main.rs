@@ -17,6 +17,7 @@ mod feature_cache;
 mod generate;
 mod golden;
 mod layers;
+mod left_over;
 mod model;
 mod models;
 mod peer;

@@ -5,7 +5,7 @@ use crate::golden::{self, Golden, assert_close, values};
 use burn::tensor::{DType, Device};
 use lorascope::data::patches::Patches;
 use lorascope::eval::loss::{self, Targets};
-use lorascope::generate::{Next, Prompt, Rules, generate};
+use lorascope::generate::{Grown, Next, Prompt, Rules, generate};
 use lorascope::job::Sampling;
 use lorascope::model::qwen3_vl::{Pack, Qwen3Vl, Sequence};
 use lorascope::model::vision::VisionOutput;
@@ -95,13 +95,13 @@ fn sequences_in_a_pack_do_not_see_each_other() {
     assert_close(&together, &want, 1e-4, "packed logits");
 }
 
-/// Alone, in a batch, and with fewer slots than prompts.
+/// Alone, in a batch, and with fewer slots than prompts or more.
 #[test]
 fn greedy_tokens_equal_transformers() {
     for (name, file) in MODELS {
         let (model, golden) = (model(name), Golden::open(file));
         let cases: Vec<Case> = CASES.iter().map(|at| case(&model, &golden, at)).collect();
-        for slots in 1..=3 {
+        for slots in 1..=4 {
             let rules = Rules {
                 adapter: None,
                 sampling: Sampling { max_new_tokens: 24, ..Sampling::default() },
@@ -113,8 +113,22 @@ fn greedy_tokens_equal_transformers() {
                 let ids = c.ids[..c.ids.len() - 14].to_vec();
                 Ok(Prompt { ids, grids: c.grids.clone(), features: c.features.clone(), stream: i })
             };
-            let mut go_on = |_: usize, _: Option<u32>| ControlFlow::Continue(Next::GoOn);
+            let (mut told, mut ended) = (vec![Vec::new(); 3], [0; 3]);
+            let mut go_on = |i: usize, grown: Grown| {
+                match grown {
+                    Grown::Longer(answer) => {
+                        assert_eq!(answer.len(), told[i].len() + 1, "a token at a time");
+                        told[i] = answer.to_vec();
+                    }
+                    Grown::Ended(answer) => {
+                        assert_eq!(answer, told[i]);
+                        ended[i] += 1;
+                    }
+                }
+                ControlFlow::Continue(Next::GoOn)
+            };
             let answers = generate(&model, 3, &mut prompt, &rules, &mut go_on).unwrap().tokens;
+            assert!(told == answers && ended == [1; 3], "{told:?} {ended:?}");
             for (at, answer) in CASES.iter().zip(answers) {
                 let want: Vec<u32> =
                     golden.ints(&format!("{at}.greedy24")).iter().map(|&i| i as u32).collect();

@@ -146,6 +146,30 @@ fn answers_while_training_have_their_memory() {
     assert!(answers(3) >= 3 * step && answers(16) * 3 == answers(3) * 4, "four at a time");
 }
 
+/// The copy of the head in 8 bits, a byte a value and eight a row, is planned for every rule that the largest few logits are
+/// enough for, and for no other; and what a token reads of the head is that copy or the head in f32.
+#[test]
+fn the_copy_of_the_head_is_planned_where_answers_read_it() {
+    let model = models::find(Path::new("8B")).unwrap().config;
+    let planned = |(do_sample, top_k, repetition_penalty): (bool, usize, f64)| {
+        let rule = TrainConfig { do_sample, top_k, repetition_penalty, ..TrainConfig::default() };
+        let config = TrainConfig { eval_generate_samples: 4, ..rule };
+        let lengths = Lengths::assumed(&config, "of the test");
+        let plan = Plan::of(&config, &model, &lengths, &Device::cpu_of_unknown_speed()).unwrap();
+        let answers = plan.memory.phases.iter().find(|part| part.name == "answers while training");
+        (answers.unwrap().bytes, plan::read_for_a_token(&model, 1, &config.sampling()))
+    };
+    let (rows, values) = (model.text.vocab_size, model.text.vocab_size * model.text.hidden_size);
+    let all = planned((true, 0, 1.0));
+    let few = (all.0 + (values + 8 * rows) as u64, all.1 - 3 * values as u64);
+    for rule in [(false, 0, 1.0), (false, 50, 1.0), (true, 50, 1.0), (true, 256, 1.0)] {
+        assert_eq!(planned(rule), few, "{rule:?}");
+    }
+    for rule in [(true, 257, 1.0), (true, 50, 1.1), (false, 50, 1.1)] {
+        assert_eq!(planned(rule), all, "{rule:?}");
+    }
+}
+
 #[test]
 fn every_known_model_and_gpu_has_a_plan() {
     for model in models::names() {

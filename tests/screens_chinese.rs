@@ -2,6 +2,7 @@
 //! left in English. A text that a pane says in plain English fails here.
 #![allow(clippy::unwrap_used)]
 
+use crate::left_over::{Cut, left_over};
 use crate::screens::{Screen, sample, start_training, step};
 use crate::screens_runs::{comparison, runs};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
@@ -24,44 +25,6 @@ use lorascope::tui::words::{Language, Words};
 use unicode_width::UnicodeWidthStr;
 
 const SIZES: [(u16, u16); 3] = [(80, 24), (120, 40), (200, 60)];
-
-/// What a reader of Chinese knows by these letters: keys, units, programs, formats, methods.
-const KNOWN: &[&str] = &[
-    "Enter",
-    "Esc",
-    "Tab",
-    "Space",
-    "Shift-Tab",
-    "PgUp",
-    "PgDn",
-    "Home",
-    "End",
-    "Del",
-    "GiB",
-    "MiB",
-    "KiB",
-    "token",
-    "id",
-    "LoRA",
-    "GPU",
-    "CPU",
-    "PNG",
-    "SVG",
-    "CSV",
-    "YAML",
-    "JSON",
-    "ASCII",
-    "OSC",
-    "NaN",
-    "parquet",
-    "tmux",
-    "GB",
-    "Lorascope",
-    "lorascope",
-    "LLaMA-Factory",
-    "AdamW",
-    "lungs",
-];
 
 /// Names in the table of parameters: values, methods and their papers, kinds of model.
 const OF_PARAMETERS: &[&str] = &[
@@ -104,42 +67,10 @@ const OF_PARAMETERS: &[&str] = &[
     "issue",
 ];
 
-/// Words of English on a screen that are neither known nor `allowed`. Names of keys, metrics and files have a digit, `_`,
-/// `/`, `.` or `:` in them.
-fn left_over(text: &str, allowed: &[&str]) -> Vec<String> {
-    let part = |c: char| c.is_ascii_alphanumeric() || "_./:-".contains(c);
-    let of_a_key = |name: &str| fields::all().iter().any(|f| f.key.starts_with(name));
-    let edge = |c: char| "│╭╮╰╯─".contains(c);
-    let mut found = Vec::new();
-    for line in text.lines() {
-        let (mut word, mut before) = (String::new(), ' ');
-        for c in line.trim_end_matches([' ', '│', '─', '╮', '╯']).chars().chain(['\n']) {
-            if part(c) {
-                word.push(c);
-                continue;
-            }
-            let (whole, left) = (std::mem::take(&mut word), std::mem::replace(&mut before, c));
-            let name = whole.trim_matches(|c: char| !c.is_ascii_alphanumeric());
-            let letters = name.chars().filter(char::is_ascii_alphabetic).count();
-            let plain = name.chars().all(|c| c.is_ascii_alphabetic() || c == '-');
-            // A name may be cut at the end of its cell or of the screen, or by a box that lies over it.
-            let cut = c == '…' || edge(c) || edge(left) || (c == '\n' && of_a_key(name));
-            // The fields of a search, `tokens:>800`, and the endings of files.
-            let syntax = (whole.ends_with(':') && "<>".contains(c)) || whole.starts_with('.');
-            let known = KNOWN.contains(&name) || allowed.contains(&name) || name.starts_with("Ctrl-");
-            let known = known || syntax || fields::field(name).is_some();
-            if letters > 1 && plain && !cut && !known {
-                found.push(name.to_string());
-            }
-        }
-    }
-    found
-}
-
 /// Draws a screen and looks it over.
 fn look(what: &str, screen: &mut Screen, allowed: &[&str]) -> String {
     let text = screen.text();
-    let left = left_over(&text, allowed);
+    let left = left_over(&text, allowed, Cut::Passes);
     assert!(left.is_empty(), "{what}: {left:?}\n{text}");
     let columns = usize::from(screen.terminal.backend().buffer().area.width);
     assert!(text.lines().all(|l| l.width() <= columns), "{what}: wider than {columns}\n{text}");
@@ -648,12 +579,6 @@ fn the_runs_pane_is_chinese() {
         let text = look("opened", &mut screen, &[]);
         assert!(text.contains("已打开：run-2 · 已中断"), "{text}");
     }
-}
-
-#[test]
-fn a_screen_with_english_words_is_found_out() {
-    assert_eq!(left_over("│ 损失 loss 0.5 · nothing…  │\n/x/file lora_rank eval_lo… Esc", &[]), ["loss"]);
-    assert_eq!(left_over("│ 设置 learning │\n learning here", &[]), ["learning", "here"]);
 }
 
 /// Whole screens, to be looked at.

@@ -75,6 +75,20 @@ fn chinese_screens_are_chinese_and_fit() {
     assert!(screen.text().contains("No data yet"), "the key changes the language");
 }
 
+/// What is wrong with the settings is found once, and said in the language of the moment.
+#[test]
+fn a_known_problem_changes_its_language_at_once() {
+    let mut screen = Screen::new(120, 40);
+    screen.app.state.zoomed = true;
+    screen.keys("2");
+    let (english, chinese) = ("no model folder is set", "没有设置模型文件夹");
+    for (said, other) in [(english, chinese), (chinese, english), (english, chinese)] {
+        let text = screen.text();
+        assert!(text.contains(said) && !text.contains(other), "{text}");
+        ctrl(&mut screen, 'g');
+    }
+}
+
 #[test]
 fn the_palette_finds_actions_in_both_languages() {
     for wanted in ["smoothed", "平滑"] {

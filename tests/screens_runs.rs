@@ -475,10 +475,10 @@ fn settings_are_loaded_undone_compared_and_saved() {
     let config = TrainConfig { lora_rank: 32, ..before.clone() };
     let found = Ok((Box::new(config.clone()), vec!["no effect here: plot_loss".to_string()]));
     screen.feed(Msg::Loaded(Loaded::Settings(settings_worker::Told::Loaded { name, found })));
-    assert!(screen.app.state.config == config);
+    assert!(*screen.app.state.config == config);
     assert!(screen.text().contains("settings of tutorial-two: 1 changed · no effect here: plot_loss"));
     screen.keys("u");
-    assert!(screen.app.state.config == before, "loading can be undone");
+    assert!(*screen.app.state.config == before, "loading can be undone");
     screen.keys("Dother.yaml");
     screen.press(KeyCode::Enter);
     let told = settings_worker::Told::Other { name: "other.yaml".into(), found: Ok(Box::new(config)) };

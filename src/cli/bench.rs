@@ -115,7 +115,7 @@ fn train(config: TrainConfig, out: &Out) -> Result<Measured> {
 
 fn predict(config: TrainConfig, out: &Out) -> Result<Measured> {
     let model = ModelConfig::load(&config.model_name_or_path).ok();
-    let (slots, greedy) = (config.per_device_eval_batch_size, config.sampling().temperature <= 0.0);
+    let (slots, sampling) = (config.per_device_eval_batch_size, config.sampling());
     let summary = job::run(&Engine::start(), Job::Evaluate(Box::new(config)), out, &mut |_| {})?;
     let speed = summary["results"]["predict_samples_per_second"].as_f64().unwrap_or_default();
     let of = |key: &str| summary["time"][key].as_f64().unwrap_or_default();
@@ -129,7 +129,7 @@ fn predict(config: TrainConfig, out: &Out) -> Result<Measured> {
             prompt_tokens_per_second: of("read") / of("reading").max(1e-9),
             tokens_per_second: of("written") / of("writing").max(1e-9),
             seconds_per_round: per_round,
-            read_per_round: model.map(|m| plan::read_for_a_token(&m, slots, greedy)),
+            read_per_round: model.map(|m| plan::read_for_a_token(&m, slots, &sampling)),
         }),
         ..Measured::default()
     })

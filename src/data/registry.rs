@@ -58,25 +58,33 @@ impl Registry {
 /// Adds an entry or changes the one of this name; everything else in the file stays as it is and where it is, unknown
 /// keys of the entry included. Concurrent registrations wait for each other.
 pub fn register(dir: &Path, name: &str, entry: &Entry) -> Result<()> {
-    edit(dir, |entries| {
-        let old = entries.get(name).and_then(Value::as_object).cloned().unwrap_or_default();
-        let mut fields = entry.fields();
-        let replaced = |key: &str| DESCRIBED.contains(&key) || OTHER_SOURCES.contains(&key);
-        for (key, value) in old.into_iter().filter(|(key, _)| !replaced(key)) {
-            fields.entry(key).or_insert(value);
-        }
-        entries.insert(name.to_string(), Value::Object(fields));
-        Ok(())
-    })
+    update(dir, &[(name, Some(entry))])
 }
 
 /// Takes an entry out. Nothing happens when there is none.
 pub fn unregister(dir: &Path, name: &str) -> Result<()> {
-    if !dir.join(FILE_NAME).exists() {
+    update(dir, &[(name, None)])
+}
+
+/// Registers the names that have an entry and takes out the others, in one write: a reader finds all of it or nothing.
+pub fn update(dir: &Path, sets: &[(&str, Option<&Entry>)]) -> Result<()> {
+    if sets.iter().all(|(_, entry)| entry.is_none()) && !dir.join(FILE_NAME).exists() {
         return Ok(());
     }
     edit(dir, |entries| {
-        entries.shift_remove(name);
+        for (name, entry) in sets {
+            let Some(entry) = entry else {
+                entries.shift_remove(*name);
+                continue;
+            };
+            let old = entries.get(*name).and_then(Value::as_object).cloned().unwrap_or_default();
+            let mut fields = entry.fields();
+            let replaced = |key: &str| DESCRIBED.contains(&key) || OTHER_SOURCES.contains(&key);
+            for (key, value) in old.into_iter().filter(|(key, _)| !replaced(key)) {
+                fields.entry(key).or_insert(value);
+            }
+            entries.insert(name.to_string(), Value::Object(fields));
+        }
         Ok(())
     })
 }

@@ -15,7 +15,7 @@ use crate::data::sample::Sample;
 use crate::error::{At, Error, Kind, Result};
 use crate::files;
 use crate::generate::batch::Timing;
-use crate::generate::{Next, Prompt, Rules, generate};
+use crate::generate::{Grown, Next, Prompt, Rules, generate};
 use crate::job::{Command, Emit, Event, Level, Phase, Prediction};
 use crate::model::lora::Adapter;
 use crate::model::qwen3_vl::Qwen3Vl;
@@ -174,20 +174,17 @@ fn predict(
         Ok(Prompt { ids, grids, features, stream: todo[i] })
     };
     let mut running = Running::new(growing.done.values(), items.len());
-    let mut answers: BTreeMap<usize, Vec<u32>> = BTreeMap::new();
     let mut written = BTreeMap::new();
     let mut trouble: Option<Error> = None;
-    let mut on_token = |i: usize, token: Option<u32>| {
-        if let Some(id) = token {
-            let answer = answers.entry(i).or_default();
-            answer.push(id);
-            let ends = ends(setup.encoder, answer, &rules.sampling.stop);
-            return ControlFlow::Continue(if ends { Next::End } else { Next::GoOn });
-        }
-        let answer = answers.remove(&i).unwrap_or_default();
-        let prediction = judged(setup.encoder, &items[todo[i]], todo[i], (&answer, &rules.sampling.stop));
+    let stop = &rules.sampling.stop;
+    let mut on_token = |i: usize, grown: Grown| {
+        let answer = match grown {
+            Grown::Longer(answer) => return ControlFlow::Continue(next(setup.encoder, answer, stop)),
+            Grown::Ended(answer) => answer,
+        };
+        let prediction = judged(setup.encoder, &items[todo[i]], todo[i], (answer, stop));
         if !setup.config.skip_special_tokens {
-            written.insert(todo[i], setup.encoder.decode(&answer, false));
+            written.insert(todo[i], setup.encoder.decode(answer, false));
         }
         // On the disk first: what was told is never predicted again.
         if let Err(e) = growing.push(prediction.clone()) {
@@ -218,9 +215,9 @@ fn stop_text(encoder: &Encoder, answer: &[u32], stop: &[String]) -> Option<usize
     stop.iter().filter(|s| !s.is_empty()).filter_map(|s| text.find(s.as_str())).min()
 }
 
-/// Whether a stop text ends the answer.
-pub(super) fn ends(encoder: &Encoder, answer: &[u32], stop: &[String]) -> bool {
-    stop_text(encoder, answer, stop).is_some()
+/// What follows the newest token of an answer: its end where a stop text is in it.
+pub(super) fn next(encoder: &Encoder, answer: &[u32], stop: &[String]) -> Next {
+    if stop_text(encoder, answer, stop).is_some() { Next::End } else { Next::GoOn }
 }
 
 /// The answer as text, up to a stop text.

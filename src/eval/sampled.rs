@@ -8,7 +8,7 @@ use crate::config::TrainConfig;
 use crate::data::encode::Encoder;
 use crate::data::sample::Sample;
 use crate::error::Result;
-use crate::generate::{Next, Prompt, generate};
+use crate::generate::{Grown, Next, Prompt, generate};
 use crate::model::vision::VisionOutput;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -61,19 +61,18 @@ pub fn answer(setup: &Setup, asked: &[Ready], stop: &mut dyn FnMut() -> bool) ->
         let (ids, grids) = (item.prompt_ids.clone(), item.grids.clone());
         Ok(Prompt { ids, grids, features: features.clone(), stream: *place })
     };
-    let mut answers: Vec<Vec<u32>> = vec![Vec::new(); asked.len()];
     let mut stopped = false;
-    let mut on_token = |i: usize, token: Option<u32>| {
+    let mut on_token = |_: usize, grown: Grown| {
         if stop() {
             stopped = true;
             return ControlFlow::Break(());
         }
-        let Some(id) = token else { return ControlFlow::Continue(Next::GoOn) };
-        answers[i].push(id);
-        let ends = predict::ends(setup.encoder, &answers[i], texts);
-        ControlFlow::Continue(if ends { Next::End } else { Next::GoOn })
+        ControlFlow::Continue(match grown {
+            Grown::Longer(answer) => predict::next(setup.encoder, answer, texts),
+            Grown::Ended(_) => Next::GoOn,
+        })
     };
-    generate(setup.model, asked.len(), &mut prompt, &rules, &mut on_token)?;
+    let answers = generate(setup.model, asked.len(), &mut prompt, &rules, &mut on_token)?.tokens;
     if stopped {
         return Ok(None);
     }

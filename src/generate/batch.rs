@@ -6,7 +6,7 @@ use super::sampling::{LogProbs, Sampler};
 use super::scores::{Head, Scores};
 use crate::error::{Error, Result};
 use crate::job::{Finish, Sampling};
-use crate::model::kv_cache::KvCache;
+use crate::model::kv_cache::{self, KvCache};
 use crate::model::lora::{Adapter, Pass};
 use crate::model::qwen3_vl::{Qwen3Vl, visual};
 use crate::model::vision::VisionOutput;
@@ -18,8 +18,6 @@ use std::time::Instant;
 const CHUNK: usize = 2048;
 /// A common beginning is worth its place from so many tokens on; the header of every talk is shorter.
 const WORTH: usize = 32;
-/// The cache grows by whole multiples of this many tokens.
-const STEP: usize = 256;
 
 /// A picture of a prompt: equal identities are equal pictures.
 pub type Identity = [u8; 32];
@@ -254,7 +252,7 @@ impl Batch {
         if self.cache.is_some() && longest <= self.capacity {
             return;
         }
-        let (c, slots, capacity) = (&model.config.text, self.slots.len(), longest.next_multiple_of(STEP));
+        let (c, slots, capacity) = (&model.config.text, self.slots.len(), kv_cache::capacity(longest));
         let shape = (c.num_key_value_heads, c.head_dim);
         let mut larger =
             KvCache::new(c.num_hidden_layers, slots, capacity, shape, model.dtype, &model.device);

@@ -26,7 +26,7 @@ pub struct Rules<'a> {
     pub sampling: Sampling,
     /// Any of these ends an answer; it is not part of it.
     pub stop_ids: &'a [u32],
-    /// Sequences that run at the same time.
+    /// Sequences that run at the same time, at most.
     pub slots: usize,
 }
 
@@ -38,8 +38,15 @@ pub enum Next {
     End,
 }
 
-/// Told every new token as (prompt, token), and `None` at the end of an answer; may break off everything.
-pub type OnToken<'a> = &'a mut dyn FnMut(usize, Option<u32>) -> ControlFlow<(), Next>;
+/// What became of an answer, with its tokens so far.
+pub enum Grown<'a> {
+    /// By one token.
+    Longer(&'a [u32]),
+    Ended(&'a [u32]),
+}
+
+/// Told of every new token and of the end of each answer, with the prompt's number; may break off everything.
+pub type OnToken<'a> = &'a mut dyn FnMut(usize, Grown) -> ControlFlow<(), Next>;
 
 /// The new tokens of each prompt, in their order, and where the time went.
 pub struct Answers {
@@ -57,8 +64,9 @@ pub fn generate(
     rules: &Rules,
     on_token: OnToken,
 ) -> Result<Answers> {
-    let mut answers = vec![Vec::new(); count];
-    let mut batch = Batch::new(rules.slots, false);
+    let mut answers: Vec<Vec<u32>> = vec![Vec::new(); count];
+    // No more slots than are ever taken: each has its room in the cache.
+    let mut batch = Batch::new(rules.slots.min(count), false);
     let (mut next, mut broken) = (0, false);
     while !broken && (next < count || batch.running() > 0) {
         while next < count && batch.room() > 0 {
@@ -71,12 +79,14 @@ pub fn generate(
                 _ if broken => return false,
                 Said::Token { id, .. } => {
                     answers[i].push(id);
-                    on_token(i, Some(id))
+                    on_token(i, Grown::Longer(&answers[i]))
                 }
-                Said::End(_) => on_token(i, None),
+                Said::End(_) => on_token(i, Grown::Ended(&answers[i])),
             };
             let flow = match flow {
-                ControlFlow::Continue(Next::End) => on_token(i, None).map_continue(|_| Next::End),
+                ControlFlow::Continue(Next::End) => {
+                    on_token(i, Grown::Ended(&answers[i])).map_continue(|_| Next::End)
+                }
                 flow => flow,
             };
             broken = flow.is_break();

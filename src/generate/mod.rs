@@ -13,5 +13,5 @@ pub mod talk;
 pub mod writing;
 
 pub use ask::Who;
-pub use decode::{Next, Prompt, Rules, generate};
+pub use decode::{Grown, Next, Prompt, Rules, generate};
 pub use talk::Talk;

@@ -5,9 +5,6 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::cmp::Ordering;
 
-/// A top-k of more than this asks for all logits: to find the largest ones would take as long.
-const MOST: usize = 256;
-
 /// The rule of one sequence, with its own random numbers: the answer does not depend on what else is in the batch.
 pub struct Sampler {
     rule: Sampling,
@@ -22,13 +19,9 @@ impl Sampler {
         Self { rule, rng }
     }
 
-    /// How many of the largest logits tell the next token; `None` where all have to be known.
+    /// How many of the largest logits tell the next token ([`Sampling::enough`]).
     pub fn enough(&self) -> Option<usize> {
-        match (&self.rule, self.rule.top_k) {
-            (rule, _) if rule.repetition_penalty != 1.0 => None,
-            (rule, _) if rule.temperature <= 0.0 => Some(1),
-            (_, k) => (1..=MOST).contains(&k).then_some(k),
-        }
+        self.rule.enough()
     }
 
     /// The next token, of the largest logits with their tokens, the likeliest first: at least [`Sampler::enough`].
@@ -180,9 +173,18 @@ mod tests {
                 assert_eq!(few.next_of(&best), all.next(&mut logits.clone(), &[]), "{rule:?}");
             }
         }
-        let all = |rule| Sampler::new(rule, 0).enough();
-        assert_eq!(all(Sampling { temperature: 1.0, top_k: 0, ..Sampling::default() }), None);
-        assert_eq!(all(Sampling { repetition_penalty: 1.1, ..Sampling::default() }), None);
+    }
+
+    #[test]
+    fn all_logits_are_asked_for_where_the_largest_few_are_not_enough() {
+        let greedy = Sampling::default();
+        let drawn = |top_k| Sampling { temperature: 1.0, top_k, ..Sampling::default() };
+        assert_eq!((greedy.enough(), drawn(1).enough(), drawn(256).enough()), (Some(1), Some(1), Some(256)));
+        assert_eq!((drawn(0).enough(), drawn(257).enough()), (None, None));
+        for rule in [greedy, drawn(20)] {
+            let penalised = Sampling { repetition_penalty: 1.1, ..rule };
+            assert_eq!(penalised.enough(), None, "{penalised:?}");
+        }
     }
 
     #[test]

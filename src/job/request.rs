@@ -237,6 +237,23 @@ pub struct Sampling {
     pub stop: Vec<String>,
 }
 
+impl Sampling {
+    /// A top-k of more than this asks for all logits: to find the largest ones would take as long.
+    const MOST: usize = 256;
+
+    /// How many of the largest logits tell the next token; `None` where all have to be known. Where a number is given, answers
+    /// read a copy of the head in 8 bits (`model::ops::screened`).
+    pub fn enough(&self) -> Option<usize> {
+        if self.repetition_penalty != 1.0 {
+            return None;
+        }
+        if self.temperature <= 0.0 {
+            return Some(1);
+        }
+        (1..=Self::MOST).contains(&self.top_k).then_some(self.top_k)
+    }
+}
+
 impl Default for Sampling {
     fn default() -> Self {
         Self {

@@ -3,6 +3,14 @@
 use super::ops::{self, Segment, rows};
 use burn::tensor::{DType, Device, Tensor};
 
+/// A cache grows by whole multiples of this many tokens.
+const STEP: usize = 256;
+
+/// The capacity of a slot for sequences of at most `longest` tokens.
+pub fn capacity(longest: usize) -> usize {
+    longest.next_multiple_of(STEP)
+}
+
 /// Per layer, keys and values of `slots` sequences of at most `capacity` tokens.
 pub struct KvCache {
     /// [slots · capacity, kv_heads · d] each; `None` only while a layer is being written.

@@ -9,7 +9,7 @@ use super::shapes::Shapes;
 use crate::config::TrainConfig;
 use crate::config::steps::steps;
 use crate::error::Result;
-use crate::model::{ModelConfig, TextConfig, VisionConfig};
+use crate::model::{ModelConfig, TextConfig, VisionConfig, kv_cache};
 
 /// Features of pictures that are kept at most (`eval::features`).
 const FEATURES: u64 = 2 << 30;
@@ -19,9 +19,6 @@ const WAITING: u64 = 64 << 20;
 
 /// Logits that are there at once (`eval::loss`).
 const LOGITS: usize = 16 << 20;
-
-/// Tokens by which the cache of answers grows (`generate::batch`).
-const CACHE_STEP: usize = 256;
 
 /// One row of the table.
 #[derive(Clone, Debug, serde::Serialize)]
@@ -245,13 +242,13 @@ fn step(c: &TrainConfig, model: &ModelConfig, s: &Shapes, worst: &Batch, on: On)
 }
 
 /// The answers of an evaluation while training: keys and values of all that are written at a time, and the copy of the head
-/// that greedy ones read (`model::ops::screened`).
+/// that is read where the largest few logits are enough (`model::ops::screened`).
 fn answers(c: &TrainConfig, t: &TextConfig, worst: &Batch, on: On) -> Part {
     let rules = c.sampling();
     let slots = c.eval_generate_samples.min(c.per_device_eval_batch_size);
-    let tokens = slots * (worst.longest + rules.max_new_tokens).next_multiple_of(CACHE_STEP);
+    let tokens = slots * kv_cache::capacity(worst.longest + rules.max_new_tokens);
     let values = 2 * t.num_hidden_layers * t.num_key_value_heads * t.head_dim * tokens;
-    let copied = slots > 0 && on.device == Kind::Cpu && rules.temperature <= 0.0;
+    let copied = slots > 0 && on.device == Kind::Cpu && rules.enough().is_some();
     let head = if copied { t.vocab_size * (t.hidden_size + 8) } else { 0 };
     let bytes = on.float * values as u64 + head as u64;
     part(

@@ -2,6 +2,7 @@
 
 use crate::config::TrainConfig;
 use crate::error::Result;
+use crate::job::Sampling;
 use crate::model::modules::{self, Part};
 use crate::model::{ModelConfig, targets};
 
@@ -64,8 +65,8 @@ pub(super) fn active(model: &ModelConfig) -> u64 {
 }
 
 /// Bytes of f32 weights that one token of each of `slots` answers has to read: the decoder's matrices, of the experts those
-/// that are likely to be chosen by one of them, and the head (its copy in 8 bits where only the largest logit is wanted).
-pub fn read_for_a_token(model: &ModelConfig, slots: usize, greedy: bool) -> u64 {
+/// that are likely to be chosen by one of them, and the head (its copy in 8 bits where the largest few logits are enough).
+pub fn read_for_a_token(model: &ModelConfig, slots: usize, sampling: &Sampling) -> u64 {
     let t = &model.text;
     let chosen = t.moe.as_ref().map_or(1.0, |m| {
         let missed = 1.0 - m.num_experts_per_tok as f64 / m.num_experts as f64;
@@ -77,7 +78,8 @@ pub fn read_for_a_token(model: &ModelConfig, slots: usize, greedy: bool) -> u64 
         _ => 0,
     };
     let layers: u64 = modules::all(model).iter().map(share).sum();
-    4 * layers + (t.vocab_size * t.hidden_size) as u64 * if greedy { 1 } else { 4 }
+    let head = if sampling.enough().is_some() { 1 } else { 4 };
+    4 * layers + head * (t.vocab_size * t.hidden_size) as u64
 }
 
 /// Parameters of the last products of dense layers, whose results no backward pass needs.

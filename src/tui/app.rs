@@ -314,8 +314,8 @@ impl App {
         match loaded {
             Loaded::Config(config) => {
                 // Settings given on the command line win over the workspace's own.
-                if state.config == TrainConfig::default() {
-                    (state.config, state.preset) = (*config.clone(), *config);
+                if *state.config == TrainConfig::default() {
+                    state.start_from(*config);
                 }
             }
             Loaded::Adapter(adapter) => state.adapter = adapter,
@@ -338,7 +338,7 @@ impl App {
             }
             Loaded::Browse(told) => return state.on_told(told),
             Loaded::Demo(Ok((paths, config))) => {
-                (state.config, state.preset) = (*config.clone(), *config);
+                state.start_from(*config);
                 return state.start_conversions(paths.conversions().into());
             }
             Loaded::Files(Ok(files)) => {

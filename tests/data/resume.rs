@@ -2,6 +2,7 @@
 
 use super::fixture::{Row, convert_with, fixture, good_rows, job, png, tree, visible, write_parquet};
 use lorascope::data::convert as data_convert;
+use lorascope::data::registry::Registry;
 use lorascope::error::Kind;
 use lorascope::job::Event;
 use std::collections::BTreeMap;
@@ -149,6 +150,25 @@ fn killed_at_ten_moments_it_goes_on_to_the_same_result() {
         assert!(results(&out) == expected, "killed at moment {moment}, the results differ");
     }
     assert!(killed >= 5, "only {killed} of 10 were killed before they ended");
+}
+
+/// Both sets are registered in one write: killed as soon as there is a registry, it has both.
+#[test]
+fn both_sets_are_registered_at_once() {
+    let temp = tempfile::tempdir().unwrap();
+    let input = temp.path().join("in.parquet");
+    good_rows(&input, 40, 10);
+    let whole = temp.path().join("whole");
+    run(command(&input, &whole));
+    for round in 0..5 {
+        let out = temp.path().join(format!("out{round}"));
+        let registry = out.join("dataset_info.json");
+        kill_when(command(&input, &out).spawn().unwrap(), || registry.exists());
+        let names = Registry::open(&out).unwrap();
+        assert_eq!(names.names(), ["mllm_train_data", "mllm_val_data"], "round {round}");
+        run(command(&input, &out));
+        assert!(results(&out) == results(&whole), "round {round}");
+    }
 }
 
 /// Killed again and again in one folder, with other things going wrong in between.

@@ -56,6 +56,28 @@ fn registering_keeps_everything_else_as_and_where_it_is() {
 }
 
 #[test]
+fn several_sets_change_in_one_write_or_not_at_all() {
+    let temp = tempfile::tempdir().unwrap();
+    let path = temp.path().join("dataset_info.json");
+    registry::update(temp.path(), &[("none", None), ("nor", None)]).unwrap();
+    assert!(!path.exists(), "there was nothing to take out");
+    fs::write(
+        &path,
+        r#"{"val": {"file_name": "v.json"}, "train": {"file_name": "old.json", "note": "keep"}}"#,
+    )
+    .unwrap();
+    let train = Entry::sharegpt("t.json");
+    registry::update(temp.path(), &[("train", Some(&train)), ("val", None), ("more", Some(&train))]).unwrap();
+    let registry = Registry::open(temp.path()).unwrap();
+    assert_eq!(registry.names(), ["train", "more"]);
+    assert_eq!(registry.entry("train").unwrap(), train);
+    assert_eq!(registry.written("train").unwrap()["note"], "keep");
+    fs::write(&path, "{").unwrap();
+    registry::update(temp.path(), &[("train", Some(&train)), ("val", None)]).unwrap_err();
+    assert_eq!(fs::read_to_string(&path).unwrap(), "{");
+}
+
+#[test]
 fn concurrent_registrations_lose_none() {
     let temp = tempfile::tempdir().unwrap();
     std::thread::scope(|scope| {

@@ -6,11 +6,13 @@ use super::results::{KeptSides, Results};
 use super::row_notes::Notice;
 use super::split::Sides;
 use super::staging::PICTURES;
-use crate::error::{Error, Kind, Result};
-use crate::job::Emit;
+use crate::data::registry::{self, Entry};
+use crate::error::{At, Error, Kind, Result};
+use crate::job::{Emit, RowFormat};
 use rayon::prelude::*;
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 impl<'a> Conversion<'a> {
     fn refuse_bad_outcome(&self) -> Result<()> {
@@ -64,15 +66,27 @@ impl<'a> Conversion<'a> {
         let names: Vec<String> =
             sets.iter().filter(filled).map(|set| set.file.clone()).chain([report]).collect();
         self.staging.commit(self.journal.kept()?, &names)?;
-        for set in &sets {
-            if set.rows > 0 {
-                super::register(self.job, set.name)?;
-            } else {
-                super::forget(&self.job.out, set.name)?;
-            }
-        }
+        self.register(&sets)?;
         summary["files"] = self.files(&sets);
         Ok(summary)
+    }
+
+    /// Registers the sets that have rows, both in one write. What an earlier run registered or wrote of these names and is not
+    /// of this one would be stale beside it, and goes.
+    fn register(&self, sets: &[Set; 2]) -> Result<()> {
+        let out = &self.job.out;
+        let entry = |set: &Set| (set.rows > 0).then(|| Entry::sharegpt(&set.file));
+        let entries = sets.each_ref().map(entry);
+        let named = [0, 1].map(|i| (sets[i].name.as_str(), entries[i].as_ref()));
+        registry::update(out, &named)?;
+        for set in sets {
+            let files =
+                [RowFormat::Json, RowFormat::Jsonl].map(|f| format!("{}.{}", set.name, f.extension()));
+            for file in files.iter().filter(|file| set.rows == 0 || **file != set.file) {
+                remove(&out.join(file))?;
+            }
+        }
+        Ok(())
     }
 
     fn sets(&self, sides: &Sides) -> [Set<'a>; 2] {
@@ -108,10 +122,17 @@ impl<'a> Conversion<'a> {
             "train": set(0),
             "val": set(1),
             "images": out.join(PICTURES),
-            "dataset_info": out.join(super::registry::FILE_NAME),
+            "dataset_info": out.join(registry::FILE_NAME),
             "report": out.join(report_name(self.job)),
         })
     }
+}
+
+fn remove(file: &Path) -> Result<()> {
+    if fs::symlink_metadata(file).is_ok() {
+        fs::remove_file(file).at("remove", file)?;
+    }
+    Ok(())
 }
 
 /// One of the two data sets.

@@ -25,7 +25,7 @@ mod split;
 mod staging;
 mod tally;
 
-use super::registry::{self, Entry, Registry};
+use super::registry::{self, Registry};
 use super::special;
 use crate::error::{At, Error, Kind, Result};
 use crate::job::{ConvertJob, Emit, Event, Finding, Level};
@@ -139,30 +139,6 @@ fn resumable(error: Error, staging: &str) -> Error {
          {staging}"
     );
     error.hint(hint)
-}
-
-/// An earlier run's set of this name would be stale beside the new one: file and entry go.
-fn forget(out: &Path, name: &str) -> Result<()> {
-    registry::unregister(out, name)?;
-    for format in [crate::job::RowFormat::Json, crate::job::RowFormat::Jsonl] {
-        remove(&out.join(format!("{name}.{}", format.extension())))?;
-    }
-    Ok(())
-}
-
-fn remove(file: &Path) -> Result<()> {
-    if std::fs::symlink_metadata(file).is_ok() {
-        std::fs::remove_file(file).at("remove", file)?;
-    }
-    Ok(())
-}
-
-/// Registers a set, and removes what an earlier run wrote for it in the other format.
-fn register(job: &ConvertJob, name: &str) -> Result<()> {
-    use crate::job::RowFormat::{Json, Jsonl};
-    let file = |format: crate::job::RowFormat| format!("{name}.{}", format.extension());
-    registry::register(&job.out, name, &Entry::sharegpt(file(job.format)))?;
-    remove(&job.out.join(file(if job.format == Json { Jsonl } else { Json })))
 }
 
 /// Tells of pictures that no registered set names, or removes them if that is wanted.

@@ -10,6 +10,7 @@ use crate::data::encode::Encoder;
 use crate::error::{Error, Result};
 use crate::eval::samples::Samples;
 use crate::job::{Command, Emit, Event, Level};
+use crate::model::lora::Adapter;
 use crate::model::qwen3_vl::Qwen3Vl;
 use crate::train::clock::Clock;
 use crate::train::commands::Inbox;
@@ -55,14 +56,7 @@ pub(super) fn prepare<'a>(
         return Ok(Ready::Done(finish::summary(config, &start.position, results)));
     }
     let output = Output::open(config, &plan, &start.position)?;
-    emit(Event::Started {
-        run_dir: config.output_dir.clone(),
-        device,
-        total_steps: plan.total,
-        trainable: start.adapter.parameters(),
-        parameters: model.parameters + start.adapter.parameters(),
-        targets: report::targets(&model.config, &report::of_adapter(&start.adapter), config),
-    });
+    emit(started(config, model, &start.adapter, device, plan.total));
     let rest = (start.position.step..plan.total, plan.updates_per_epoch);
     let chosen = Chosen::new(&mut items, &data.train, rest, model.on_cpu());
     let how = (chosen.worst(), chosen.long);
@@ -95,6 +89,24 @@ pub(super) fn prepare<'a>(
         log_is_broken: false,
     };
     Ok(Ready::Train(Box::new(trainer), rehearsed))
+}
+
+/// What is told of a run that begins.
+fn started(
+    config: &TrainConfig,
+    model: &Qwen3Vl,
+    adapter: &Adapter,
+    device: String,
+    total_steps: usize,
+) -> Event {
+    Event::Started {
+        run_dir: config.output_dir.clone(),
+        device,
+        total_steps,
+        trainable: adapter.parameters(),
+        parameters: model.parameters + adapter.parameters(),
+        targets: report::targets(&model.config, &report::of_adapter(adapter), config),
+    }
 }
 
 /// An error where `dataloader_drop_last` leaves none of `samples`.

@@ -74,7 +74,7 @@ impl State {
     /// Asks for the selected sample as trained, if that is looked at and not known yet.
     pub fn wanted_trained(&mut self) -> Option<Effect> {
         let row = self.data.row().filter(|_| self.data.look.trained && !self.data.loading)?;
-        if self.data.trained.as_ref().is_some_and(|t| t.row == row && t.config == self.config) {
+        if self.data.trained.as_ref().is_some_and(|t| t.row == row && t.config == *self.config) {
             return None;
         }
         self.data.trained = Some(AsTrained { row, config: self.config.clone(), found: None });

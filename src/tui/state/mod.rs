@@ -26,7 +26,7 @@ use data::Data;
 use evaluation::Evaluation;
 use run::Run;
 use runs::Runs;
-use settings::Settings;
+use settings::{Settings, Settled};
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use talk::Talk;
@@ -89,9 +89,9 @@ pub struct Line {
 /// Everything the panes show.
 pub struct State {
     pub workspace: PathBuf,
-    pub config: TrainConfig,
+    pub config: Settled,
     /// What `config` started from: differences are marked, "reset" goes back to it.
-    pub preset: TrainConfig,
+    pub preset: Settled,
     pub data: Data,
     pub run: Option<Run>,
     pub runs: Runs,
@@ -132,8 +132,8 @@ impl State {
     pub fn new(workspace: PathBuf, config: TrainConfig, theme: Theme) -> Self {
         Self {
             data: Data::new(workspace.join("data")),
-            preset: config.clone(),
-            config,
+            preset: config.clone().into(),
+            config: config.into(),
             run: None,
             runs: Runs::new(crate::runs::of_workspace(&workspace)),
             settings: Settings::default(),
@@ -237,8 +237,7 @@ impl State {
             self.notify(Level::Warning, self.words.get("notice.training_runs"));
             return Vec::new();
         }
-        let problems = crate::config::validate::problems(&self.config);
-        let fatal: Vec<_> = problems.iter().filter(|p| p.fatal).collect();
+        let fatal: Vec<_> = self.config.problems().iter().filter(|p| p.fatal).collect();
         if !fatal.is_empty() {
             let lines = fatal.iter().map(|p| format!("{}: {}", p.key, self.words.said(&p.message))).collect();
             self.popup = Some(Popup::text(self.words.get("notice.cannot_start"), lines));

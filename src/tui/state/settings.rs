@@ -1,24 +1,61 @@
 //! Around the settings: what was edited and taken back, what they will take, what they are compared with.
 
 use super::{PaneId, State};
+use crate::config::validate::{self, Problem};
 use crate::config::{TrainConfig, fields};
 use crate::data::clean;
 use crate::job::Level;
 use crate::tui::effects::{Effect, Load};
 use crate::tui::panes::derived;
 use crate::tui::settings_worker::{Ask, Estimate, Told};
+use std::cell::OnceCell;
+use std::ops::Deref;
+
+/// Settings with what is shown of them, which is made at the first look. It cannot be that of other settings: these come as a
+/// whole, and nothing changes them in place.
+pub struct Settled {
+    config: TrainConfig,
+    texts: OnceCell<Vec<String>>,
+    problems: OnceCell<Vec<Problem>>,
+}
+
+impl Settled {
+    /// The text of every setting, in the order of the table.
+    pub fn texts(&self) -> &[String] {
+        self.texts.get_or_init(|| fields::texts(&self.config))
+    }
+
+    /// What is wrong with them.
+    pub fn problems(&self) -> &[Problem] {
+        self.problems.get_or_init(|| validate::problems(&self.config))
+    }
+}
+
+impl From<TrainConfig> for Settled {
+    fn from(config: TrainConfig) -> Self {
+        Self { config, texts: OnceCell::new(), problems: OnceCell::new() }
+    }
+}
+
+impl Deref for Settled {
+    type Target = TrainConfig;
+
+    fn deref(&self) -> &TrainConfig {
+        &self.config
+    }
+}
 
 /// Everything about the settings but the settings.
 #[derive(Default)]
 pub struct Settings {
-    undo: Vec<TrainConfig>,
-    redo: Vec<TrainConfig>,
+    undo: Vec<Settled>,
+    redo: Vec<Settled>,
     /// What the settings will take; of older ones while the new is on its way.
     pub estimate: Option<Estimate>,
     /// The settings and the number of rows that an estimate was asked for.
     asked: Option<(TrainConfig, Option<usize>)>,
     /// Other settings, with their name, that differences are shown to.
-    pub other: Option<(String, Box<TrainConfig>)>,
+    pub other: Option<(String, Settled)>,
     /// The settings with the value that is being typed, while it can be taken.
     pub draft: Option<Box<TrainConfig>>,
     /// What was typed of a path, and what it may become.
@@ -31,9 +68,20 @@ impl State {
         self.settings.draft.as_deref().unwrap_or(&self.config)
     }
 
+    /// What the settings are compared with: the preset, or other ones.
+    pub fn compared(&self) -> &Settled {
+        self.settings.other.as_ref().map_or(&self.preset, |(_, other)| other)
+    }
+
+    /// Starts from these settings: differences are marked to them.
+    pub fn start_from(&mut self, config: TrainConfig) {
+        (self.config, self.preset) = (config.clone().into(), config.into());
+    }
+
     /// Replaces the settings; the old ones can be had back.
-    pub fn set_config(&mut self, config: TrainConfig) {
-        if config != self.config {
+    pub fn set_config(&mut self, config: impl Into<Settled>) {
+        let config = config.into();
+        if *config != *self.config {
             self.settings.undo.push(std::mem::replace(&mut self.config, config));
             self.settings.redo.clear();
         }
@@ -76,8 +124,10 @@ impl State {
                 self.settings.completions = (typed, found);
             }
             Told::Loaded { name, found: Ok((config, notes)) } => {
-                let changed = fields::all().iter().filter(|f| differ(&config, &self.config, f.key)).count();
-                self.set_config(*config);
+                let config = Settled::from(*config);
+                let pairs = config.texts().iter().zip(self.config.texts());
+                let changed = pairs.filter(|(new, old)| new != old).count();
+                self.set_config(config);
                 self.focus = PaneId::Parameters;
                 let (words, n) = (self.words, changed.to_string());
                 let mut said = words.fill("params.loaded", &[("name", &name), ("n", &n)]);
@@ -86,7 +136,7 @@ impl State {
             }
             Told::Other { name, found: Ok(config) } => {
                 self.focus = PaneId::Parameters;
-                self.settings.other = Some((clean::for_terminal(&name), config));
+                self.settings.other = Some((clean::for_terminal(&name), (*config).into()));
             }
             Told::Saved(Ok(path)) => {
                 let path = path.display().to_string();
@@ -101,7 +151,39 @@ impl State {
     }
 }
 
-/// Whether two configurations have different values of `key`.
-pub fn differ(a: &TrainConfig, b: &TrainConfig, key: &str) -> bool {
-    fields::get(a, key) != fields::get(b, key)
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tui::theme::Theme;
+
+    /// The text of `lora_rank`, that of what it is compared with, and whether `quantization_bit` cannot be.
+    fn shown(state: &State) -> (String, String, bool) {
+        let at = fields::all().iter().position(|f| f.key == "lora_rank").expect("a setting");
+        let bad = state.config.problems().iter().any(|p| p.key == "quantization_bit" && p.fatal);
+        (state.config.texts()[at].clone(), state.compared().texts()[at].clone(), bad)
+    }
+
+    #[test]
+    fn what_is_shown_is_of_the_settings_as_they_are() {
+        let of = |lora_rank, quantization_bit| TrainConfig {
+            lora_rank,
+            quantization_bit,
+            ..TrainConfig::default()
+        };
+        let said = |own: &str, other: &str, bad| (own.to_string(), other.to_string(), bad);
+        let mut state = State::new("/w".into(), of(8, None), Theme::dark());
+        assert_eq!(shown(&state), said("8", "8", false));
+        state.set_config(of(16, Some(3)));
+        assert_eq!(shown(&state), said("16", "8", true));
+        assert!(state.time_travel(true));
+        assert_eq!(shown(&state), said("8", "8", false));
+        assert!(state.time_travel(false));
+        assert_eq!(shown(&state), said("16", "8", true));
+        let found = Ok(Box::new(of(64, None)));
+        state.on_settings(Told::Other { name: "other".into(), found });
+        assert_eq!(shown(&state), said("16", "64", true));
+        state.settings.other = None;
+        state.start_from(of(4, None));
+        assert_eq!(shown(&state), said("4", "4", false));
+    }
 }

@@ -75,7 +75,7 @@ impl Editor {
         if self.error.is_some() {
             return;
         }
-        let before = validate::problems(&state.config);
+        let before = state.config.problems();
         for problem in validate::problems(&copy) {
             if problem.key == self.field.key && problem.fatal {
                 self.error = Some(state.words.said(&problem.message).into_owned());

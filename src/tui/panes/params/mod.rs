@@ -4,9 +4,7 @@ mod editor;
 mod table;
 
 use super::{Canvas, Pane, movement};
-use crate::config::TrainConfig;
 use crate::config::fields::{self, Field, Kind};
-use crate::config::validate;
 use crate::job::Level;
 use crate::tui::action::{Action, Context};
 use crate::tui::effects::{Effect, Load};
@@ -18,9 +16,6 @@ use crate::tui::words::Words;
 use crossterm::event::KeyEvent;
 use editor::{Edited, Editor};
 use ratatui::layout::Rect;
-use std::cell::RefCell;
-use std::collections::VecDeque;
-use std::rc::Rc;
 
 /// What a name is asked for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -43,34 +38,15 @@ pub struct ParamsPane {
 }
 
 /// The text of every setting, and of what it is compared with: the preset, or other settings.
-struct Shown {
-    values: Rc<[String]>,
-    others: Rc<[String]>,
+struct Shown<'a> {
+    values: &'a [String],
+    others: &'a [String],
     words: Words,
 }
 
-thread_local! {
-    /// The texts of the settings that were shown last: every frame wants them more than once, and few frames change them.
-    static TEXTS: RefCell<VecDeque<(TrainConfig, Rc<[String]>)>> = RefCell::default();
-}
-
-/// The text of every setting.
-fn texts(config: &TrainConfig) -> Rc<[String]> {
-    TEXTS.with_borrow_mut(|known| {
-        if let Some((_, texts)) = known.iter().find(|(of, _)| of == config) {
-            return texts.clone();
-        }
-        let texts: Rc<[String]> = fields::texts(config).into();
-        known.push_front((config.clone(), texts.clone()));
-        known.truncate(2);
-        texts
-    })
-}
-
-impl Shown {
-    fn of(state: &State) -> Self {
-        let other = state.settings.other.as_ref().map_or(&state.preset, |other| &other.1);
-        Self { values: texts(&state.config), others: texts(other), words: state.words }
+impl<'a> Shown<'a> {
+    fn of(state: &'a State) -> Self {
+        Self { values: state.config.texts(), others: state.compared().texts(), words: state.words }
     }
 
     fn differs(&self, at: usize) -> bool {
@@ -92,13 +68,9 @@ impl ParamsPane {
         rows.filter(|(at, f)| kept(*at) && (wanted.is_empty() || matches(f))).map(|(at, _)| at).collect()
     }
 
-    fn field(&self, shown: &Shown) -> Option<&'static Field> {
-        self.rows(shown).get(self.selected).map(|at| &fields::all()[*at])
-    }
-
     /// The selected row.
     fn current(&self, state: &State) -> Option<&'static Field> {
-        self.field(&Shown::of(state))
+        self.rows(&Shown::of(state)).get(self.selected).map(|at| &fields::all()[*at])
     }
 
     /// Sets the value; the settings before can be had back.
@@ -111,11 +83,7 @@ impl ParamsPane {
     }
 
     fn step(&mut self, by: isize, state: &State) {
-        self.clamp(by, &Shown::of(state));
-    }
-
-    fn clamp(&mut self, by: isize, shown: &Shown) {
-        let last = self.rows(shown).len().saturating_sub(1) as isize;
+        let last = self.rows(&Shown::of(state)).len().saturating_sub(1) as isize;
         self.selected = (self.selected as isize).saturating_add(by).clamp(0, last) as usize;
     }
 
@@ -143,8 +111,7 @@ impl ParamsPane {
     /// Back to the preset's value, or to that of the settings compared with.
     fn reset(&mut self, state: &mut State) {
         let Some(field) = self.current(state) else { return };
-        let other = state.settings.other.as_ref().map_or(&state.preset, |other| &other.1);
-        let value = fields::get(other, field.key);
+        let value = fields::get(state.compared(), field.key);
         self.set(field.key, &value, state);
         self.step(0, state);
     }
@@ -203,7 +170,7 @@ impl Pane for ParamsPane {
     fn title(&self, state: &State) -> String {
         let shown = Shown::of(state);
         let n = (0..shown.values.len()).filter(|at| shown.differs(*at)).count();
-        let problems = validate::problems(&state.config).iter().filter(|p| p.fatal).count();
+        let problems = state.config.problems().iter().filter(|p| p.fatal).count();
         let (mut parts, words) = (Vec::new(), state.words);
         match &state.settings.other {
             Some((name, _)) => {
@@ -324,7 +291,8 @@ impl Pane for ParamsPane {
 
     fn draw(&mut self, canvas: &mut Canvas, mut area: Rect) {
         let shown = Shown::of(canvas.state);
-        self.clamp(0, &shown);
+        let rows = self.rows(&shown);
+        self.selected = self.selected.min(rows.len().saturating_sub(1));
         if let Some((question, input)) = &self.question {
             let words = canvas.state.words;
             let asked = match question {
@@ -337,8 +305,10 @@ impl Pane for ParamsPane {
         }
         let detail = if area.height >= 10 { (area.height / 3).clamp(4, 9) } else { area.height.min(2) };
         let table = Rect { height: area.height - detail, ..area };
-        self.draw_table(canvas, table, &shown);
+        self.draw_table(canvas, table, &shown, &rows);
         let below = Rect { y: table.bottom(), height: detail, ..area };
-        self.draw_detail(canvas, below, &shown);
+        if let Some(at) = rows.get(self.selected) {
+            self.draw_detail(canvas, below, &fields::all()[*at]);
+        }
     }
 }

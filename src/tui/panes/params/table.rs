@@ -1,8 +1,8 @@
 //! How the settings are drawn: the table, and below it what the selected one means and what follows from all.
 
 use super::{ParamsPane, Shown};
+use crate::config::advice;
 use crate::config::fields::{self, Field, Group, Kind};
-use crate::config::{advice, validate};
 use crate::tui::action::Action;
 use crate::tui::panes::{Canvas, Hit, derived, row};
 use crate::tui::state::PaneId;
@@ -35,19 +35,18 @@ impl Columns {
 }
 
 impl ParamsPane {
-    pub(super) fn draw_table(&mut self, canvas: &mut Canvas, area: Rect, shown: &Shown) {
+    pub(super) fn draw_table(&mut self, canvas: &mut Canvas, area: Rect, shown: &Shown, rows: &[usize]) {
         let state = canvas.state;
         let theme = &state.theme;
         let c = Columns::fit(area.width.into());
         self.draw_heading(canvas, area, &c);
         let body = Rect { y: area.y + area.height.min(1), height: area.height.saturating_sub(1), ..area };
-        let rows = self.rows(shown);
         if rows.is_empty() {
             let clear = state.keys.hint(Action::Back);
             let said = if self.wanted.is_empty() { "params.none_differs" } else { "params.none_found" };
             canvas.wrapped(body, 0, &state.words.fill(said, &[("key", &clear)]), theme.dim);
         }
-        let problems = validate::problems(&state.config);
+        let problems = state.config.problems();
         let mut group_above = None;
         for (y, i) in self.scroll.follow(self.selected, body.height.into(), rows.len()).enumerate() {
             let at = rows[i];
@@ -136,10 +135,9 @@ impl ParamsPane {
     }
 
     /// What the selected setting means, what is wrong with it, what is advised, and what follows from all.
-    pub(super) fn draw_detail(&self, canvas: &mut Canvas, area: Rect, shown: &Shown) {
+    pub(super) fn draw_detail(&self, canvas: &mut Canvas, area: Rect, field: &Field) {
         let state = canvas.state;
         let (theme, words) = (&state.theme, state.words);
-        let Some(field) = self.field(shown) else { return };
         if area.height == 0 {
             return;
         }
@@ -158,12 +156,10 @@ impl ParamsPane {
         }
         y = match &self.editor {
             Some(_) => self.draw_editing(canvas, inner, y),
-            None => {
-                validate::problems(&state.config).iter().filter(|p| p.key == field.key).fold(y, |y, p| {
-                    let style = if p.fatal { theme.bad } else { theme.warn };
-                    canvas.wrapped(inner, y, &words.said(&p.message), style)
-                })
-            }
+            None => state.config.problems().iter().filter(|p| p.key == field.key).fold(y, |y, p| {
+                let style = if p.fatal { theme.bad } else { theme.warn };
+                canvas.wrapped(inner, y, &words.said(&p.message), style)
+            }),
         };
         let (range, help) = (field.range(), words.help(field));
         let means = words.fill("params.means", &[("help", help), ("range", &words.said(&range))]);
