@@ -61,6 +61,11 @@ pub fn max_abs(a: &[f32]) -> f32 {
     acc.into_iter().fold(tail, f32::max)
 }
 
+/// √(x·x), of large and small numbers too.
+pub fn length(x: &[f32]) -> f32 {
+    x.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>().sqrt() as f32
+}
+
 /// Writes x · inverse, rounded, to q, and returns the sum of (x - scale · q)². The rounded numbers must fit into 8 bits.
 #[inline(always)]
 pub fn to_integers(x: &[f32], inverse: f32, scale: f32, q: &mut [i8]) -> f32 {
@@ -69,23 +74,24 @@ pub fn to_integers(x: &[f32], inverse: f32, scale: f32, q: &mut [i8]) -> f32 {
     for (x, q) in (&mut xs).zip(&mut qs) {
         for i in 0..LANES {
             let (whole, left) = nearest(x[i], inverse, scale);
-            q[i] = whole;
+            q[i] = whole as i8;
             acc[i] += left * left;
         }
     }
     let mut sum = 0.0;
     for (x, q) in xs.remainder().iter().zip(qs.into_remainder()) {
         let (whole, left) = nearest(*x, inverse, scale);
-        *q = whole;
+        *q = whole as i8;
         sum += left * left;
     }
     acc.iter().sum::<f32>() + sum
 }
 
+/// x · inverse, rounded, and x - scale · that. The rounded number must fit into 16 bits.
 #[inline(always)]
-fn nearest(x: f32, inverse: f32, scale: f32) -> (i8, f32) {
+pub fn nearest(x: f32, inverse: f32, scale: f32) -> (i16, f32) {
     let z = x * inverse + MAGIC;
-    (z.to_bits() as i8, x - scale * (z - MAGIC))
+    (z.to_bits() as i16, x - scale * (z - MAGIC))
 }
 
 /// Replaces x by exp(x - shift) and returns the sum.

@@ -14,6 +14,7 @@ pub mod cpu_head;
 pub mod dropout;
 pub mod gemm;
 mod grouped;
+pub mod integers;
 pub mod lanes;
 pub mod limits;
 pub mod linear;
@@ -26,6 +27,8 @@ pub mod screened;
 mod tall;
 pub mod thin;
 pub mod vision;
+#[cfg(target_arch = "x86_64")]
+mod words;
 
 use burn::tensor::Tensor;
 use gemm::Cores;

@@ -61,30 +61,11 @@ fn in_parts(many: Mat, few: Mat, parallel: bool, work: impl Fn(&mut [f32], usize
     out
 }
 
-/// [`dots`] on all cores for a `many` of small integers [rows, few.cols], row-major: a quarter of the memory to read. `then` is
-/// told the first row of each part and its dots while they are at hand; what it gives comes in the order of the parts.
-pub fn dots_of_integers<R: Send>(
-    many: &[i8],
-    few: Mat,
-    then: impl Fn(usize, &mut [f32]) -> R + Sync,
-) -> (Vec<f32>, Vec<R>) {
-    let (n, cols) = (few.rows, few.cols);
-    assert!((1..=FEW).contains(&n) && cols > 0 && many.len().is_multiple_of(cols));
-    let mut out = vec![0f32; many.len() / cols * n];
-    let few = interleave(few);
-    let rows = rows_of_integers(cols);
-    let part = |(i, out): (usize, &mut [f32])| {
-        let many = Many { data: &many[i * rows * cols..], stride: cols, cols };
-        Arch::new().dispatch(Dots { out: &mut *out, many, few: &few, n });
-        then(i * rows, out)
-    };
-    let told = out.par_chunks_mut(rows * n).enumerate().map(part).collect();
-    (out, told)
-}
-
-/// Rows of a part of [`dots_of_integers`].
-pub fn rows_of_integers(cols: usize) -> usize {
-    READ_AT_ONCE.div_ceil(cols)
+/// [`dots`] on this core for a `many` of small integers, row-major, and n rows made by [`interleave`]: a quarter of the memory to read.
+pub fn dots_of_integers(out: &mut [f32], many: &[i8], few: &[f32], (n, cols): (usize, usize)) {
+    assert!((1..=FEW).contains(&n) && cols > 0 && many.len() / cols == out.len() / n);
+    let many = Many { data: many, stride: cols, cols };
+    Arch::new().dispatch(Dots { out, many, few, n });
 }
 
 /// What the large operand is made of.
@@ -110,7 +91,7 @@ struct Many<'a, T> {
 }
 
 /// Blocks of [`WIDEST`] columns, in each the rows one after another; missing columns are zeros.
-fn interleave(few: Mat) -> Vec<f32> {
+pub fn interleave(few: Mat) -> Vec<f32> {
     let mut out = vec![0f32; few.cols.next_multiple_of(WIDEST) * few.rows];
     for (block, out) in out.chunks_exact_mut(WIDEST * few.rows).enumerate() {
         let from = block * WIDEST;
@@ -299,9 +280,9 @@ mod tests {
                 if n > FEW {
                     continue;
                 }
-                let (all, parts) = dots_of_integers(&many, few, |first, part| (first, part.len()));
-                assert_eq!(all, want);
-                assert_eq!(parts, [(0, rows * n)]);
+                let mut got = vec![0f32; rows * n];
+                dots_of_integers(&mut got, &many, &interleave(few), (n, cols));
+                assert_eq!(got, want);
             }
         }
     }
