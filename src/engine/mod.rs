@@ -51,6 +51,12 @@ impl Engine {
         std::thread::Builder::new()
             .name("engine".into())
             .spawn(move || {
+                // One of the threads that compute: to hand each of a token's many small products to others and to wait for them
+                // costs as much as some of the products. Without it the work goes to the threads of all.
+                let _computes = rayon::ThreadPoolBuilder::new()
+                    .thread_name(|i| format!("engine {i}"))
+                    .use_current_thread()
+                    .build();
                 let mut worker = work::Worker::default();
                 loop {
                     let next = inbox.try_recv().or_else(|_| {

@@ -8,7 +8,7 @@ use super::talk;
 use crate::config::TrainConfig;
 use crate::data::{check, convert};
 use crate::error::{Error, Kind, Result};
-use crate::eval::predict;
+use crate::eval::{predict, words};
 use crate::job::{Command, Emit, Event, Job, Level, Outcome};
 use crate::runs::RunLock;
 use crate::train::output::{self, resume_folder};
@@ -90,6 +90,7 @@ impl Worker {
             Job::Evaluate(config) => {
                 let lock = RunLock::acquire(&config.output_dir)?;
                 ways.open_record(&config.output_dir, lock)?;
+                words::prepare();
                 let loaded = self.load(&config.model_name_or_path, config, emit)?;
                 loaded.forget_talk();
                 loaded.use_adapter(config.adapter_name_or_path.as_deref())?;

@@ -26,6 +26,13 @@ fn jieba() -> &'static Jieba {
     JIEBA.get_or_init(Jieba::new)
 }
 
+/// Begins to make the dictionary ready, on a thread of its own: while a model is loaded there is time for it.
+pub fn prepare() {
+    std::thread::spawn(|| {
+        jieba();
+    });
+}
+
 /// Han characters of jieba-rs's pattern that are not in Python's `[\u4E00-\u9FD5]`.
 fn unknown_han(c: char) -> bool {
     matches!(c,

@@ -67,6 +67,9 @@ pub struct Term<'a> {
     pub scale: f32,
 }
 
+/// What is done to a row of a result, given its number.
+pub type Finish<'a> = &'a (dyn Fn(usize, &mut [f32]) + Sync);
+
 /// `keep · out + main + beside`, and then `finish` of each row.
 #[derive(Clone, Copy)]
 pub struct Sum<'a> {
@@ -77,7 +80,7 @@ pub struct Sum<'a> {
     /// to add it to the result afterwards.
     pub beside: Option<Term<'a>>,
     /// Called with the number of each row and the row when it is complete, on any thread: a bias, an activation.
-    pub finish: Option<&'a (dyn Fn(usize, &mut [f32]) + Sync)>,
+    pub finish: Option<Finish<'a>>,
 }
 
 impl<'a> Sum<'a> {
