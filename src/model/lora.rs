@@ -171,17 +171,45 @@ impl Linear {
         self.forward_then(x, pass, After { residual: Some(residual), ..After::default() })
     }
 
+    /// [`Linear::forward`] of several layers that read the same x: for a few tokens their matrices are read in one go.
+    pub fn forward_all<const N: usize>(layers: [&Self; N], x: &Tensor<2>, pass: &Pass) -> [Tensor<2>; N] {
+        let full = |layer: &Self| match &layer.w {
+            Weight::Full(w) => Some(w.clone()),
+            Weight::Quantized(_) => None,
+        };
+        let all: Option<Vec<Tensor<2>>> = layers.iter().map(|layer| full(layer)).collect();
+        let Some(products) = all.and_then(|all| linear::of_few_rows(x, &all.iter().collect::<Vec<_>>()))
+        else {
+            return layers.map(|layer| layer.forward(x, pass));
+        };
+        let mut products = products.into_iter();
+        layers.map(|layer| {
+            let y = products.next().expect("one for each layer");
+            layer.add_branch(Some(y), x, pass, After::default())
+        })
+    }
+
     /// [`Linear::forward`], and what follows besides its own branch and bias.
     pub fn forward_then(&self, x: &Tensor<2>, pass: &Pass, after: After) -> Tensor<2> {
+        self.add_branch(None, x, pass, after)
+    }
+
+    /// [`Linear::forward_then`], where x·Wᵀ may be there already.
+    fn add_branch(&self, y: Option<Tensor<2>>, x: &Tensor<2>, pass: &Pass, after: After) -> Tensor<2> {
         let after = After { bias: self.bias.as_ref(), ..after };
-        let Some(br) = pass.branch(self.slot) else { return self.w.forward_then(x, after) };
+        let complete = |y: Option<Tensor<2>>, after: After| match y {
+            Some(y) => linear::complete(y, after),
+            None => self.w.forward_then(x, after),
+        };
+        let Some(br) = pass.branch(self.slot) else { return complete(y, after) };
         if let Some(m) = &br.pair.magnitude {
-            return linear::complete(dora::forward(self.w.forward(x), x, &self.w, (&br, m)), after);
+            let y = y.unwrap_or_else(|| self.w.forward(x));
+            return linear::complete(dora::forward(y, x, &self.w, (&br, m)), after);
         }
         let (a, b) = br.matrices(x.dtype());
         let (h, m) = (ops::matmul(&br.input(x), &a.transpose()), b.transpose());
         let branch = Some(LowRank { h: &h, m: &m, scale: br.scale });
-        self.w.forward_then(x, After { branch, ..after })
+        complete(y, After { branch, ..after })
     }
 
     /// Adds the gradients to A and B for dy [T, out] into `grads`, and returns the gradient to x if wanted.

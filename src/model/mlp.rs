@@ -35,7 +35,7 @@ impl Mlp {
     pub(super) fn forward(&self, residual: &Tensor<2>, x: &Tensor<2>, pass: &Pass) -> (Tensor<2>, MlpSaved) {
         match self {
             Mlp::Dense { gate_proj, up_proj, down_proj } => {
-                let (gate, up) = (gate_proj.forward(x, pass), up_proj.forward(x, pass));
+                let [gate, up] = Linear::forward_all([gate_proj, up_proj], x, pass);
                 let act = ops::swiglu(&gate, &up);
                 (down_proj.forward_onto(residual, &act, pass), MlpSaved::Dense { gate, up })
             }

@@ -185,30 +185,36 @@ impl Block {
         pass: &Pass,
     ) -> Tensor<2> {
         let n1 = self.first_norm(&x);
-        let [_, k] = self.turned(self.k_proj.forward(&n1, pass), &self.k_norm, rope);
-        cache.write(layer, place, k, self.heads(self.v_proj.forward(&n1, pass)));
-        if last && place.wanted.is_empty() {
+        let mut write = |k: Tensor<2>, v: Tensor<2>| {
+            let [_, k] = self.turned(k, &self.k_norm, rope);
+            cache.write(layer, place, k, self.heads(v));
+        };
+        if !last || place.all_wanted() {
+            let [q, k, v] = Linear::forward_all([&self.q_proj, &self.k_proj, &self.v_proj], &n1, pass);
+            write(k, v);
+            return self.attend_cached(x, q, rope, (cache, layer, &place.segments), pass);
+        }
+        let [k, v] = Linear::forward_all([&self.k_proj, &self.v_proj], &n1, pass);
+        write(k, v);
+        if place.wanted.is_empty() {
             return x;
         }
-        if last && !place.all_wanted() {
-            let wanted = |x: &Tensor<2>| rows::gather(x, &place.wanted);
-            let rope = Rope { cos: wanted(&rope.cos), sin: wanted(&rope.sin) };
-            let at = (&*cache, layer, &*place.segments_of_wanted());
-            return self.attend_cached(wanted(&x), wanted(&n1), &rope, at, pass);
-        }
-        self.attend_cached(x, n1, rope, (cache, layer, &place.segments), pass)
+        let wanted = |x: &Tensor<2>| rows::gather(x, &place.wanted);
+        let rope = Rope { cos: wanted(&rope.cos), sin: wanted(&rope.sin) };
+        let q = self.q_proj.forward(&wanted(&n1), pass);
+        self.attend_cached(wanted(&x), q, &rope, (cache, layer, &place.segments_of_wanted()), pass)
     }
 
-    /// The rest of a layer after its keys and values are in the cache, for the rows of x and normed n1 [T, hidden].
+    /// The rest of a layer after its keys and values are in the cache, for the rows of x [T, hidden] and their queries.
     fn attend_cached(
         &self,
         x: Tensor<2>,
-        n1: Tensor<2>,
+        q: Tensor<2>,
         rope: &Rope,
         (cache, layer, segments): (&KvCache, usize, &[Segment]),
         pass: &Pass,
     ) -> Tensor<2> {
-        let [_, q] = self.turned(self.q_proj.forward(&n1, pass), &self.q_norm, rope);
+        let [_, q] = self.turned(q, &self.q_norm, rope);
         let o = cache.attend(layer, segments, &q);
         let x = self.o_proj.forward_onto(&x, &merge_heads(&o), pass);
         self.mlp.forward(&x, &self.middle_norm(&x), pass).0

@@ -11,10 +11,10 @@ use super::running::Running;
 use rayon::prelude::*;
 
 /// Rows of the vocabulary that are packed at once: with hidden states of usual size they stay in a cache.
-const BLOCK: usize = 16 * ROWS;
+const BLOCK: usize = 32 * ROWS;
 
 /// Blocks that are packed at a time, on all cores.
-const AHEAD: usize = 4;
+const AHEAD: usize = 2;
 
 /// Up to [`columns`] positions.
 struct Column {

@@ -184,7 +184,7 @@ fn thin_rows(
         }
     };
     let end = (a.rows - 1) * stride + b.rows;
-    if parallel {
+    if cores == Cores::All && dots.len() >= PARALLEL_FROM {
         out[..end].par_chunks_mut(stride).enumerate().for_each(write);
     } else {
         out[..end].chunks_mut(stride).enumerate().for_each(write);

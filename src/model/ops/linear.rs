@@ -2,10 +2,10 @@
 //! result is added to.
 
 use super::cpu::{gelu_of, gelu_tanh_of};
-use super::gemm::{Cores, Sum, Term};
+use super::gemm::{Cores, Mat, Sum, Term};
 use super::lanes::with_simd;
 use super::memory::{Cpu, cpu, is_cpu, tensor, with_owned};
-use super::{add, add_bias, add_matmul, composed, gelu, gelu_tanh};
+use super::{add, add_bias, add_matmul, composed, gelu, gelu_tanh, thin};
 use crate::model::config::Activation;
 use burn::tensor::Tensor;
 
@@ -40,6 +40,20 @@ pub fn linear(x: &Tensor<2>, w: &Tensor<2>, after: After) -> Tensor<2> {
     let sum = Sum { beside: near.beside(), finish: near.finishes().then_some(&finish), ..sum };
     sum.into(&mut out, n, Cores::All);
     tensor(out, [t, n], &x.device())
+}
+
+/// x·wᵀ for each w [n, k] of `all`, bit for bit as [`linear`] makes it; `None` but for a few rows on the CPU, which is where it
+/// costs less to make them together.
+pub fn of_few_rows(x: &Tensor<2>, all: &[&Tensor<2>]) -> Option<Vec<Tensor<2>>> {
+    let t = x.dims()[0];
+    let few = (1..=thin::FEW).contains(&t);
+    let (cx, all) = (cpu(x).filter(|_| few)?, all.iter().map(|w| cpu(w)).collect::<Option<Vec<Cpu>>>()?);
+    let mats: Vec<Mat> = all.iter().map(Cpu::mat).collect();
+    if mats.iter().any(|m| m.col_stride != 1 || m.rows <= 4 * t) {
+        return None;
+    }
+    let products = thin::dots_of_all(&mats, cx.mat()).into_iter().zip(&mats);
+    Some(products.map(|(y, m)| tensor(y, [t, m.rows], &x.device())).collect())
 }
 
 /// acc + x·w + branch, into the memory of `acc` where nobody else holds it.

@@ -33,6 +33,30 @@ pub fn dots(many: Mat, few: Mat, parallel: bool) -> Vec<f32> {
     })
 }
 
+/// `few · manyᵀ` for each of `all`, as `[few.rows, many.rows]`, on all cores: work that is handed over once for all of them. An
+/// element is that of [`dots`].
+pub fn dots_of_all(all: &[Mat], few: Mat) -> Vec<Vec<f32>> {
+    let n = few.rows;
+    assert!((1..=FEW).contains(&n) && all.iter().all(|m| m.col_stride == 1 && m.cols == few.cols));
+    let small = interleave(few);
+    let rows = READ_AT_ONCE.div_ceil(few.cols.max(1));
+    let parts = |many: &Mat| (0..many.rows).step_by(rows);
+    let tasks: Vec<Mat> =
+        all.iter().flat_map(|m| parts(m).map(|at| m.part(at..(at + rows).min(m.rows)))).collect();
+    let work = |many: &Mat| {
+        let mut out = vec![0f32; many.rows * n];
+        let part = Many { data: many.data, stride: many.row_stride, cols: many.cols };
+        Arch::new().dispatch(Dots { out: &mut out, many: part, few: &small, n });
+        out
+    };
+    let mut done = tasks.par_iter().map(work).collect::<Vec<_>>().into_iter();
+    let home = |many: &Mat| {
+        let dots: Vec<f32> = done.by_ref().take(parts(many).count()).flatten().collect();
+        (0..n).flat_map(|r| dots[r..].iter().step_by(n).copied()).collect()
+    };
+    all.iter().map(home).collect()
+}
+
 /// The same of a `many` that is near: arithmetic limits, and a tile of its rows meets all of `few`. Summed as a packed product
 /// is. The operands may go on in depth with a second pair (`many` with as many rows, `few` times a factor).
 pub fn tiles(many: Mat, few: Mat, beside: Option<(Mat, Mat, f32)>, parallel: bool) -> Vec<f32> {
@@ -254,6 +278,15 @@ mod tests {
         let alone: Vec<Vec<f32>> = (0..FEW).map(|r| dots(many, few.part(r..r + 1), false)).collect();
         for count in 1..=FEW {
             same(count, &dots(many, few.part(0..count), count % 2 == 0), &|row, r| alone[r][row]);
+            // Of several matrices at once, among them one that is more than a task reads
+            let large: Vec<f32> = (0..150 * cols).map(|i| number(i + 3)).collect();
+            let large = Mat::new(&large, 150, cols, cols);
+            for (all, many) in dots_of_all(&[many, large], few.part(0..count)).iter().zip([many, large]) {
+                let want = dots(many, few.part(0..count), false);
+                let want: Vec<f32> =
+                    (0..count).flat_map(|r| want[r..].iter().step_by(count).copied()).collect();
+                assert_eq!(all, &want);
+            }
         }
     }
 
