@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 /// Tokens of prompts in one forward pass: bounds the memory of a long prompt and the wait of running answers.
-const CHUNK: usize = 1024;
+const CHUNK: usize = 2048;
 /// A common beginning is worth its place from so many tokens on; the header of every talk is shorter.
 const WORTH: usize = 32;
 

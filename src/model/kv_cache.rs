@@ -4,7 +4,7 @@ use super::ops::{self, Segment, rows};
 use burn::tensor::{DType, Device, Tensor};
 
 /// A cache grows by whole multiples of this many tokens.
-const STEP: usize = 256;
+const STEP: usize = 64;
 
 /// The capacity of a slot for sequences of at most `longest` tokens.
 pub fn capacity(longest: usize) -> usize {

@@ -1,4 +1,4 @@
-//! The one unsafe call of the crate: mapping a file into memory.
+//! Mapping a file into memory.
 
 use crate::error::{At, Result};
 use memmap2::Mmap;

@@ -1,5 +1,6 @@
 //! Products of rows of small integers with a few rows of floats: in integers where the processor is known to be faster at that.
 
+use super::aligned::Aligned;
 use super::gemm::Mat;
 use super::lanes;
 use super::thin::{self, FEW};
@@ -19,7 +20,7 @@ pub struct Few {
 }
 
 enum Form {
-    Floats(Vec<f32>),
+    Floats(Aligned),
     #[cfg(target_arch = "x86_64")]
     Words(Words),
 }

@@ -4,6 +4,7 @@
 //! burn operations (`composed.rs`). Both are compared with each other in the tests of this module.
 //! Shapes: T tokens of all samples of a micro-batch in a row (no padding), segments say which belong together.
 
+mod aligned;
 mod blocked;
 pub mod blocks;
 pub mod composed;
@@ -21,6 +22,7 @@ pub mod linear;
 mod memory;
 mod panel_rows;
 pub mod panels;
+mod prefetch;
 pub mod rows;
 mod running;
 pub mod screened;

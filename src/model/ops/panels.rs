@@ -4,6 +4,7 @@
 //! into panels that the inner loop reads from front to back, so that it waits for no cache line. Every element of a
 //! result is summed in the order of its depth, however rows and columns are divided among cores.
 
+use super::aligned::Aligned;
 use super::gemm::Mat;
 use super::lanes::with_simd;
 use pulp::{Arch, Simd, WithSimd};
@@ -39,7 +40,7 @@ fn lanes() -> usize {
 /// `width` numbers of one depth lie together; lines that do not exist are zeros.
 #[derive(Default)]
 pub struct Packed {
-    data: Vec<f32>,
+    data: Aligned,
     lines: usize,
     depth: usize,
     width: usize,
@@ -113,13 +114,13 @@ impl Packed {
 
     fn resize(&mut self, m: Mat, width: usize) {
         (self.lines, self.depth, self.width) = (m.rows, m.cols, width);
-        self.data.resize(m.rows.div_ceil(width) * width * m.cols, 0.0);
+        self.data.resize(m.rows.div_ceil(width) * width * m.cols);
     }
 
     /// One panel of a right operand to be computed: [depth, columns()].
     pub fn column(depth: usize) -> Self {
         let width = columns();
-        Self { data: vec![0.0; depth * width], lines: width, depth, width }
+        Self { data: Aligned::zeros(depth * width), lines: width, depth, width }
     }
 
     pub fn lines(&self) -> usize {

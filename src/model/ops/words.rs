@@ -2,6 +2,7 @@
 
 use super::gemm::Mat;
 use super::lanes;
+use super::prefetch::prefetch;
 use super::thin::FEW;
 use pulp::NullaryFnOnce;
 use pulp::x86::V3;
@@ -9,6 +10,8 @@ use std::arch::x86_64::{__m128i, __m256i};
 
 /// Columns that are multiplied at a time.
 const WIDE: usize = 16;
+/// Integers in a line of the cache.
+const LINE: usize = 64;
 /// What no sum reaches before the numbers of a row are rounded; 32 bits leave 7 % for that.
 const LARGEST_SUM: f32 = 2e9;
 /// Up to so many columns rounding stays within that: half a unit each, times 127.
@@ -111,6 +114,7 @@ impl<const N: usize> NullaryFnOnce for Dots<'_, N> {
     #[inline(always)]
     fn call(self) {
         for (out, row) in self.out.iter_mut().zip(self.many.chunks_exact(self.cols)) {
+            row.chunks(LINE).for_each(prefetch);
             let (whole, rest) = row.as_chunks();
             let mut sums = [self.simd.avx._mm256_setzero_si256(); N];
             for (q, few) in whole.iter().zip(self.few) {
