@@ -76,7 +76,7 @@ pub struct Sum<'a> {
     /// With 0 the old content is not read.
     pub keep: f32,
     pub main: Term<'a>,
-    /// A product of small depth, the low-rank branch of an adapter: the main one goes on in depth with it, which costs less than
+    /// A product of small depth, the low-rank branch of an adapter: it is the beginning of the main one's depth, which costs less than
     /// to add it to the result afterwards.
     pub beside: Option<Term<'a>>,
     /// Called with the number of each row and the row when it is complete, on any thread: a bias, an activation.
@@ -179,12 +179,12 @@ fn thin_rows(
         None => thin::dots(b, a, parallel),
     };
     let write = |(r, out): (usize, &mut [f32])| {
-        for (y, x) in out[..b.rows].iter_mut().zip(dots[r..].iter().step_by(a.rows)) {
-            *y = mixed(*y, *x, rule);
+        for (y, x) in out[..b.rows].iter_mut().zip(dots.with(r)) {
+            *y = mixed(*y, x, rule);
         }
     };
     let end = (a.rows - 1) * stride + b.rows;
-    if cores == Cores::All && dots.len() >= PARALLEL_FROM {
+    if cores == Cores::All && a.rows * b.rows >= PARALLEL_FROM {
         out[..end].par_chunks_mut(stride).enumerate().for_each(write);
     } else {
         out[..end].chunks_mut(stride).enumerate().for_each(write);
@@ -194,8 +194,8 @@ fn thin_rows(
 /// The main product of `a` and the transpose of a few rows `b`.
 fn thin_columns(out: &mut [f32], stride: usize, rule: (f32, f32), a: Mat, b: Mat, cores: Cores) {
     let dots = thin::tiles(a, b, None, many(a, cores));
-    for (out, dots) in out.chunks_mut(stride).zip(dots.chunks_exact(b.rows)) {
-        for (y, x) in out.iter_mut().zip(dots) {
+    for (out, dots) in out.chunks_mut(stride).zip(dots.rows()) {
+        for (y, x) in out[..b.rows].iter_mut().zip(dots) {
             *y = mixed(*y, *x, rule);
         }
     }

@@ -131,6 +131,11 @@ impl Packed {
         self.depth
     }
 
+    /// Lines with those that fill the last panel.
+    pub fn padded_lines(&self) -> usize {
+        self.lines.next_multiple_of(self.width.max(1))
+    }
+
     /// Lines in a panel.
     pub fn width(&self) -> usize {
         self.width
@@ -227,7 +232,7 @@ pub fn multiply(out: Out, left: &Packed, right: &Packed) {
     multiply_beside(out, left, right, None);
 }
 
-/// [`multiply`] of operands that go on in depth with those of a second pair, of the same rows and columns: the sums of a tile
+/// [`multiply`] of operands that begin in depth with those of a second pair, of the same rows and columns: the sums of a tile
 /// stay in registers from one to the other.
 pub fn multiply_beside(out: Out, left: &Packed, right: &Packed, beside: Option<Pair>) {
     let part = [left.lines, right.lines, left.depth.min(right.depth)];
@@ -272,7 +277,7 @@ impl WithSimd for Product<'_> {
         for from in (0..depth).step_by(step) {
             let to = (from + step).min(depth);
             let rule = Rule { stride: out.stride, add: out.add || from > 0, scale: out.scale };
-            let beside = beside.filter(|_| to == depth);
+            let beside = beside.filter(|_| from == 0);
             for (j, b) in right.panels(cols) {
                 let b = &b[from * right.width..to * right.width];
                 for (i, a) in left.panels(rows) {

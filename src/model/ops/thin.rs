@@ -3,7 +3,7 @@
 
 use super::aligned::Aligned;
 use super::gemm::Mat;
-use super::panel_rows::{Few, multiply_rows};
+use super::panel_rows::multiply_rows;
 use super::panels::{Packed, ROWS};
 use super::prefetch::prefetch;
 use pulp::{Arch, Simd, WithSimd};
@@ -18,17 +18,36 @@ const WIDEST: usize = 16;
 /// Numbers of the large operand that one task reads at least.
 const READ_AT_ONCE: usize = 64 * 1024;
 
-/// `many · fewᵀ` as `[many.rows, few.rows]`, for a `many` whose rows are contiguous and come from memory: up to [`FEW`] rows of
+/// Products of the rows of a large operand with n of a small one.
+pub struct Products {
+    values: Vec<f32>,
+    /// From the products of one row of the large operand to those of the next: at least n.
+    stride: usize,
+}
+
+impl Products {
+    /// Those of each row of the large operand, and what fills the row up.
+    pub fn rows(&self) -> impl Iterator<Item = &[f32]> {
+        self.values.chunks_exact(self.stride)
+    }
+
+    /// Those with row `r` of the small operand.
+    pub fn with(&self, r: usize) -> impl Iterator<Item = f32> {
+        self.values[r..].iter().step_by(self.stride).copied()
+    }
+}
+
+/// `many · fewᵀ`, for a `many` whose rows are contiguous and come from memory: up to [`FEW`] rows of
 /// `few` meet one row of it after the other, for memory limits and likes to be read in one stream. `parallel` uses all cores.
 ///
 /// An element does not depend on the number of rows, up to [`FEW`] and beyond it.
-pub fn dots(many: Mat, few: Mat, parallel: bool) -> Vec<f32> {
+pub fn dots(many: Mat, few: Mat, parallel: bool) -> Products {
     let n = few.rows;
     if n > FEW {
         return tiles(many, few, None, parallel);
     }
     let small = interleave(few);
-    in_parts(many, few, parallel, |out, at| {
+    in_parts(many, (few, n), parallel, |out, at| {
         let many = many.part(at..at + out.len() / n);
         let many = Many { data: many.data, stride: many.row_stride, cols: many.cols };
         Arch::new().dispatch(Dots { out, many, few: &small, n });
@@ -70,31 +89,36 @@ pub fn dots_of_all(all: &[Mat], few: Mat) -> Vec<Vec<f32>> {
 }
 
 /// The same of a `many` that is near: arithmetic limits, and a tile of its rows meets all of `few`. Summed as a packed product
-/// is. The operands may go on in depth with a second pair (`many` with as many rows, `few` times a factor).
-pub fn tiles(many: Mat, few: Mat, beside: Option<(Mat, Mat, f32)>, parallel: bool) -> Vec<f32> {
+/// is. The operands may begin in depth with a second pair (`many` with as many rows, `few` times a factor).
+pub fn tiles(many: Mat, few: Mat, beside: Option<(Mat, Mat, f32)>, parallel: bool) -> Products {
     let small = Packed::right_of_rows(few.t());
-    let small_beside = beside.map(|(_, few, scale)| Packed::right_of_rows(few.t()).times(scale));
-    in_parts(many, few, parallel, |out, at| {
-        let rows = at..at + out.len() / few.rows;
-        let first = Few { left: many.part(rows.clone()), right: &small };
-        let beside = beside.zip(small_beside.as_ref());
-        let beside = beside.map(|((many, ..), right)| Few { left: many.part(rows), right });
-        multiply_rows(out, first, beside);
+    let beside = beside.map(|(many, few, scale)| (many, Packed::right_of_rows(few.t()).times(scale)));
+    let stride = small.padded_lines();
+    in_parts(many, (few, stride), parallel, |out, at| {
+        let rows = at..at + out.len() / stride;
+        if let Some((many, small)) = &beside {
+            multiply_rows(out, many.part(rows.clone()), small, false);
+        }
+        multiply_rows(out, many.part(rows), &small, beside.is_some());
     })
 }
 
 /// Parts of the products, each by `work` from a first row of `many` on.
-fn in_parts(many: Mat, few: Mat, parallel: bool, work: impl Fn(&mut [f32], usize) + Sync) -> Vec<f32> {
-    let n = few.rows;
-    assert!(many.col_stride == 1 && many.cols == few.cols && n > 0);
-    let mut out = vec![0f32; many.rows * n];
-    if !parallel {
-        work(&mut out, 0);
-        return out;
+fn in_parts(
+    many: Mat,
+    (few, stride): (Mat, usize),
+    parallel: bool,
+    work: impl Fn(&mut [f32], usize) + Sync,
+) -> Products {
+    assert!(many.col_stride == 1 && many.cols == few.cols && stride > 0);
+    let mut values = vec![0f32; many.rows * stride];
+    if parallel {
+        let rows = READ_AT_ONCE.div_ceil(many.cols.max(1)).next_multiple_of(ROWS);
+        values.par_chunks_mut(rows * stride).enumerate().for_each(|(i, out)| work(out, i * rows));
+    } else {
+        work(&mut values, 0);
     }
-    let rows = READ_AT_ONCE.div_ceil(many.cols.max(1)).next_multiple_of(ROWS);
-    out.par_chunks_mut(rows * n).enumerate().for_each(|(i, out)| work(out, i * rows));
-    out
+    Products { values, stride }
 }
 
 /// [`dots`] on this core for a `many` of small integers, row-major, and n rows made by [`interleave`]: a quarter of the memory to read.
@@ -286,9 +310,12 @@ mod tests {
         let many: Vec<f32> = (0..rows * cols).map(number).collect();
         let few: Vec<f32> = (0..n * cols).map(|i| number(i + 5)).collect();
         let (many, few) = (Mat::new(&many, rows, cols, cols), Mat::new(&few, n, cols, cols));
-        let same = |count: usize, got: &[f32], want: &dyn Fn(usize, usize) -> f32| {
-            for (i, dot) in got.iter().enumerate() {
-                assert_eq!(dot.to_bits(), want(i / count, i % count).to_bits(), "{count}: {i}");
+        let same = |count: usize, got: &Products, want: &dyn Fn(usize, usize) -> f32| {
+            assert_eq!(got.rows().count(), rows);
+            for (row, dots) in got.rows().enumerate() {
+                for (r, dot) in dots[..count].iter().enumerate() {
+                    assert_eq!(dot.to_bits(), want(row, r).to_bits(), "{count}: {row}, {r}");
+                }
             }
         };
         let mut packed = vec![0f32; n * rows];
@@ -304,7 +331,8 @@ mod tests {
                 same(count, &got, &|row, r| packed[r * rows + row]);
             }
         }
-        let alone: Vec<Vec<f32>> = (0..FEW).map(|r| dots(many, few.part(r..r + 1), false)).collect();
+        let alone: Vec<Vec<f32>> =
+            (0..FEW).map(|r| dots(many, few.part(r..r + 1), false).with(0).collect()).collect();
         for count in 1..=FEW {
             same(count, &dots(many, few.part(0..count), count % 2 == 0), &|row, r| alone[r][row]);
             // Of several matrices at once, among them one that is more than a task reads
@@ -312,8 +340,7 @@ mod tests {
             let large = Mat::new(&large, 150, cols, cols);
             for (all, many) in dots_of_all(&[many, large], few.part(0..count)).iter().zip([many, large]) {
                 let want = dots(many, few.part(0..count), false);
-                let want: Vec<f32> =
-                    (0..count).flat_map(|r| want[r..].iter().step_by(count).copied()).collect();
+                let want: Vec<f32> = (0..count).flat_map(|r| want.with(r)).collect();
                 assert_eq!(all, &want);
             }
         }
@@ -334,11 +361,9 @@ mod tests {
                 let want: Vec<f32> =
                     (0..rows).flat_map(|r| (0..n).map(move |k| (r, k))).map(|(r, k)| one(r, k)).collect();
                 let few = Mat::new(&few, n, cols, cols);
-                assert_eq!(
-                    dots(Mat::new(&floats, rows, cols, cols), few, n % 2 == 0),
-                    want,
-                    "{rows} {cols} {n}"
-                );
+                let got = dots(Mat::new(&floats, rows, cols, cols), few, n % 2 == 0);
+                let got: Vec<f32> = got.rows().flat_map(|dots| dots[..n].to_vec()).collect();
+                assert_eq!(got, want, "{rows} {cols} {n}");
                 if n > FEW {
                     continue;
                 }

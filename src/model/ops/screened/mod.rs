@@ -75,7 +75,7 @@ impl Screened {
         let near = self.near(few, x.rows, k);
         let product = |row: u32, r: usize| {
             let row = row as usize;
-            thin::dots(w.part(row..row + 1), x.part(r..r + 1), false)[0]
+            thin::dots(w.part(row..row + 1), x.part(r..r + 1), false).with(0).next().unwrap_or_default()
         };
         let one = |(r, near): (usize, Near)| {
             if few.length[r].is_nan() || few.length[r] > LONGEST {

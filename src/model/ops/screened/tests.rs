@@ -40,7 +40,7 @@ fn both(screened: &Screened, x: Mat) -> Vec<[Vec<[f32; FEW]>; 2]> {
 /// The k first largest products, computed in full.
 fn in_full(x: &[f32], w: Mat, k: usize) -> Vec<(u32, f32)> {
     let products = thin::dots(w, Mat::new(x, 1, w.cols, w.cols), false);
-    let mut all: Vec<(u32, f32)> = (0..).zip(products).collect();
+    let mut all: Vec<(u32, f32)> = (0..).zip(products.with(0)).collect();
     all.sort_by(|a, b| b.1.total_cmp(&a.1));
     all.truncate(k);
     all
