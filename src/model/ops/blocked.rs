@@ -8,6 +8,7 @@ use super::gemm::{Cores, Sum, Term};
 use super::panels::{Out, Packed, ROWS, columns, multiply, multiply_beside};
 use rayon::prelude::*;
 use std::cell::Cell;
+use std::ops::Range;
 use std::thread::LocalKey;
 
 /// Rows in a block at most: with the depth that [`super::panels`] takes at a time, half of a second-level cache.
@@ -24,11 +25,11 @@ thread_local! {
     static RIGHT_BESIDE: Cell<Packed> = Cell::default();
 }
 
-/// Makes `out` [a.rows, b.cols] with rows `stride` apart what `sum` says, with a factor of 1 before the main product if there is one beside it. Every element is summed in the order of its depth,
-/// whatever the sizes and the number of cores.
+/// Makes `out` [a.rows, b.cols] with rows `stride` apart what `sum` says, with a factor of 1 before the main product if there is one
+/// beside it. Every element is summed in the order of its depth, whatever the sizes and the number of cores.
 pub fn product(out: &mut [f32], stride: usize, sum: Sum, cores: Cores) {
     let threads = if cores == Cores::All { rayon::current_num_threads() } else { 1 };
-    let Sum { keep, main: Term { a, b, scale }, beside, finish } = sum;
+    let Sum { keep, main: Term { a, b, .. }, beside, .. } = sum;
     let (rows, cols) = (a.rows, b.cols);
     if threads > 1 && rows < 4 * ROWS * threads && rows < cols {
         across(out, stride, (keep, sum.main));
@@ -41,40 +42,58 @@ pub fn product(out: &mut [f32], stride: usize, sum: Sum, cores: Cores) {
     let block = rows.div_ceil(2 * threads).next_multiple_of(ROWS).min(BLOCK);
     let width = (RIGHT / a.cols.max(1)).next_multiple_of(columns());
     for at in (0..cols).step_by(width) {
-        let to = (at + width).min(cols);
-        let multiply = |(i, out): (usize, &mut [f32]), right: &Packed, right_beside: &Packed| {
-            let rows = i * block..((i + 1) * block).min(rows);
-            with_scratch(&LEFT_OPERAND, |left| {
-                left.fill_left(a.part(rows.clone()));
-                let out = Out { data: &mut out[at..], stride, add: keep != 0.0, scale };
-                let Some(Term { a, scale, .. }) = beside else { return multiply(out, left, right) };
-                with_scratch(&LEFT_BESIDE, |left_beside| {
-                    left_beside.fill_left_scaled(a.part(rows), scale);
-                    multiply_beside(out, left, right, Some((left_beside, right_beside)));
-                });
-            });
-            if let Some(finish) = finish.filter(|_| to == cols) {
-                let rows = out.chunks_mut(stride).enumerate();
-                rows.for_each(|(r, row)| finish(i * block + r, &mut row[..cols]));
-            }
-        };
+        let columns = at..(at + width).min(cols);
         with_scratch(&RIGHT_OPERAND, |right| {
             with_scratch(&RIGHT_BESIDE, |right_beside| {
-                if let Some(beside) = &beside {
-                    right_beside.fill_right(beside.b.columns(at..to));
+                if let Some(Term { b, .. }) = &beside {
+                    right_beside.fill_right(b.columns(columns.clone()));
                 }
                 if threads > 1 {
-                    right.fill_right_on_all_cores(b.columns(at..to));
-                    let blocks = out.par_chunks_mut(block * stride).enumerate();
-                    blocks.for_each(|at| multiply(at, right, right_beside));
+                    right.fill_right_on_all_cores(b.columns(columns.clone()));
                 } else {
-                    right.fill_right(b.columns(at..to));
-                    out.chunks_mut(block * stride)
-                        .enumerate()
-                        .for_each(|at| multiply(at, right, right_beside));
+                    right.fill_right(b.columns(columns.clone()));
+                }
+                let part = Part { sum, columns, stride, block, right, right_beside };
+                if threads > 1 {
+                    out.par_chunks_mut(block * stride).enumerate().for_each(|(i, out)| part.rows(i, out));
+                } else {
+                    out.chunks_mut(block * stride).enumerate().for_each(|(i, out)| part.rows(i, out));
                 }
             });
         });
+    }
+}
+
+/// Some columns of a sum, whose right operands are packed.
+struct Part<'a> {
+    sum: Sum<'a>,
+    columns: Range<usize>,
+    stride: usize,
+    /// Rows in a block.
+    block: usize,
+    right: &'a Packed,
+    right_beside: &'a Packed,
+}
+
+impl Part<'_> {
+    /// Block `i` of the rows, `out`, on this thread; complete with the last columns.
+    fn rows(&self, i: usize, out: &mut [f32]) {
+        let Sum { keep, main: Term { a, b, scale }, beside, finish } = self.sum;
+        let (first, stride) = (i * self.block, self.stride);
+        let rows = first..(first + self.block).min(a.rows);
+        let to = Out { data: &mut out[self.columns.start..], stride, add: keep != 0.0, scale };
+        with_scratch(&LEFT_OPERAND, |left| {
+            left.fill_left(a.part(rows.clone()));
+            let Some(Term { a, scale, .. }) = beside else { return multiply(to, left, self.right) };
+            with_scratch(&LEFT_BESIDE, |left_beside| {
+                left_beside.fill_left_scaled(a.part(rows), scale);
+                multiply_beside(to, left, self.right, Some((left_beside, self.right_beside)));
+            });
+        });
+        if let Some(finish) = finish.filter(|_| self.columns.end == b.cols) {
+            let rows = out.chunks_mut(stride).enumerate();
+            rows.for_each(|(r, row)| finish(first + r, &mut row[..b.cols]));
+        }
     }
 }
 
