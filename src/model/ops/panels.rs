@@ -281,11 +281,11 @@ impl WithSimd for Product<'_> {
             for (j, b) in right.panels(cols) {
                 let b = &b[from * right.width..to * right.width];
                 for (i, a) in left.panels(rows) {
-                    let mut sum =
-                        tile(simd, [[simd.splat_f32s(0.0); 2]; ROWS], &a[from * ROWS..to * ROWS], b);
+                    let mut sum = [[simd.splat_f32s(0.0); 2]; ROWS];
                     if let Some((left, right)) = beside {
                         sum = tile(simd, sum, left.panel(i), right.panel(j));
                     }
+                    sum = tile(simd, sum, &a[from * ROWS..to * ROWS], b);
                     let size = (ROWS.min(rows - i), right.width.min(cols - j));
                     store(simd, sum, &mut out.data[i * out.stride + j..], size, rule);
                 }
