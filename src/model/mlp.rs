@@ -50,7 +50,8 @@ impl Mlp {
     pub(super) fn again(&self, x: &Tensor<2>, pass: &Pass, routing: Option<Arc<Routing>>) -> MlpSaved {
         match (self, routing) {
             (Mlp::Dense { gate_proj, up_proj, .. }, _) => {
-                MlpSaved::Dense { gate: gate_proj.forward(x, pass), up: up_proj.forward(x, pass) }
+                let [gate, up] = Linear::forward_all([gate_proj, up_proj], x, pass);
+                MlpSaved::Dense { gate, up }
             }
             (Mlp::Moe(moe), Some(routing)) => MlpSaved::Moe(moe.experts(x, routing, pass)),
             (Mlp::Moe(_), None) => unreachable!("kept of the same layer"),

@@ -2,7 +2,7 @@
 
 use super::config::{Activation, VisionConfig};
 use super::lora::{Grads, InputGrad, Linear, Pass};
-use super::ops::linear::After;
+use super::ops::linear::{self, After};
 use super::ops::{self, AttentionSaved};
 use super::vision::{Places, Scope};
 use crate::error::Result;
@@ -104,10 +104,7 @@ impl Block {
         let attended = self.attend(x, places, pass);
         let n2 = self.norm2.forward(attended.x_mid.clone());
         let inner = self.linear_fc1.forward(&n2, pass);
-        let act = match self.act {
-            Activation::GeluTanh => ops::gelu_tanh(inner.clone()),
-            Activation::Gelu => ops::gelu(inner.clone()),
-        };
+        let act = linear::complete(inner.clone(), self.activation());
         let y = self.linear_fc2.forward_onto(&attended.x_mid, &act, pass);
         (y, BlockSaved { attended, n2, inner, act })
     }
@@ -116,9 +113,13 @@ impl Block {
     pub fn look(&self, x: Tensor<2>, places: &Places, pass: &Pass) -> Tensor<2> {
         let x_mid = self.attend(x, places, pass).x_mid;
         let n2 = self.norm2.forward(x_mid.clone());
-        let after = After { activation: Some(self.act), ..After::default() };
-        let act = self.linear_fc1.forward_then(&n2, pass, after);
+        let act = self.linear_fc1.forward_then(&n2, pass, self.activation());
         self.linear_fc2.forward_onto(&x_mid, &act, pass)
+    }
+
+    /// What follows the first layer of the feed-forward half.
+    fn activation(&self) -> After<'static> {
+        After { activation: Some(self.act), ..After::default() }
     }
 
     fn attend(&self, x: Tensor<2>, places: &Places, pass: &Pass) -> Attended {

@@ -25,8 +25,8 @@ thread_local! {
     static RIGHT_BESIDE: Cell<Packed> = Cell::default();
 }
 
-/// Makes `out` [a.rows, b.cols] with rows `stride` apart what `sum` says, with a factor of 1 before the main product if there is one
-/// beside it. Every element is summed in the order of its depth, whatever the sizes and the number of cores.
+/// Makes `out` [a.rows, b.cols] with rows `stride` apart what `sum` says. Every element is summed in the order of its depth, whatever
+/// the sizes and the number of cores.
 pub fn product(out: &mut [f32], stride: usize, sum: Sum, cores: Cores) {
     let threads = if cores == Cores::All { rayon::current_num_threads() } else { 1 };
     let Sum { keep, main: Term { a, b, .. }, beside, .. } = sum;

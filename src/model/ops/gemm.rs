@@ -76,8 +76,8 @@ pub struct Sum<'a> {
     /// With 0 the old content is not read.
     pub keep: f32,
     pub main: Term<'a>,
-    /// A product of small depth, the low-rank branch of an adapter: it is the beginning of the main one's depth, which costs less than
-    /// to add it to the result afterwards.
+    /// A product of small depth beside a main one without a factor, the low-rank branch of an adapter: it is the beginning of
+    /// the main one's depth, which costs less than to add it to the result afterwards.
     pub beside: Option<Term<'a>>,
     /// Called with the number of each row and the row when it is complete, on any thread: a bias, an activation.
     pub finish: Option<Finish<'a>>,
@@ -101,7 +101,7 @@ impl<'a> Sum<'a> {
         let mut at = |r: usize, c: usize, x: f32| out[r * stride + c] = mixed(out[r * stride + c], x, rule);
         if m <= thin::MANY && b.row_stride == 1 && n > 4 * m && k > 0 {
             // 1. A few rows, and a matrix whose columns are contiguous
-            let beside = self.beside.filter(|t| scale == 1.0 && m > thin::FEW && t.b.row_stride == 1);
+            let beside = self.beside.filter(|t| m > thin::FEW && t.b.row_stride == 1);
             let rest = Self { beside: self.beside.filter(|_| beside.is_none()), ..self };
             thin_rows(out, stride, rule, (a, b.t()), beside, cores);
             rest.complete(out, stride, cores);
@@ -116,9 +116,6 @@ impl<'a> Sum<'a> {
         } else if n <= thin::MANY && a.row_stride == 1 && k > 4 * n {
             // 4. The same transposed
             tall::product(b.t(), a.t(), many(a, cores), |c, r, x| at(r, c, x));
-            self.complete(out, stride, cores);
-        } else if self.beside.is_some() && (scale != 1.0 || k == 0) {
-            blocked::product(out, stride, Self { beside: None, finish: None, ..self }, cores);
             self.complete(out, stride, cores);
         } else {
             // 5. Large all round
@@ -148,6 +145,11 @@ impl<'a> Sum<'a> {
             assert_eq!((a.rows, b.cols), (m, n), "products that are added");
             assert!(a.fits() && b.fits(), "a matrix view reaches past its slice");
         }
+        let alone = self.beside.is_none();
+        assert!(
+            alone || (self.main.scale == 1.0 && self.main.a.cols > 0),
+            "what a second product stands beside"
+        );
         let fits = m == 0 || n == 0 || (stride >= n && (m - 1) * stride + n <= len);
         assert!(fits, "the result reaches past its slice");
     }

@@ -15,7 +15,7 @@ pub mod cpu_head;
 pub mod dropout;
 pub mod gemm;
 mod grouped;
-pub mod integers;
+mod integers;
 pub mod lanes;
 pub mod limits;
 pub mod linear;
@@ -87,15 +87,7 @@ pub fn columns(x: &Tensor<2>, from: usize, width: usize) -> Tensor<2> {
 
 /// a·b for 2-D tensors; views such as a transpose cost no copy.
 pub fn matmul(a: &Tensor<2>, b: &Tensor<2>) -> Tensor<2> {
-    let [m, n] = [a.dims()[0], b.dims()[1]];
-    match (cpu(a), cpu(b)) {
-        (Some(ca), Some(cb)) => {
-            let mut out = vec![0f32; m * n];
-            gemm::gemm(&mut out, n, 0.0, 1.0, ca.mat(), cb.mat(), Cores::All);
-            tensor(out, [m, n], &a.device())
-        }
-        _ => composed::matmul(a, b),
-    }
+    linear::linear(a, b, linear::After::default())
 }
 
 /// acc + scale·a·b, into the memory of `acc` where nobody else holds it.

@@ -4,9 +4,9 @@ use super::gemm::Mat;
 use super::panels::{Packed, ROWS, step_of};
 use pulp::{Arch, Simd, WithSimd};
 
-/// `out = left · right` [left.rows, right.lines], row-major with rows [`Packed::padded_lines`] apart, for a `left` whose rows are contiguous: it is read where it lies, and
-/// while a tile of its rows is near it meets all of `right` (see [`Packed::right_of_rows`]). Worth it for a `right` of few lines.
-/// An element is bit for bit that of [`super::panels::multiply`]: what a row gives does not depend on how many others are
+/// `out = left · right` [left.rows, right.lines], row-major with rows [`Packed::padded_lines`] apart, for a `left` whose rows are
+/// contiguous: it is read where it lies, and while a tile of its rows is near it meets all of `right` (see
+/// [`Packed::right_of_rows`]). An element is bit for bit that of [`super::panels::multiply`]: what a row gives does not depend on how many others are
 /// multiplied with it. With `onto` the sums begin with what is in `out`.
 pub fn multiply_rows(out: &mut [f32], left: Mat, right: &Packed, onto: bool) {
     assert!(

@@ -37,8 +37,8 @@ impl Products {
     }
 }
 
-/// `many · fewᵀ`, for a `many` whose rows are contiguous and come from memory: up to [`FEW`] rows of
-/// `few` meet one row of it after the other, for memory limits and likes to be read in one stream. `parallel` uses all cores.
+/// `many · fewᵀ`, for a `many` whose rows are contiguous and come from memory: up to [`FEW`] rows of `few` meet one row of it after
+/// the other, for memory limits and likes to be read in one stream. `parallel` uses all cores.
 ///
 /// An element does not depend on the number of rows, up to [`FEW`] and beyond it.
 pub fn dots(many: Mat, few: Mat, parallel: bool) -> Products {
@@ -48,9 +48,7 @@ pub fn dots(many: Mat, few: Mat, parallel: bool) -> Products {
     }
     let small = interleave(few);
     in_parts(many, (few, n), parallel, |out, at| {
-        let many = many.part(at..at + out.len() / n);
-        let many = Many { data: many.data, stride: many.row_stride, cols: many.cols };
-        Arch::new().dispatch(Dots { out, many, few: &small, n });
+        dots_here(out, many.part(at..at + out.len() / n), &small, n);
     })
 }
 
@@ -66,8 +64,7 @@ pub fn dots_of_all(all: &[Mat], few: Mat) -> Vec<Vec<f32>> {
         all.iter().flat_map(|m| parts(m).map(|at| m.part(at..(at + rows).min(m.rows)))).collect();
     let work = |many: &Mat| {
         let mut out = vec![0f32; many.rows * n];
-        let part = Many { data: many.data, stride: many.row_stride, cols: many.cols };
-        Arch::new().dispatch(Dots { out: &mut out, many: part, few: &small, n });
+        dots_here(&mut out, *many, &small, n);
         let mut across = vec![0f32; out.len()];
         for (r, across) in across.chunks_exact_mut(many.rows).enumerate() {
             across.iter_mut().zip(out[r..].iter().step_by(n)).for_each(|(y, x)| *y = *x);
@@ -121,7 +118,13 @@ fn in_parts(
     Products { values, stride }
 }
 
-/// [`dots`] on this core for a `many` of small integers, row-major, and n rows made by [`interleave`]: a quarter of the memory to read.
+/// [`dots`] on this core, `[many.rows, n]`, for n rows made by [`interleave`].
+fn dots_here(out: &mut [f32], many: Mat, few: &[f32], n: usize) {
+    let many = Many { data: many.data, stride: many.row_stride, cols: many.cols };
+    Arch::new().dispatch(Dots { out, many, few, n });
+}
+
+/// The same for a `many` of small integers, row-major: a quarter of the memory to read.
 pub fn dots_of_integers(out: &mut [f32], many: &[i8], few: &[f32], (n, cols): (usize, usize)) {
     assert!((1..=FEW).contains(&n) && cols > 0 && many.len() / cols == out.len() / n);
     let many = Many { data: many, stride: cols, cols };
