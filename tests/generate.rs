@@ -6,7 +6,7 @@ use burn::tensor::{DType, Device};
 use lorascope::config::TrainConfig;
 use lorascope::data::encode::Encoder;
 use lorascope::data::windowed;
-use lorascope::generate::batch::{Batch, Request, Said};
+use lorascope::generate::batch::{Batch, Request, Said, Timing};
 use lorascope::generate::{Talk, Who};
 use lorascope::job::{Answer, Brightness, Event, Finish, Odds, Sampling, Turn};
 use lorascope::model::qwen3_vl::Qwen3Vl;
@@ -142,7 +142,7 @@ fn a_prompt_in_parts_is_the_prompt() {
             grids: grids.clone(),
             pictures: Vec::new(),
             tuned: false,
-            sampling: Sampling { max_new_tokens: 8, ..Sampling::default() },
+            sampling: Sampling { max_new_tokens: 8, guesses: 0, ..Sampling::default() },
             stream: 0,
             odds: None,
         };
@@ -167,6 +167,66 @@ fn a_prompt_in_parts_is_the_prompt() {
         assert_eq!(parts, whole, "parts of {chunk}");
         assert_eq!(steps, 7 + ids.len().div_ceil(chunk));
     }
+}
+
+/// What was written, with how likely each token was, by a batch that has written something before.
+fn written(
+    model: &Qwen3Vl,
+    ids: &[u32],
+    before: &[Vec<u32>],
+    sampling: &Sampling,
+) -> (Vec<(u32, u32)>, Timing) {
+    let mut batch = Batch::new(1, false);
+    let mut all = Vec::new();
+    for ids in before.iter().map(Vec::as_slice).chain([ids]) {
+        all.clear();
+        let request = Request {
+            tag: 0,
+            ids: ids.to_vec(),
+            grids: Vec::new(),
+            pictures: Vec::new(),
+            tuned: false,
+            sampling: sampling.clone(),
+            stream: 0,
+            odds: Some(0),
+        };
+        batch.add(model, request, &mut |_| unreachable!("no pictures")).unwrap();
+        while batch.running() > 0 {
+            batch.step((model, None), &[5], &mut |_, said| {
+                if let Said::Token { id, odds } = said {
+                    all.push((id, odds.unwrap().logprob.to_bits()));
+                }
+                true
+            });
+        }
+    }
+    (all, batch.timing())
+}
+
+/// Bit for bit, where guesses are right and where they are wrong.
+#[test]
+fn guesses_change_no_answer() {
+    let model = model();
+    let ids: Vec<u32> = (0..40).map(|i| 100 + i * 37 % 11).collect();
+    // A prompt that says of the answer's tokens that something else follows them, which is what is guessed
+    let plain = Sampling { max_new_tokens: 48, guesses: 0, ..Sampling::default() };
+    let (answer, _) = written(&model, &ids, &[], &plain);
+    let lie: Vec<u32> = answer.windows(3).flat_map(|w| [w[0].0, w[1].0, w[2].0, 77]).collect();
+    let drawn = Sampling { temperature: 1.2, top_k: 20, seed: 3, ..plain.clone() };
+    let penalised = Sampling { repetition_penalty: 1.3, ..plain.clone() };
+    let (mut guessed, mut right) = (0, 0);
+    for rule in [plain, drawn, penalised] {
+        for before in [vec![], vec![ids.clone()], vec![lie.clone()]] {
+            let (alone, calm) = written(&model, &ids, &before, &rule);
+            let (same, timing) = written(&model, &ids, &before, &Sampling { guesses: 7, ..rule.clone() });
+            assert_eq!(same, alone, "{rule:?} after {} prompts", before.len());
+            assert_eq!((calm.guessed, timing.written), (0, calm.written));
+            assert_eq!(calm.rounds - timing.rounds, timing.right, "each right guess saves a pass");
+            guessed += timing.guessed;
+            right += timing.right;
+        }
+    }
+    assert!(0 < right && right < guessed, "{right} of {guessed}");
 }
 
 #[test]

@@ -64,8 +64,11 @@ struct Measured {
 struct Answers {
     prompt_tokens_per_second: f64,
     tokens_per_second: f64,
-    /// Seconds of one token for every answer that runs.
+    /// Seconds of one pass for every answer that runs.
     seconds_per_round: f64,
+    /// Tokens that were guessed, and how many of them were right.
+    guessed: f64,
+    right: f64,
     /// Bytes of weights that a round has to read.
     read_per_round: Option<u64>,
 }
@@ -129,6 +132,8 @@ fn predict(config: TrainConfig, out: &Out) -> Result<Measured> {
             prompt_tokens_per_second: of("read") / of("reading").max(1e-9),
             tokens_per_second: of("written") / of("writing").max(1e-9),
             seconds_per_round: per_round,
+            guessed: of("guessed"),
+            right: of("right"),
             read_per_round: model.map(|m| plan::read_for_a_token(&m, slots, &sampling)),
         }),
         ..Measured::default()
@@ -200,6 +205,10 @@ fn print(m: &Measured, out: &Out) {
             1e3 * a.seconds_per_round,
             least.unwrap_or_default()
         ));
+        if a.guessed > 0.0 {
+            let share = 100.0 * a.right / a.guessed;
+            out.line(format!("guesses        {share:.0} % of {} tokens were right", a.guessed));
+        }
     }
     let limits = (m.product_flops / 1e9, m.read_bytes / 1e9);
     out.line(format!(

@@ -28,6 +28,7 @@ impl TrainConfig {
             max_new_tokens: self.max_new_tokens,
             seed: self.seed,
             stop: self.stop_strings.clone(),
+            guesses: self.prompt_lookup_num_tokens,
         }
     }
 
@@ -44,6 +45,7 @@ impl TrainConfig {
         self.max_new_tokens = rule.max_new_tokens;
         self.seed = rule.seed;
         self.stop_strings.clone_from(&rule.stop);
+        self.prompt_lookup_num_tokens = rule.guesses;
     }
 }
 
@@ -67,6 +69,7 @@ mod tests {
             max_new_tokens: 77,
             seed: 5,
             stop: vec!["。".into()],
+            guesses: 3,
         };
         for rule in [drawn, Sampling::default()] {
             let mut config = TrainConfig::default();

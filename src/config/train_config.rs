@@ -185,6 +185,7 @@ pub struct TrainConfig {
     pub repetition_penalty: f64,
     pub max_new_tokens: usize,
     pub stop_strings: Vec<String>,
+    pub prompt_lookup_num_tokens: usize,
     pub skip_special_tokens: bool,
     /// What is drawn in each picture, for slot accuracy.
     pub eval_group_by: Option<String>,
@@ -362,6 +363,7 @@ impl Default for TrainConfig {
             repetition_penalty: 1.0,
             max_new_tokens: 1024,
             stop_strings: Vec::new(),
+            prompt_lookup_num_tokens: 7,
             skip_special_tokens: true,
             eval_group_by: None,
             slot_labels: None,

@@ -16,7 +16,7 @@ use crate::error::{At, Error, Kind, Result};
 use crate::files;
 use crate::generate::batch::Timing;
 use crate::generate::{Grown, Next, Prompt, Rules, generate};
-use crate::job::{Command, Emit, Event, Level, Phase, Prediction};
+use crate::job::{Command, Emit, Event, Level, Phase, Prediction, Sampling};
 use crate::model::lora::Adapter;
 use crate::model::qwen3_vl::Qwen3Vl;
 use crate::runs::predictions::Growing;
@@ -115,7 +115,8 @@ fn fingerprint(config: &TrainConfig) -> Result<String> {
     let settings = json!([
         config.model_name_or_path,
         config.adapter_name_or_path,
-        config.sampling(),
+        // Guesses change the time, not the answer.
+        Sampling { guesses: 0, ..config.sampling() },
         config.template,
         config.enable_thinking,
         config.default_system,

@@ -1,13 +1,15 @@
-//! Sequences that grow together: each has a slot of one cache, long prompts are read in parts, and what an earlier
-//! prompt had in common with a new one is not computed again.
+//! Sequences that grow together: each has a slot of one cache, long prompts are read in parts, and tokens that may follow are
+//! tried along with the one that is certain.
 
-use super::pieces::{Input, picture_runs};
+use super::guesses::{Guesses, Trust};
+use super::pieces::Input;
 use super::sampling::{LogProbs, Sampler};
 use super::scores::{Head, Scores};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::job::{Finish, Sampling};
-use crate::model::kv_cache::{self, KvCache};
+use crate::model::kv_cache::KvCache;
 use crate::model::lora::{Adapter, Pass};
+use crate::model::ops::awake;
 use crate::model::qwen3_vl::{Qwen3Vl, visual};
 use crate::model::vision::VisionOutput;
 use std::ops::Range;
@@ -16,8 +18,6 @@ use std::time::Instant;
 
 /// Tokens of prompts in one forward pass: bounds the memory of a long prompt and the wait of running answers.
 const CHUNK: usize = 2048;
-/// A common beginning is worth its place from so many tokens on; the header of every talk is shorter.
-const WORTH: usize = 32;
 
 /// A picture of a prompt: equal identities are equal pictures.
 pub type Identity = [u8; 32];
@@ -61,6 +61,9 @@ pub struct Timing {
     pub writing: f64,
     pub rounds: usize,
     pub written: usize,
+    /// Tokens that were guessed, and how many of these were right.
+    pub guessed: usize,
+    pub right: usize,
 }
 
 /// Gives the features of a prompt's picture, by its number there.
@@ -71,14 +74,15 @@ pub type OnSaid<'a> = &'a mut dyn FnMut(u64, Said) -> bool;
 pub type With<'a> = (&'a Qwen3Vl, Option<&'a Adapter>);
 
 pub(super) struct Running {
-    tag: u64,
-    prompt_len: usize,
+    pub(super) tag: u64,
+    pub(super) prompt_len: usize,
     pub(super) positions: [Vec<i64>; 3],
     /// Pictures that are still to be read: the tokens they take, and their features.
     pub(super) features: Vec<(Range<usize>, Arc<VisionOutput>)>,
-    sampler: Sampler,
-    limit: usize,
-    odds: Option<usize>,
+    pub(super) sampler: Sampler,
+    pub(super) limit: usize,
+    pub(super) trust: Trust,
+    pub(super) odds: Option<usize>,
 }
 
 /// A place in the cache. After its sequence has ended it keeps what it holds until another one takes it.
@@ -87,10 +91,10 @@ pub(super) struct Slot {
     /// Prompt and answer so far; as many as the cache says have keys and values.
     pub(super) ids: Vec<u32>,
     /// First token and identity of each picture.
-    pictures: Vec<(usize, Identity)>,
+    pub(super) pictures: Vec<(usize, Identity)>,
     pub(super) tuned: bool,
     /// When it was last taken.
-    used: u64,
+    pub(super) used: u64,
     /// What is added to the number of a token behind the prompt to get its position.
     pub(super) delta: i64,
     /// Its answer has come to its end, and nothing is known of what follows.
@@ -104,11 +108,13 @@ pub(super) type Piece = (usize, Range<usize>);
 /// The running sequences and their cache.
 pub struct Batch {
     pub(super) slots: Vec<Slot>,
-    cache: Option<KvCache>,
+    pub(super) cache: Option<KvCache>,
     pub(super) capacity: usize,
-    reuse: bool,
+    pub(super) reuse: bool,
     chunk: usize,
-    clock: u64,
+    pub(super) clock: u64,
+    /// Of the base model and with the adapter.
+    pub(super) guesses: [Guesses; 2],
     head: Head,
     timing: Timing,
 }
@@ -124,6 +130,7 @@ impl Batch {
             reuse,
             chunk: CHUNK,
             clock: 0,
+            guesses: Default::default(),
             head: Head::default(),
             timing: Timing::default(),
         }
@@ -171,116 +178,23 @@ impl Batch {
         self.slots.iter_mut().filter(mine).for_each(|s| s.running = None);
     }
 
-    /// Takes a sequence in; returns how many of its tokens need no computation.
-    ///
-    /// # Errors
-    /// There is no room, the prompt does not fit its pictures, or one of them cannot be read.
-    pub fn add(&mut self, model: &Qwen3Vl, request: Request, look: Look) -> Result<usize> {
-        let longest = request.ids.len() + request.sampling.max_new_tokens;
-        if request.ids.is_empty() || self.room() == 0 {
-            return Err(Error::internal("no room for a sequence, or nothing to write it from"));
-        }
-        let positions = model.positions(&request.ids, &request.grids)?;
-        let runs = picture_runs(&request.ids, model.config.image_token_id);
-        let (from, shared) = self.shared(&request, &runs);
-        let mut features = Vec::new();
-        for (i, run) in runs.iter().enumerate().filter(|(_, run)| run.end > shared) {
-            features.push((run.clone(), look(i)?));
-        }
-        self.make_room(model, longest);
-        let at = self.take_slot(from, shared);
-        self.clock += 1;
-        let starts = runs.iter().map(|run| run.start);
-        self.slots[at] = Slot {
-            pictures: starts.zip(request.pictures).collect(),
-            tuned: request.tuned,
-            used: self.clock,
-            delta: positions.delta,
-            ended: false,
-            running: Some(Running {
-                tag: request.tag,
-                prompt_len: request.ids.len(),
-                positions: positions.ids,
-                features,
-                limit: request.sampling.max_new_tokens.max(1),
-                sampler: Sampler::new(request.sampling, request.stream),
-                odds: request.odds,
-            }),
-            ids: request.ids,
-        };
-        Ok(shared)
-    }
-
-    /// The slot that begins like the request, and for how many tokens. One token is always left to be computed.
-    fn shared(&self, request: &Request, runs: &[Range<usize>]) -> (Option<usize>, usize) {
-        let Some(cache) = self.cache.as_ref().filter(|_| self.reuse) else { return (None, 0) };
-        let alike = |(i, slot): (usize, &Slot)| {
-            let pairs = slot.ids.iter().zip(&request.ids).take(cache.lengths[i]);
-            let same = pairs.take_while(|(a, b)| a == b).count();
-            let other = |(n, run): (usize, &Range<usize>)| {
-                let there = slot.pictures.get(n).map(|(start, identity)| (*start, identity));
-                (there != request.pictures.get(n).map(|p| (run.start, p))).then_some(run.start)
-            };
-            let same = runs.iter().enumerate().find_map(other).map_or(same, |start| same.min(start));
-            (same.min(request.ids.len() - 1), slot.running.is_none(), i)
-        };
-        let slots = self.slots.iter().enumerate().filter(|(_, slot)| slot.tuned == request.tuned);
-        match slots.map(alike).max() {
-            Some((same, _, i)) if same >= WORTH => (Some(i), same),
-            _ => (None, 0),
-        }
-    }
-
-    /// A slot whose first `shared` tokens are those of `from`.
-    fn take_slot(&mut self, from: Option<usize>, shared: usize) -> usize {
-        let cache = self.cache.as_mut().expect("made by make_room");
-        if let Some(i) = from.filter(|&i| self.slots[i].running.is_none()) {
-            cache.truncate(i, shared);
-            return i;
-        }
-        let idle = self.slots.iter().enumerate().filter(|(_, s)| s.running.is_none());
-        let (at, _) = idle.min_by_key(|(_, s)| s.used).expect("there is room");
-        cache.clear(at);
-        if let Some(from) = from {
-            cache.copy(from, at, shared);
-        }
-        at
-    }
-
-    /// A cache with slots of at least `longest` tokens; a larger one takes over what the old one holds.
-    fn make_room(&mut self, model: &Qwen3Vl, longest: usize) {
-        if self.cache.is_some() && longest <= self.capacity {
-            return;
-        }
-        let (c, slots, capacity) = (&model.config.text, self.slots.len(), kv_cache::capacity(longest));
-        let shape = (c.num_key_value_heads, c.head_dim);
-        let mut larger =
-            KvCache::new(c.num_hidden_layers, slots, capacity, shape, model.dtype, &model.device);
-        if let Some(old) = self.cache.take() {
-            larger.take_over(&old);
-        }
-        self.cache = Some(larger);
-        self.capacity = capacity;
-    }
-
-    /// One token further for every answer that runs, and a part of the prompts that wait to be read.
+    /// At least one token further for every answer that runs, and a part of the prompts that wait to be read.
     pub fn step(&mut self, with: With, stop_ids: &[u32], on: OnSaid) {
-        let mut rows = Vec::new();
+        let mut all = Vec::new();
         for tuned in [false, true] {
             let (answers, prompts) = (self.next_tokens(tuned), self.next_prompts(tuned));
             let began = Instant::now();
-            rows.extend(self.forward(with, tuned, &answers));
+            all.extend(self.forward(with, tuned, &answers));
             let between = Instant::now();
-            rows.extend(self.forward(with, tuned, &prompts));
+            all.extend(self.forward(with, tuned, &prompts));
             let timing = &mut self.timing;
             timing.writing += (between - began).as_secs_f64();
             timing.reading += between.elapsed().as_secs_f64();
             timing.rounds += usize::from(!answers.is_empty());
-            timing.written += answers.len();
             timing.read += prompts.iter().map(|(_, range)| range.len()).sum::<usize>();
         }
-        rows.sort_by_key(|r| r.0);
-        for (slot, scores) in rows {
+        all.sort_by_key(|(slot, _)| *slot);
+        for (slot, scores) in all {
             self.choose(slot, scores, stop_ids, on);
         }
     }
@@ -290,12 +204,17 @@ impl Batch {
         self.cache.as_ref().map_or(0, |cache| cache.lengths[slot])
     }
 
-    fn next_tokens(&self, tuned: bool) -> Vec<Piece> {
-        let going = |(i, slot): (usize, &Slot)| {
+    /// The last token of each answer, with guesses behind it, which [`Batch::choose`] takes off again.
+    fn next_tokens(&mut self, tuned: bool) -> Vec<Piece> {
+        let guesses = &self.guesses[usize::from(tuned)];
+        let going = |(i, slot): (usize, &mut Slot)| {
             let running = slot.running.as_ref().filter(|_| slot.tuned == tuned)?;
-            (slot.ids.len() > running.prompt_len).then(|| (i, slot.ids.len() - 1..slot.ids.len()))
+            let (len, first) = (slot.ids.len(), running.prompt_len);
+            let left = (first + running.limit).checked_sub(len + 1).filter(|_| len > first)?;
+            slot.ids.extend(guesses.after(&slot.ids, running.trust.tokens().min(left)));
+            Some((i, len - 1..slot.ids.len()))
         };
-        self.slots.iter().enumerate().filter_map(going).collect()
+        self.slots.iter_mut().enumerate().filter_map(going).collect()
     }
 
     /// Whole prompts up to a chunk of tokens together, or a part of one that is longer; the oldest first.
@@ -319,33 +238,27 @@ impl Batch {
         pieces
     }
 
-    /// What is said of the next token of each piece that reaches the end of its sequence.
+    /// What is said of the token after each one of a piece from the last of a prompt on, by slot.
     pub(super) fn forward(
         &mut self,
         (model, adapter): With,
         tuned: bool,
         pieces: &[Piece],
-    ) -> Vec<(usize, Scores)> {
+    ) -> Vec<(usize, Vec<Scores>)> {
         if pieces.is_empty() {
             return Vec::new();
         }
+        awake::stay();
         let mut input = Input::default();
         for (slot, range) in pieces {
             input.push(&self.slots[*slot], range.clone());
         }
         let visual = visual(input.rows, &input.features.iter().collect::<Vec<_>>());
         let rope = model.rope(&input.places);
+        let (slots, rows): (Vec<usize>, Vec<usize>) = self.asked(pieces).into_iter().unzip();
         let cache = self.cache.as_mut().expect("made when a sequence was added");
-        let (mut slots, mut last, mut end) = (Vec::new(), Vec::new(), 0);
-        for (slot, range) in pieces {
-            end += range.len();
-            if range.end == self.slots[*slot].ids.len() {
-                slots.push(*slot);
-                last.push(end - 1);
-            }
-        }
         let new: Vec<_> = pieces.iter().map(|(slot, range)| (*slot, range.len())).collect();
-        let place = cache.extend(&new).wanting(last);
+        let place = cache.extend(&new).wanting(rows);
         let pass = Pass::inference(adapter.filter(|_| tuned));
         let x = model.text.embed(&input.ids, &visual);
         let x = model.text.forward_cached(x, (&visual, &rope), cache, &place, &pass);
@@ -357,14 +270,56 @@ impl Batch {
             running.filter(|r| r.odds.is_none()).and_then(|r| r.sampler.enough())
         };
         let enough: Vec<Option<usize>> = slots.iter().map(enough).collect();
-        slots.into_iter().zip(self.head.scores(model, x, &enough)).collect()
+        let mut scores = self.head.scores(model, x, &enough).into_iter();
+        slots.chunk_by(|a, b| a == b).map(|one| (one[0], scores.by_ref().take(one.len()).collect())).collect()
     }
 
-    /// Chooses the next token of a sequence; a finished one leaves its slot.
-    fn choose(&mut self, slot: usize, scores: Scores, stop_ids: &[u32], on: OnSaid) {
-        let Slot { ids, running, ended, .. } = &mut self.slots[slot];
-        let Some(r) = running.as_mut() else { return };
+    /// The tokens of some pieces after which the next one is asked for: the slot, and the row in the pass.
+    fn asked(&self, pieces: &[Piece]) -> Vec<(usize, usize)> {
+        let (mut asked, mut first) = (Vec::new(), 0);
+        for (slot, range) in pieces {
+            let from = self.slots[*slot].running.as_ref().map_or(range.end, |r| r.prompt_len - 1);
+            let rows = from.max(range.start)..range.end;
+            asked.extend(rows.map(|i| (*slot, first + i - range.start)));
+            first += range.len();
+        }
+        asked
+    }
+
+    /// Chooses the next token of a sequence, and the ones after it as long as they were guessed right.
+    fn choose(&mut self, slot: usize, scores: Vec<Scores>, stop_ids: &[u32], on: OnSaid) {
+        let Slot { ids, running: Some(r), .. } = &mut self.slots[slot] else { return };
         r.features.clear();
+        let guesses = ids.split_off(ids.len() + 1 - scores.len());
+        let (known, answer) = (ids.len(), ids.len() > r.prompt_len);
+        let (mut chosen, mut right) = (0, 0);
+        for scores in scores {
+            let next = self.choose_one(slot, scores, stop_ids, on);
+            chosen += 1;
+            if next.is_none() || next != guesses.get(right).copied() {
+                break;
+            }
+            right += 1;
+            if self.slots[slot].running.is_none() {
+                break;
+            }
+        }
+        // What was guessed wrong has keys and values, too.
+        self.cache.iter_mut().for_each(|cache| cache.truncate(slot, known + right));
+        if answer {
+            self.timing.written += chosen;
+            self.timing.guessed += guesses.len();
+            self.timing.right += right;
+        }
+        if let Some(r) = &mut self.slots[slot].running {
+            r.trust.learn(guesses.len(), right);
+        }
+    }
+
+    /// Chooses the next token of a sequence, `None` at its end; a finished one leaves its slot.
+    fn choose_one(&mut self, slot: usize, scores: Scores, stop_ids: &[u32], on: OnSaid) -> Option<u32> {
+        let Slot { ids, running, ended, tuned, .. } = &mut self.slots[slot];
+        let r = running.as_mut()?;
         let (token, sure) = match scores {
             Scores::Largest(best) => (r.sampler.next_of(&best), None),
             Scores::All(mut logits) => {
@@ -375,9 +330,10 @@ impl Batch {
         if stop_ids.contains(&token) {
             on(r.tag, Said::End(Finish::Stop));
             (*running, *ended) = (None, true);
-            return;
+            return None;
         }
         ids.push(token);
+        self.guesses[usize::from(*tuned)].learn(ids, ids.len() - 1);
         let odds = sure.map(|(k, p)| TokenOdds { logprob: p.of(token), top: p.top(k) });
         let goes_on = on(r.tag, Said::Token { id: token, odds });
         let full = ids.len() - r.prompt_len >= r.limit;
@@ -388,5 +344,6 @@ impl Batch {
             // What the caller ends may be more than the answer that it keeps.
             (*running, *ended) = (None, goes_on);
         }
+        Some(token)
     }
 }

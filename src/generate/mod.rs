@@ -4,6 +4,8 @@ mod ahead;
 pub mod ask;
 pub mod batch;
 pub mod decode;
+mod guesses;
+mod intake;
 pub mod pictures;
 mod pieces;
 pub mod sampling;

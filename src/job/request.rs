@@ -235,6 +235,8 @@ pub struct Sampling {
     pub seed: u64,
     /// Any of these texts ends the answer, and is not part of it.
     pub stop: Vec<String>,
+    /// So many tokens may be guessed at a time, from what followed the same ones before; the answer stays what it is.
+    pub guesses: usize,
 }
 
 impl Sampling {
@@ -265,6 +267,7 @@ impl Default for Sampling {
             max_new_tokens: 256,
             seed: 42,
             stop: Vec::new(),
+            guesses: 7,
         }
     }
 }

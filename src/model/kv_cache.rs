@@ -30,7 +30,7 @@ pub struct Place {
 }
 
 impl Place {
-    /// Only the hidden states of these tokens, each the last one of its segment, will be asked for.
+    /// Only the hidden states of these tokens, in order, will be asked for.
     pub fn wanting(self, wanted: Vec<usize>) -> Self {
         Self { wanted, ..self }
     }
@@ -42,8 +42,9 @@ impl Place {
     /// What the wanted tokens see, as sequences of one query.
     pub(super) fn segments_of_wanted(&self) -> Vec<Segment> {
         let of = |(i, token): (usize, &usize)| {
-            let segment = self.segments.iter().find(|s| s.q.end == token + 1).expect("the last of a segment");
-            Segment { q: i..i + 1, k: segment.k.clone() }
+            let s =
+                self.segments.iter().find(|s| s.q.contains(token)).expect("every new token has a segment");
+            Segment { q: i..i + 1, k: s.k.start..s.k.end + token + 1 - s.q.end }
         };
         self.wanted.iter().enumerate().map(of).collect()
     }

@@ -70,6 +70,7 @@ fn sampling(fields: &Fields, default: &Sampling, max_tokens: usize) -> Result<Sa
         seed: fields.whole("seed")?.unwrap_or(default.seed),
         max_new_tokens: asked.map_or(default.max_new_tokens.min(max_tokens), |n| n as usize),
         stop: fields.stops()?.unwrap_or_else(|| default.stop.clone()),
+        guesses: default.guesses,
     })
 }
 

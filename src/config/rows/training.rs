@@ -271,6 +271,13 @@ pub(super) const ROWS: &[Field] = &[
         "Texts that end an answer and are not part of it, commas between.",
     ),
     row(
+        "prompt_lookup_num_tokens",
+        Group::Generation,
+        int(0, 31),
+        "tokens",
+        "Guess so many tokens at a time from what followed the same ones before; the model confirms them in one pass. 0: off.",
+    ),
+    row(
         "skip_special_tokens",
         Group::Generation,
         Bool,

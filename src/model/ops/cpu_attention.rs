@@ -3,19 +3,19 @@
 //! The forward pass computes scores transposed, keys down and queries across: a softmax runs along vector lanes, and
 //! the probabilities lie as the product with the values wants them.
 
-use super::Segment;
-use super::gemm::{Cores, Mat, gemm};
+use super::gemm::Mat;
 use super::lanes::{exp_sum, max, with_simd};
 use super::panels::{Out, Packed, ROWS, columns, multiply_part};
 use super::running::Running;
+use super::{Segment, tall, thin};
 use rayon::prelude::*;
 use std::ops::Range;
 
 /// Keys in a block, and panels of queries that meet it.
 const KEYS: usize = 32 * ROWS;
 const PANELS: usize = 8;
-/// So few queries, as when text is generated, are not worth packing the keys for.
-const FEW: usize = 3;
+/// So few queries, as when text is generated and some of it guessed, are not worth packing the keys for.
+const FEW: usize = 8;
 
 /// Sizes of one attention: q is [Tq, heads, d], k and v are [Tk, kv_heads, d].
 #[derive(Clone, Copy)]
@@ -177,29 +177,39 @@ fn hide(scores: &mut [f32], w: usize, limits: impl Iterator<Item = usize>) {
     }
 }
 
-/// [`many_queries`] for a few queries: keys and values are read once, where they lie.
+/// [`many_queries`] for a few queries: keys and values are read where they lie. What a query gets does not depend on those
+/// beside it, bit for bit: a token that was guessed gives what it would have given alone.
 fn few_queries(g: &Group) -> (Vec<f32>, Vec<f32>) {
     let (n, d, heads) = (g.q.rows, g.q.cols, g.heads);
     let (mut o, mut lse) = (vec![0f32; n * heads * d], vec![0f32; n * heads]);
-    let mut p = Vec::new();
-    for row in 0..n {
-        let seen = g.limit(row);
-        let q = Mat::new(&g.q.data[row * g.q.row_stride..], heads, d, d);
-        p.resize(heads * seen, 0.0);
-        gemm(&mut p, seen, 0.0, g.scale, q, g.k.part(0..seen).t(), Cores::One);
-        with_simd(
-            #[inline(always)]
-            || {
-                for (p, lse) in p.chunks_exact_mut(seen).zip(&mut lse[row * heads..]) {
-                    let shift = max(p);
-                    let sum = exp_sum(p, shift);
-                    p.iter_mut().for_each(|p| *p /= sum);
-                    *lse = shift + sum.ln();
-                }
-            },
-        );
-        let p = Mat::new(&p, heads, seen, seen);
-        gemm(&mut o[row * heads * d..][..heads * d], d, 0.0, 1.0, p, g.v.part(0..seen), Cores::One);
+    let at_once = (thin::FEW / heads).max(1);
+    for from in (0..n).step_by(at_once) {
+        let rows = from..(from + at_once).min(n);
+        let (first, m, seen) = (from * heads, rows.len() * heads, g.limit(rows.end - 1));
+        let q: Vec<f32> =
+            rows.flat_map(|row| &g.q.data[row * g.q.row_stride..][..heads * d]).copied().collect();
+        let dots = thin::dots(g.k.part(0..seen), Mat::new(&q, m, d, d), false);
+        let mut p = vec![0f32; m * seen];
+        for (i, p) in p.chunks_exact_mut(seen).enumerate() {
+            let p = &mut p[..g.limit(from + i / heads)];
+            p.iter_mut().zip(dots.with(i)).for_each(|(p, dot)| *p = g.scale * dot);
+            lse[first + i] = softmax(p);
+        }
+        let p = Mat::new(&p, m, seen, seen);
+        tall::product(p, g.v.part(0..seen), false, |i, c, x| o[(first + i) * d + c] = x);
     }
     (o, lse)
+}
+
+/// Makes scores probabilities and returns their log-sum-exp.
+fn softmax(p: &mut [f32]) -> f32 {
+    with_simd(
+        #[inline(always)]
+        || {
+            let shift = max(p);
+            let sum = exp_sum(p, shift);
+            p.iter_mut().for_each(|p| *p /= sum);
+            shift + sum.ln()
+        },
+    )
 }

@@ -5,6 +5,7 @@
 //! Shapes: T tokens of all samples of a micro-batch in a row (no padding), segments say which belong together.
 
 mod aligned;
+pub mod awake;
 mod blocked;
 pub mod blocks;
 pub mod composed;

@@ -67,23 +67,25 @@ impl Screened {
     pub fn largest(&self, x: Mat, w: Mat, k: usize) -> Vec<Option<Vec<(u32, f32)>>> {
         assert!(w.rows == self.rows.len() && w.cols == self.cols && x.cols == self.cols && x.col_stride == 1);
         let groups = (0..x.rows).step_by(FEW).map(|at| x.part(at..x.rows.min(at + FEW)));
-        groups.flat_map(|few| self.largest_of_few(&Few::new(few, self.longest), few, w, k.max(1))).collect()
+        let groups: Vec<Few> = groups.map(|few| Few::new(few, self.longest)).collect();
+        self.largest_of(&groups, x, w, k.max(1))
     }
 
-    /// [`Self::largest`] of up to [`FEW`] rows x, which were made to `few`.
-    fn largest_of_few(&self, few: &Few, x: Mat, w: Mat, k: usize) -> Vec<Option<Vec<(u32, f32)>>> {
-        let near = self.near(few, x.rows, k);
-        let product = |row: u32, r: usize| {
-            let row = row as usize;
-            thin::dots(w.part(row..row + 1), x.part(r..r + 1), false).with(0).next().unwrap_or_default()
-        };
-        let one = |(r, near): (usize, Near)| {
+    /// [`Self::largest`] of rows x that were made to `groups` of [`FEW`].
+    fn largest_of(&self, groups: &[Few], x: Mat, w: Mat, k: usize) -> Vec<Option<Vec<(u32, f32)>>> {
+        let near = self.near(groups, x.rows, k);
+        let one = |(row, near): (usize, Near)| {
+            let (few, r) = (&groups[row / FEW], row % FEW);
             if few.length[r].is_nan() || few.length[r] > LONGEST {
                 return None;
             }
             let least = self.least(&near, few, r, k);
+            let product = |of: u32| {
+                let w = w.part(of as usize..of as usize + 1);
+                thin::dots(w, x.part(row..row + 1), false).with(0).next().unwrap_or_default()
+            };
             let rows = near.rows.iter().filter(|(_, upper)| *upper >= least);
-            let mut best: Vec<(u32, f32)> = rows.map(|(row, _)| (*row, product(*row, r))).collect();
+            let mut best: Vec<(u32, f32)> = rows.map(|(row, _)| (*row, product(*row))).collect();
             best.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
             best.truncate(k);
             Some(best)
@@ -91,8 +93,8 @@ impl Screened {
         near.into_par_iter().enumerate().map(one).collect()
     }
 
-    /// For each of the n rows of `few` what can be among the k largest.
-    fn near(&self, few: &Few, n: usize, k: usize) -> Vec<Near> {
+    /// For each of the n rows of `groups` what can be among the k largest. A part of the matrix meets all groups while it is near.
+    fn near(&self, groups: &[Few], n: usize, k: usize) -> Vec<Near> {
         let near = Mutex::new(vec![Near::default(); n]);
         let rows = READ_AT_ONCE.div_ceil(self.cols).min(BLOCK);
         let parts_of = |(block, q): (usize, &Vec<i8>)| {
@@ -103,16 +105,13 @@ impl Screened {
         parts.into_par_iter().for_each(|(first, rows)| {
             let (q, at) = (&self.q[first / BLOCK], first % BLOCK);
             let q = &q[at * self.cols..(at + rows) * self.cols];
-            let (upper, most) = self.bounds(q, &self.rows[first..first + rows], few);
-            let first = first as u32;
-            let mut near = near.lock().unwrap_or_else(PoisonError::into_inner);
-            for (r, near) in near.iter_mut().enumerate() {
-                near.reached(most.lower[r], k);
-                let least = near.least(k);
-                if most.upper[r] >= least {
-                    let rows = (first..).zip(&upper).map(|(row, upper)| (row, upper[r]));
-                    near.rows.extend(rows.filter(|(_, upper)| *upper >= least));
-                }
+            for (group, few) in groups.iter().enumerate() {
+                let (upper, most) = self.bounds(q, &self.rows[first..first + rows], few);
+                let mut near = near.lock().unwrap_or_else(PoisonError::into_inner);
+                let mine = &mut near[group * FEW..n.min((group + 1) * FEW)];
+                mine.iter_mut()
+                    .enumerate()
+                    .for_each(|(r, near)| near.meet((r, first as u32), &upper, &most, k));
             }
         });
         near.into_inner().unwrap_or_else(PoisonError::into_inner)
@@ -154,6 +153,16 @@ impl Near {
     /// What k rows reach for sure.
     fn least(&self, k: usize) -> f32 {
         self.lower.get(k - 1).copied().unwrap_or(f32::NEG_INFINITY)
+    }
+
+    /// Takes in the bounds of a part from its row `first` on, for vector `r` of a group.
+    fn meet(&mut self, (r, first): (usize, u32), upper: &[[f32; FEW]], most: &Bounds, k: usize) {
+        self.reached(most.lower[r], k);
+        let least = self.least(k);
+        if most.upper[r] >= least {
+            let rows = (first..).zip(upper).map(|(row, upper)| (row, upper[r]));
+            self.rows.extend(rows.filter(|(_, upper)| *upper >= least));
+        }
     }
 
     /// A row of a part reaches `lower`.

@@ -16,7 +16,7 @@ fn bytes(screened: &Screened) -> usize {
 fn assert_few_are_near(screened: &Screened, x: Mat) {
     let few = Few::new(x, screened.longest);
     for k in [1, 50] {
-        for (r, near) in screened.near(&few, x.rows, k).iter().enumerate() {
+        for (r, near) in screened.near(std::slice::from_ref(&few), x.rows, k).iter().enumerate() {
             let least = screened.least(near, &few, r, k);
             let count = near.rows.iter().filter(|(_, upper)| *upper >= least).count();
             assert!((k..screened.rows.len() / 10).contains(&count), "{k}: {count}");
@@ -73,7 +73,7 @@ fn the_largest_are_those_that_all_products_give() {
             assert_eq!(screened.largest(x, w, k), want, "{k} of {rows}");
             let few = x.part(0..n.min(FEW));
             for form in forms(few, &screened) {
-                assert_eq!(screened.largest_of_few(&form, few, w, k), want[..few.rows], "{k} of {rows}");
+                assert_eq!(screened.largest_of(&[form], few, w, k), want[..few.rows], "{k} of {rows}");
             }
         }
     }
