@@ -34,6 +34,7 @@ mod screens_looks;
 mod screens_runs;
 mod screens_talk;
 mod screens_use;
+mod scripts;
 mod serve;
 mod terminal;
 mod train;

@@ -159,7 +159,7 @@ fn slots(lines: &[Line], labels: &[SlotLabel], path: &Path) -> Result<SlotReport
 /// Every good line; a bad one is named and left out.
 fn read(file: &Path, strict: bool, out: &Out) -> Result<Vec<Line>> {
     let text = std::fs::read(file).at("read", file)?;
-    let text = String::from_utf8_lossy(&text);
+    let text = String::from_utf8_lossy(clean::without_bom(&text));
     let mut lines = Vec::new();
     for (i, line) in text.lines().enumerate().filter(|(_, l)| !l.trim().is_empty()) {
         match serde_json::from_str::<Line>(line) {
