@@ -13,6 +13,7 @@ mod encode;
 mod ends;
 mod eval;
 mod evaluate;
+mod evaluate_again;
 mod feature_cache;
 mod generate;
 mod golden;
