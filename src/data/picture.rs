@@ -124,7 +124,8 @@ fn reader<'a>(source: Box<dyn Source + 'a>, name: &str) -> Result<ImageReader<Bo
 }
 
 fn broken(name: &str, why: &dyn std::fmt::Display) -> Error {
-    Error::input(format!("cannot decode {name}: {why}"))
+    // Some decoders end their reason with a line end.
+    Error::input(format!("cannot decode {name}: {}", why.to_string().trim_end()))
         .hint("the file is damaged or incomplete: get it again, or take its row out of the data")
 }
 
