@@ -16,27 +16,26 @@ fn from_sides(at: &Path, out: &str) -> Vec<String> {
     arguments
 }
 
-fn lines(path: &Path) -> Vec<Value> {
-    fs::read_to_string(path).unwrap().lines().map(|l| serde_json::from_str(l).unwrap()).collect()
-}
-
 /// What was said to another question is no answer to this one.
 #[test]
 fn a_question_that_was_edited_is_asked_again() {
     let dir = tempfile::tempdir().unwrap();
     let at = dir.path();
     let arguments = from_sides(at, "out");
-    let known = lines(&killed_after_two(at, &arguments, "out")).remove(1);
+    killed_after_two(at, &arguments, "out");
     let file = at.join("sides/mllm_train_data.json");
     let mut rows: Vec<Value> = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
-    let row = rows.iter_mut().find(|row| row["id"] == known["id"]).unwrap();
-    let asked = row["conversations"][0]["value"].as_str().unwrap().to_string();
-    row["conversations"][0]["value"] = format!("{asked} Really?").into();
+    for turn in rows.iter_mut().flat_map(|row| row["conversations"].as_array_mut().unwrap()) {
+        if turn["from"] == "user" {
+            turn["value"] = format!("{} Really?", turn["value"].as_str().unwrap()).into();
+        }
+    }
     fs::write(&file, serde_json::to_vec(&rows).unwrap()).unwrap();
     ok(lorascope(at).args(&arguments).output().unwrap());
-    let all = lines(&at.join("out/evaluated_samples.jsonl"));
-    let now = all.iter().find(|p| p["id"] == known["id"]).unwrap();
-    assert!(now["question"].as_str().unwrap().ends_with("Really?"), "{now}");
+    let text = fs::read_to_string(at.join("out/evaluated_samples.jsonl")).unwrap();
+    let all: Vec<Value> = text.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    let edited = |p: &Value| p["question"].as_str().unwrap().ends_with("Really?");
+    assert!(all.len() == 6 && all.iter().all(edited), "{text}");
 }
 
 /// Base and tuned model are compared on the same samples and settings, also when these change between two calls.
@@ -50,7 +49,9 @@ fn a_base_of_other_settings_is_evaluated_again() {
         arguments.extend(["--with-base".into(), format!("adapter_name_or_path={adapter}")]);
         arguments.extend(["max_new_tokens=4".into(), format!("max_samples={samples}")]);
         let output = lorascope(at).args(arguments).output().unwrap();
-        let anew = String::from_utf8_lossy(&output.stderr).contains("the base model first");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!said.contains("lora_rank"), "nothing is trained: {said}");
+        let anew = said.contains("the base model first");
         ok(output);
         let base: Value =
             serde_json::from_slice(&fs::read(at.join("out/base/evaluation.json")).unwrap()).unwrap();
@@ -104,4 +105,19 @@ fn what_a_log_says_of_an_evaluation() {
     assert_eq!(last_json(&ok(output))["samples"], 6);
     assert!(said.contains("the training data are evaluated: mllm_train_data"), "{said}");
     assert!(said.contains("6 of 6 predictions"), "{said}");
+}
+
+/// Hours of predictions without the facts that were asked for would be in vain.
+#[test]
+fn labels_of_other_data_are_refused_before_anything_is_predicted() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = dir.path();
+    fs::copy(golden::path("slots.labels.jsonl"), at.join("labels.jsonl")).unwrap();
+    let mut arguments = eval(at, "out");
+    arguments.push("slot_labels=labels.jsonl".into());
+    let output = lorascope(at).args(arguments).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(said.contains("no label of labels.jsonl has the id of a sample"), "{said}");
+    assert!(!at.join("out").join(PARTIAL).exists());
 }

@@ -38,7 +38,8 @@ fn questions_with_a_byte_order_mark_and_in_another_encoding() {
     assert_eq!(answered, [true, false, true]);
     assert!(answers[1]["error"]["message"].as_str().unwrap().contains("line 2"), "{}", answers[1]);
 
-    let line = "{\"predict\": \"a lung\", \"label\": \"a lung\"}\r\n".as_bytes();
+    // An id may be a number.
+    let line = "{\"id\": 7, \"predict\": \"a lung\", \"label\": \"a lung\"}\r\n".as_bytes();
     fs::write(at.join("p.jsonl"), [b"\xEF\xBB\xBF", line, line].concat()).unwrap();
     let scored = lorascope(at).args(["score", "p.jsonl", "--strict", "--json"]).output().unwrap();
     let scored: Value = serde_json::from_slice(&scored.stdout).unwrap();

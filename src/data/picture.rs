@@ -95,11 +95,11 @@ impl Picture {
     }
 }
 
-/// How a picture is called in messages: its path, or `picture in the data file`.
+/// How a picture is called in messages: its path, or `the picture of a data URL`.
 pub fn name(image: &ImageRef) -> String {
     match image {
         ImageRef::Path(path) => path.display().to_string(),
-        ImageRef::Bytes(_) => "picture in the data file".into(),
+        ImageRef::Bytes(_) => "the picture of a data URL".into(),
         ImageRef::Embedded(picture) => picture.name(),
     }
 }

@@ -25,7 +25,7 @@ use crate::runs::{EVALUATED_SO_FAR, EVALUATION, PREDICTIONS, results};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::io::Write;
 use std::ops::ControlFlow;
@@ -87,6 +87,13 @@ pub fn run(setup: &Setup, inbox: &Receiver<Command>, emit: Emit) -> Result<Value
         return Err(
             Error::input("no sample is left to evaluate").hint("see the findings above, or run `check`")
         );
+    }
+    if let (Some(path), Some(labels)) = (&config.slot_labels, &labels) {
+        let ids: HashSet<&str> = items.iter().map(|item| item.id.as_str()).collect();
+        if !labels.iter().any(|label| ids.contains(label.id.as_str())) {
+            let what = format!("no label of {} has the id of a sample", path.display());
+            return Err(Error::input(what).hint("is it the label file of this data set?"));
+        }
     }
     fs::create_dir_all(&config.output_dir).at("create", &config.output_dir)?;
     let mut growing = Growing::open(&config.output_dir, &fingerprint(config)?)?;
