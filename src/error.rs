@@ -76,6 +76,12 @@ impl Error {
             E::PermissionDenied => Self::new(Kind::Io, format!("cannot {what} {at}: permission denied")),
             E::StorageFull => Self::new(Kind::Io, format!("cannot {what} {at}: the disk is full"))
                 .hint("free some space, or choose another output folder; nothing half-written was left"),
+            E::IsADirectory => Self::input(format!("cannot {what} {at}: it is a folder"))
+                .hint("name a file; is a part of the path missing?"),
+            E::NotADirectory | E::AlreadyExists => {
+                Self::input(format!("cannot {what} {at}: a file stands where a folder is wanted"))
+                    .hint("choose another path, or move the file away")
+            }
             _ => Self::new(Kind::Io, format!("cannot {what} {at}: {e}")),
         }
     }

@@ -12,7 +12,9 @@ fn main() -> ExitCode {
     let cli = lorascope::cli::Cli::parse();
     let json = cli.global.json;
     // A panic has been printed by its hook; here it gets the exit code of a bug.
-    let done = catch_unwind(AssertUnwindSafe(|| lorascope::cli::run(cli)));
+    let done = catch_unwind(AssertUnwindSafe(|| {
+        lorascope::cli::run(cli).and_then(|()| lorascope::cli::output::written())
+    }));
     match done.unwrap_or_else(|_| Err(Error::internal("bug: the program stopped with a panic"))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -5,12 +5,12 @@ use crate::golden;
 use serde_json::{Value, json};
 use std::fs;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-const PARTIAL: &str = "evaluated_samples.partial.jsonl";
+pub const PARTIAL: &str = "evaluated_samples.partial.jsonl";
 
-fn lorascope(dir: &Path) -> Command {
+pub fn lorascope(dir: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lorascope"));
     command.current_dir(dir).env("HOME", dir).env_remove("XDG_STATE_HOME");
     command
@@ -21,7 +21,7 @@ fn model() -> String {
 }
 
 /// The arguments of an evaluation into `out`.
-fn eval(dir: &Path, out: &str) -> Vec<String> {
+pub fn eval(dir: &Path, out: &str) -> Vec<String> {
     let data = golden::path("data");
     let yaml = format!(
         "model_name_or_path: {}\neval_dataset: mllm_train_data\ndataset_dir: {}\ntemplate: qwen3_vl_nothink\n\
@@ -35,13 +35,29 @@ fn eval(dir: &Path, out: &str) -> Vec<String> {
     vec!["eval".into(), path.to_str().unwrap().into(), format!("output_dir={out}"), "--json".into()]
 }
 
-fn ok(output: Output) -> String {
+pub fn ok(output: Output) -> String {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
 
-fn last_json(text: &str) -> Value {
+pub fn last_json(text: &str) -> Value {
     serde_json::from_str(text.lines().last().unwrap()).unwrap()
+}
+
+/// Begins an evaluation into `out` and kills it after two predictions; gives the file that has them.
+pub fn killed_after_two(at: &Path, arguments: &[String], out: &str) -> PathBuf {
+    let mut child =
+        lorascope(at).args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let partial = at.join(out).join(PARTIAL);
+    // The head and two predictions.
+    let enough = || fs::read_to_string(&partial).is_ok_and(|t| t.lines().count() >= 3);
+    while !enough() && child.try_wait().unwrap().is_none() {
+        std::thread::yield_now();
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(partial.exists(), "it ended before it could be killed: raise max_new_tokens");
+    partial
 }
 
 #[test]
@@ -51,17 +67,7 @@ fn a_killed_evaluation_goes_on_and_predicts_nothing_twice() {
     let whole = last_json(&ok(lorascope(at).args(eval(at, "whole")).output().unwrap()));
     assert_eq!(whole["samples"], 6);
 
-    let mut child =
-        lorascope(at).args(eval(at, "killed")).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    let partial = at.join("killed").join(PARTIAL);
-    // The head and two predictions.
-    let enough = || fs::read_to_string(&partial).is_ok_and(|t| t.lines().count() >= 3);
-    while !enough() && child.try_wait().unwrap().is_none() {
-        std::thread::yield_now();
-    }
-    child.kill().unwrap();
-    child.wait().unwrap();
-    assert!(partial.exists(), "it ended before it could be killed: raise max_new_tokens");
+    let partial = killed_after_two(at, &eval(at, "killed"), "killed");
     // A line torn by the end of the process.
     let mut text = fs::read(&partial).unwrap();
     text.extend(b"{\"index\":5,\"id\":\"x");
@@ -224,7 +230,7 @@ fn a_chat_over_a_pipe() {
 }
 
 /// The golden rows with a key for some of them, in a data folder of their own.
-fn data_with_sides(dir: &Path) {
+pub fn data_with_sides(dir: &Path) {
     let text = fs::read(golden::path("data/mllm_train_data.json")).unwrap();
     let mut rows: Vec<Value> = serde_json::from_slice(&text).unwrap();
     for (i, row) in rows.iter_mut().enumerate().filter(|(i, _)| i % 3 != 0) {

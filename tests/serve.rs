@@ -240,3 +240,51 @@ fn two_hundred_at_a_time_are_all_answered() {
     assert!(full.is_none_or(|(_, body)| body["error"]["code"] == "rate_limit_exceeded"));
     assert_eq!(server.chat(&question("and after that?")).0, 200);
 }
+
+/// Several answers to one question differ, as harnesses that ask for several want them; a seed makes them the same.
+#[test]
+fn drawn_answers_differ_unless_a_seed_is_given() {
+    let server = Server::start(&[]);
+    // All tokens are about as likely.
+    let drawn = with(question("x"), json!({ "temperature": 2, "top_p": 1, "top_k": 0, "max_tokens": 8 }));
+    let said = |body: &Value| {
+        let (status, answer) = server.chat(body);
+        assert_eq!(status, 200, "{answer}");
+        answer["choices"][0]["message"]["content"].as_str().unwrap().to_string()
+    };
+    assert_ne!(said(&drawn), said(&drawn));
+    let seeded = with(drawn, json!({ "seed": 3 }));
+    assert_eq!(said(&seeded), said(&seeded));
+}
+
+/// Who waits for an answer when the server ends is told so, and gets no half answer for a whole one.
+#[cfg(unix)]
+#[test]
+fn those_who_wait_hear_of_the_end() {
+    let mut server = Server::start(&["--slots", "1"]);
+    let long = json!({ "temperature": 2, "top_p": 1, "top_k": 0, "max_tokens": 4000 });
+    let ask = |stream: bool| {
+        let body = with(question("x"), with(long.clone(), json!({ "stream": stream }))).to_string();
+        let mut connection = server.connect();
+        let head = format!(
+            "POST /v1/chat/completions HTTP/1.1\r\nAuthorization: Bearer {TOKEN}\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        connection.write_all(&[head.as_bytes(), body.as_bytes()].concat()).unwrap();
+        connection
+    };
+    // One answer is being written, the others wait for their turn.
+    let mut asked = vec![ask(true)];
+    assert!(asked[0].peek(&mut [0]).unwrap() > 0);
+    asked.extend([true, false, true, false].map(ask));
+    assert_eq!(server.send("GET", "/health", "", "").0, 200, "and all are connected");
+    assert!(Command::new("kill").args(["-TERM", &server.child.id().to_string()]).status().unwrap().success());
+    let told: Vec<(u16, String)> = asked.into_iter().map(answer).collect();
+    assert_eq!(server.child.wait().unwrap().code(), Some(0));
+    for (status, text) in &told {
+        let whole = text.contains("[DONE]") || text.contains("\"chat.completion\"");
+        assert!(whole || text.contains("the server is ending"), "{status} {text}");
+    }
+    let ended = told.iter().filter(|(_, text)| text.contains("the server is ending")).count();
+    assert!(ended >= 4, "{ended}: those that waited cannot have been answered");
+}

@@ -7,10 +7,11 @@ use crate::config::{TrainConfig, layers};
 use crate::data::ImageRef;
 use crate::data::windowed::{self, Levels};
 use crate::engine::Engine;
-use crate::error::{Error, Result, must_exist};
-use crate::job::{AskJob, Event, Job, Odds, TalkJob, Turn};
+use crate::error::{Error, Kind, Result, must_exist};
+use crate::job::{AskJob, Event, Finish, Job, Odds, TalkJob, Turn};
 use crate::runs::TRAINING_ARGS;
 use clap::Args;
+use serde_json::json;
 use std::path::{Path, PathBuf};
 
 /// Ask a model about pictures; the answer is written as it comes
@@ -124,9 +125,12 @@ fn one(args: &AskArgs, config: TrainConfig, turn: Turn, out: &Out) -> Result<()>
         Event::Odds { odds: one, .. } => odds.push(one.clone()),
         _ => {}
     })?;
+    if answer["finish"] == json!(Finish::Cancelled) {
+        return Err(Error::new(Kind::Stopped, format!("stopped after {} tokens", answer["new_tokens"])));
+    }
     if args.odds {
         odds.iter().for_each(|one| out.line(odds_line(one)));
-        answer["odds"] = serde_json::json!(odds);
+        answer["odds"] = json!(odds);
     }
     out.object(&answer);
     Ok(())

@@ -1,7 +1,7 @@
 //! Many questions from a file: answered several at a time, printed in the file's order.
 
 use super::ask;
-use super::output::Out;
+use super::output::{self, Out};
 use super::talk::Talk;
 use crate::data::clean;
 use crate::data::conversation::Conversation;
@@ -26,16 +26,17 @@ pub struct Question {
 /// # Errors
 /// The file cannot be read, or holds no question.
 pub fn read(file: &Path, turn: &Turn, window: Option<Levels>) -> Result<Vec<Question>> {
-    let text = if file == Path::new("-") {
-        let mut text = String::new();
-        std::io::stdin().read_to_string(&mut text).at("read", "standard input")?;
-        text
+    let bytes = if file == Path::new("-") {
+        let mut bytes = Vec::new();
+        std::io::stdin().read_to_end(&mut bytes).at("read", "standard input")?;
+        bytes
     } else {
-        std::fs::read_to_string(file).at("read", file)?
+        std::fs::read(file).at("read", file)?
     };
-    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    let lines = clean::without_bom(&bytes).split(|b| *b == b'\n').enumerate();
     let all: Vec<Question> = lines
-        .map(|(i, line)| match serde_json::from_str::<Map<String, Value>>(line) {
+        .filter(|(_, line)| !line.trim_ascii().is_empty())
+        .map(|(i, line)| match serde_json::from_slice::<Map<String, Value>>(line) {
             Ok(map) => Question { id: map.get("id").cloned(), turn: question(&map, turn, window) },
             Err(e) => {
                 let what = format!("{}, line {}: {e}", file.display(), i + 1);
@@ -125,6 +126,7 @@ pub fn run(
         while let Some(value) = done.remove(&printed) {
             failed += usize::from(value.get("error").is_some());
             out.raw(&value.to_string());
+            output::written()?;
             printed += 1;
         }
     }

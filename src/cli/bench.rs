@@ -83,8 +83,10 @@ pub fn run(args: &BenchArgs, out: &Out) -> Result<()> {
         }
         (What::Screen, None) => return bench_screen::run(bench_screen::FULL, out),
         (What::Screen, Some(_)) => return Err(Error::usage("bench screen takes no configuration")),
-        (_, None) => {
-            return Err(Error::usage("this needs a configuration: lorascope bench train CONFIG.yaml"));
+        (what, None) => {
+            let name = what.to_possible_value().map(|v| v.get_name().to_string()).unwrap_or_default();
+            let usage = format!("this needs a configuration: lorascope bench {name} CONFIG.yaml");
+            return Err(Error::usage(usage));
         }
     };
     measured.peak_bytes = memory::peak();

@@ -7,7 +7,7 @@ use std::path::Path;
 
 /// Loads the settings, prints notes about keys without effect, and refuses what cannot work.
 pub fn load(path: &Path, overrides: &[String], out: &Out) -> Result<TrainConfig> {
-    checked(read(path, overrides, out)?, path, out)
+    checked(read(path, overrides, out)?, path, out, &[])
 }
 
 /// [`load`] where nothing is trained: `eval_dataset` alone will do.
@@ -16,7 +16,8 @@ pub fn load_to_evaluate(path: &Path, overrides: &[String], out: &Out) -> Result<
     if config.dataset.is_empty() {
         config.dataset = config.eval_dataset.clone();
     }
-    checked(config, path, out)
+    // The adapter is taken as it is.
+    checked(config, path, out, &["lora_rank"])
 }
 
 fn read(path: &Path, overrides: &[String], out: &Out) -> Result<TrainConfig> {
@@ -27,9 +28,10 @@ fn read(path: &Path, overrides: &[String], out: &Out) -> Result<TrainConfig> {
     Ok(config)
 }
 
-fn checked(config: TrainConfig, path: &Path, out: &Out) -> Result<TrainConfig> {
+/// Tells what is wrong with the settings, but for notes on those that have no part in it.
+fn checked(config: TrainConfig, path: &Path, out: &Out, apart: &[&str]) -> Result<TrainConfig> {
     let (fatal, other): (Vec<_>, Vec<_>) = validate::problems(&config).into_iter().partition(|p| p.fatal);
-    for problem in other {
+    for problem in other.iter().filter(|p| !apart.contains(&p.key)) {
         out.note(format!("{}: {}", problem.key, problem.message));
     }
     match fatal.first() {

@@ -6,8 +6,9 @@ use crate::config::TrainConfig;
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::eval::measures::Summary;
-use crate::eval::report;
+use crate::eval::{predict, report};
 use crate::job::{Event, Job};
+use crate::runs::log::timedelta;
 use clap::Args;
 use serde_json::Value;
 use std::path::PathBuf;
@@ -37,13 +38,14 @@ pub fn run(args: &EvalArgs, out: &Out) -> Result<()> {
     let mut config = config_file::load_to_evaluate(&args.config, &args.overrides, out)?;
     config.eval_group_by = args.group_by.clone().or(config.eval_group_by);
     let engine = Engine::start();
-    let base = config.output_dir.join(report::BASE);
-    // A base evaluation that has ended stays as it is.
-    if args.with_base && config.adapter_name_or_path.is_some() && !base.join(crate::runs::EVALUATION).exists()
-    {
-        out.note("the base model first");
-        let base = TrainConfig { adapter_name_or_path: None, output_dir: base, ..config.clone() };
-        evaluate(&engine, base, out)?;
+    if args.with_base && config.adapter_name_or_path.is_some() {
+        let output_dir = config.output_dir.join(report::BASE);
+        let base = TrainConfig { adapter_name_or_path: None, output_dir, ..config.clone() };
+        // A base evaluation that has ended stays as it is, unless it was one of other data or settings.
+        if !predict::has_ended(&base)? {
+            out.note("the base model first");
+            evaluate(&engine, base, out)?;
+        }
     }
     let mut summary = evaluate(&engine, config, out)?;
     print(&summary, out);
@@ -56,11 +58,20 @@ pub fn run(args: &EvalArgs, out: &Out) -> Result<()> {
 }
 
 fn evaluate(engine: &Engine, config: TrainConfig, out: &Out) -> Result<Value> {
+    let mut tenth = 0;
     job::run(engine, Job::Evaluate(Box::new(config)), out, &mut |event| {
-        if let Event::Scores { rows, .. } = event {
+        if let Event::Scores { done, total, remaining, rows } = event {
             let shown = rows.iter().filter(|row| ["bleu-4", "rouge-l"].contains(&row.name.as_str()));
             let text = shown.map(|r| format!("{} {:.1} ({:.1} to {:.1})", r.name, r.mean, r.low, r.high));
-            out.beside_bar(&text.collect::<Vec<_>>().join(" · "));
+            let text = text.collect::<Vec<_>>().join(" · ");
+            out.beside_bar(&text);
+            // A log has no bar: a line for every tenth.
+            let now = done * 10 / total.max(&1);
+            if !Out::has_bar() && now > tenth {
+                tenth = now;
+                let left = timedelta(*remaining);
+                out.note(format!("{done} of {total} predictions  ETA {left}  {text}"));
+            }
         }
     })
 }

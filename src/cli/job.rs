@@ -25,7 +25,8 @@ pub fn run(engine: &Engine, job: Job, out: &Out, on_event: &mut dyn FnMut(&Event
     loop {
         if signals.stop.load(Ordering::Relaxed) && !asked {
             asked = true;
-            out.note("stopping and saving; Ctrl-C again ends at once");
+            let what = if run_dir.is_some() { "stopping and saving" } else { "stopping" };
+            out.note(format!("{what}; Ctrl-C again ends at once"));
             handle.send(Command::Stop { save: true });
         }
         if signals.hangup.swap(false, Ordering::Relaxed) {

@@ -1,11 +1,14 @@
 //! What the command line prints: results on standard output, progress and notices on standard error.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
-use crate::error::Error;
+use crate::error::{Error, Kind, Result};
 use crate::job::{Event, Phase};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use std::io::{IsTerminal, Write};
-use std::sync::Mutex;
+use std::io::{ErrorKind, IsTerminal, Write};
+use std::sync::{Mutex, OnceLock};
+
+/// Why results could not be written to standard output, if so.
+static LOST: OnceLock<String> = OnceLock::new();
 
 /// Prints results, notices and progress by the global options, `NO_COLOR` and whether it is a terminal.
 pub struct Out {
@@ -49,8 +52,8 @@ impl Out {
         if !self.json {
             self.clear_bar();
             let mut out = std::io::stdout();
-            let _ = write!(out, "{}{}", printable(text), if done { "\n" } else { "" });
-            let _ = out.flush();
+            let end = if done { "\n" } else { "" };
+            notice(write!(out, "{}{end}", printable(text)).and_then(|()| out.flush()));
         }
     }
 
@@ -84,7 +87,7 @@ impl Out {
             bar.iter().for_each(|(_, bar)| bar.set_prefix(format!("  {kept} kept, {skipped} skipped")));
         }
         let Event::Progress { phase, done, total } = event else { return };
-        if self.quiet || !std::io::stderr().is_terminal() {
+        if self.quiet || !Self::has_bar() {
             return;
         }
         let mut bar = self.bar.lock().expect("no panic while the bar is held");
@@ -98,6 +101,11 @@ impl Out {
             b.set_length(*total as u64);
             b.set_position(*done as u64);
         }
+    }
+
+    /// Whether progress is a bar, on a terminal; a log has lines instead.
+    pub fn has_bar() -> bool {
+        std::io::stderr().is_terminal()
     }
 
     /// Puts words beside the progress bar.
@@ -136,8 +144,27 @@ pub fn print_error(error: &Error, json: bool) {
 }
 
 fn put(text: &str) {
-    // A closed pipe (`| head`) is not an error of ours.
-    let _ = writeln!(std::io::stdout(), "{text}");
+    notice(writeln!(std::io::stdout(), "{text}"));
+}
+
+/// Remembers the first write that failed. A closed pipe (`| head`) is not an error of ours.
+fn notice(written: std::io::Result<()>) {
+    if let Err(e) = written
+        && e.kind() != ErrorKind::BrokenPipe
+    {
+        LOST.get_or_init(|| e.to_string());
+    }
+}
+
+/// Whether everything that was printed so far has got to where standard output leads.
+///
+/// # Errors
+/// Something has not: the disk is full, as a rule.
+pub fn written() -> Result<()> {
+    LOST.get().map_or(Ok(()), |why| {
+        Err(Error::new(Kind::Io, format!("cannot write to standard output: {why}"))
+            .hint("what was written there is not complete: free some space, or write it elsewhere"))
+    })
 }
 
 /// Text from data made harmless for a terminal.

@@ -9,7 +9,7 @@ use crate::eval::measures::{Summary, measure_all, slots_of};
 use crate::eval::slots::{self, SlotLabel, SlotReport};
 use crate::eval::{modality, scores};
 use clap::Args;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -46,7 +46,7 @@ pub struct ScoreArgs {
 
 #[derive(Deserialize)]
 struct Line {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "id")]
     id: Option<String>,
     predict: String,
     label: String,
@@ -54,6 +54,11 @@ struct Line {
     group: Option<String>,
     #[serde(flatten)]
     more: Map<String, Value>,
+}
+
+/// An id may be a number.
+fn id<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<Option<String>, D::Error> {
+    Ok(groups::text(&Value::deserialize(from)?))
 }
 
 impl Line {
@@ -159,7 +164,7 @@ fn slots(lines: &[Line], labels: &[SlotLabel], path: &Path) -> Result<SlotReport
 /// Every good line; a bad one is named and left out.
 fn read(file: &Path, strict: bool, out: &Out) -> Result<Vec<Line>> {
     let text = std::fs::read(file).at("read", file)?;
-    let text = String::from_utf8_lossy(&text);
+    let text = String::from_utf8_lossy(clean::without_bom(&text));
     let mut lines = Vec::new();
     for (i, line) in text.lines().enumerate().filter(|(_, l)| !l.trim().is_empty()) {
         match serde_json::from_str::<Line>(line) {

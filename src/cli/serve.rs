@@ -14,13 +14,14 @@ use std::time::Duration;
 /// Answer other programs on this machine as OpenAI's server would: /v1/chat/completions, /v1/models
 ///
 /// Listens on 127.0.0.1 only. Every request needs the token: that of LORASCOPE_TOKEN or --token-file, else a new one,
-/// which is shown once. Pictures come as data URLs. Not a medical device: answers are for research only.
+/// which is shown once. Pictures come as data URLs. Drawn answers (temperature above 0) differ from request to request;
+/// one with a "seed" always gets the same. Not a medical device: answers are for research only.
 #[derive(Args, Debug)]
 pub struct ServeArgs {
     /// Model folder
     #[arg(long, value_name = "DIR")]
     pub model: PathBuf,
-    /// Adapter folder; may be given several times. A request chooses by the folder's name
+    /// Adapter folder; may be given several times. A request chooses by the folder's name, which /v1/models lists
     #[arg(long, value_name = "DIR")]
     pub adapter: Vec<PathBuf>,
     /// Port; 0 takes any free one
@@ -53,6 +54,8 @@ pub fn run(args: &ServeArgs, out: &Out) -> Result<()> {
     must_exist(&args.model, "model folder")?;
     for adapter in &args.adapter {
         must_exist(adapter, "adapter folder")?;
+        // Only the first is loaded now; the others must not fail when somebody asks for them.
+        must_exist(&adapter.join("adapter_config.json"), "adapter configuration")?;
     }
     let (token, shown) = token(args.token_file.as_deref())?;
     let config = ask::settings(args.adapter.first().map(PathBuf::as_path), &args.overrides)?;

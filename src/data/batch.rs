@@ -88,6 +88,9 @@ pub fn encode_all(
         emit(Event::Progress { phase: Phase::Encoding, done: i * CHUNK + chunk.len(), total });
     }
     keep(&cache, emit);
+    for finding in &mut findings {
+        finding.message = format!("{} of {total} rows left out: {}", finding.count, finding.message);
+    }
     Ok((kept, findings))
 }
 
@@ -150,7 +153,7 @@ fn note(findings: &mut Vec<Finding>, rejected: Rejected, sample: &Sample) {
         None => findings.push(Finding {
             level: Level::Warning,
             code: code.into(),
-            message: format!("left out of training, first row {} ({}): {reason}", sample.row, sample.id),
+            message: format!("{reason} (row {} id {})", sample.row, sample.id),
             count: 1,
             rows: vec![sample.row],
             fix,

@@ -1,4 +1,4 @@
-//! Text from data made harmless for a terminal: no control, escape or bidi characters.
+//! Text from data made harmless: for a terminal no control, escape or bidi characters; for parsers no byte order mark.
 
 /// One line: control and bidi characters are dropped, tabs and line ends become a space.
 pub fn for_terminal(text: &str) -> String {
@@ -14,6 +14,11 @@ pub fn for_terminal_lines(text: &str) -> String {
             c => keep(c),
         })
         .collect()
+}
+
+/// Without the mark that some editors put before UTF-8.
+pub fn without_bom(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes)
 }
 
 /// `None` for a character that could move the cursor, change colours or reorder text.

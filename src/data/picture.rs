@@ -95,11 +95,11 @@ impl Picture {
     }
 }
 
-/// How a picture is called in messages: its path, or `picture in the data file`.
+/// How a picture is called in messages: its path, or `the picture of a data URL`.
 pub fn name(image: &ImageRef) -> String {
     match image {
         ImageRef::Path(path) => path.display().to_string(),
-        ImageRef::Bytes(_) => "picture in the data file".into(),
+        ImageRef::Bytes(_) => "the picture of a data URL".into(),
         ImageRef::Embedded(picture) => picture.name(),
     }
 }
@@ -124,7 +124,8 @@ fn reader<'a>(source: Box<dyn Source + 'a>, name: &str) -> Result<ImageReader<Bo
 }
 
 fn broken(name: &str, why: &dyn std::fmt::Display) -> Error {
-    Error::input(format!("cannot decode {name}: {why}"))
+    // Some decoders end their reason with a line end.
+    Error::input(format!("cannot decode {name}: {}", why.to_string().trim_end()))
         .hint("the file is damaged or incomplete: get it again, or take its row out of the data")
 }
 

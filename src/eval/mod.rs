@@ -6,6 +6,7 @@ pub mod feature_cache;
 pub mod features;
 pub mod groups;
 pub mod items;
+pub mod listen;
 pub mod loss;
 pub mod measures;
 pub mod modality;

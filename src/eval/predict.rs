@@ -3,6 +3,7 @@
 use super::features::Features;
 use super::groups::Groups;
 use super::items::{self, Item, Known};
+use super::listen::while_listening;
 use super::measures::{self, Summary};
 use super::running::Running;
 use super::samples::{self, Samples};
@@ -20,11 +21,11 @@ use crate::job::{Command, Emit, Event, Level, Phase, Prediction, Sampling};
 use crate::model::lora::Adapter;
 use crate::model::qwen3_vl::Qwen3Vl;
 use crate::runs::predictions::Growing;
-use crate::runs::{EVALUATION, PREDICTIONS, results};
+use crate::runs::{EVALUATED_SO_FAR, EVALUATION, PREDICTIONS, results};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::io::Write;
 use std::ops::ControlFlow;
@@ -56,17 +57,23 @@ impl Setup<'_> {
 /// all measures, and the predictions by sample id.
 pub fn run(setup: &Setup, inbox: &Receiver<Command>, emit: Emit) -> Result<Value> {
     let config = setup.config;
-    let stop = AtomicBool::new(false);
     let names = config.evaluated();
     if names.is_empty() {
         return Err(
             Error::usage("eval_dataset is not set").hint("set eval_dataset: NAME, as in dataset_info.json")
         );
     }
+    if config.eval_dataset.is_empty() {
+        let names = names.join(", ");
+        let line = format!("eval_dataset is not set, so the training data are evaluated: {names}");
+        emit(Event::Log { level: Level::Warning, line });
+    }
     let labels = config.slot_labels.as_deref().map(slots::read_labels).transpose()?;
-    let read = samples::read(config, names, &mut RandomState::new(config.seed), emit, &stop)?;
-    let read: Vec<Sample> = read.into_iter().flatten().collect();
-    let encoded = samples::encode(config, setup.encoder, &read, emit, &stop)?;
+    let heard = while_listening(inbox, |stop| load(setup, names, emit, stop));
+    let (read, encoded) = heard.done?;
+    if heard.stopped {
+        return Err(stopped(0, read.len()));
+    }
     let groups = Groups::of_config(config)?;
     let known = Known {
         labels: labels.as_deref().unwrap_or_default(),
@@ -81,23 +88,56 @@ pub fn run(setup: &Setup, inbox: &Receiver<Command>, emit: Emit) -> Result<Value
             Error::input("no sample is left to evaluate").hint("see the findings above, or run `check`")
         );
     }
+    if let (Some(path), Some(labels)) = (&config.slot_labels, &labels) {
+        let ids: HashSet<&str> = items.iter().map(|item| item.id.as_str()).collect();
+        if !labels.iter().any(|label| ids.contains(label.id.as_str())) {
+            let what = format!("no label of {} has the id of a sample", path.display());
+            return Err(Error::input(what).hint("is it the label file of this data set?"));
+        }
+    }
     fs::create_dir_all(&config.output_dir).at("create", &config.output_dir)?;
     let mut growing = Growing::open(&config.output_dir, &fingerprint(config)?)?;
     tell_known(&growing, items.len(), emit);
-    // A sample that has another reference now is another sample.
-    growing.done.retain(|i, p| items.get(*i).is_some_and(|item| item.label == p.label && item.id == p.id));
+    growing.done.retain(|i, p| items.get(*i).is_some_and(|item| asks(item, p)));
     // Groups may be asked for by another column than before.
     growing.done.iter_mut().for_each(|(i, p)| p.group.clone_from(&items[*i].group));
     let (began, before) = (Instant::now(), growing.done.len());
     let (written, time) = predict(setup, &items, &mut growing, inbox, emit)?;
     let seconds = began.elapsed().as_secs_f64();
-    let mean_loss = mean_loss(setup, encoded, emit)?;
+    let mean_loss = mean_loss(setup, encoded, inbox, emit)?;
     write_predictions(setup, &items, &growing, &written)?;
     let fresh = growing.done.len() - before;
-    let all = growing.finish(&config.output_dir)?;
-    let mut summary = finish(config, all, labels.as_deref(), (fresh, seconds, mean_loss), emit)?;
+    let mut summary = finish(config, growing, labels.as_deref(), (fresh, seconds, mean_loss), emit)?;
     summary["time"] = json!(time);
     Ok(summary)
+}
+
+/// The rows and what is left of them when they are encoded.
+fn load(setup: &Setup, names: &[String], emit: Emit, stop: &AtomicBool) -> Result<(Vec<Sample>, Samples)> {
+    let config = setup.config;
+    let read = samples::read(config, names, &mut RandomState::new(config.seed), emit, stop)?;
+    let read: Vec<Sample> = read.into_iter().flatten().collect();
+    let encoded = samples::encode(config, setup.encoder, &read, emit, stop)?;
+    Ok((read, encoded))
+}
+
+/// Whether a prediction is an answer to this sample. One that has another question or reference now is another sample.
+fn asks(item: &Item, p: &Prediction) -> bool {
+    (&item.id, &item.question, &item.images, &item.label) == (&p.id, &p.question, &p.images, &p.label)
+}
+
+/// Whether the evaluation of this configuration has ended in its folder, with these settings and nothing since.
+///
+/// # Errors
+/// The adapter cannot be read.
+pub fn has_ended(config: &TrainConfig) -> Result<bool> {
+    let dir = &config.output_dir;
+    let Ok(text) = fs::read_to_string(dir.join(EVALUATION)) else { return Ok(false) };
+    let known: Value = serde_json::from_str(&text).unwrap_or_default();
+    Ok(!dir.join(EVALUATED_SO_FAR).exists()
+        && known["of"] == fingerprint(config)?
+        && known["grouped_by"] == json!(config.eval_group_by)
+        && known["slots"].is_null() == config.slot_labels.is_none())
 }
 
 /// Where the time of predicting went.
@@ -126,6 +166,9 @@ fn fingerprint(config: &TrainConfig) -> Result<String> {
         config.eval_dataset,
         config.dataset,
         config.dataset_dir,
+        config.media_dir,
+        config.mix_strategy,
+        config.interleave_probs,
         config.max_samples,
         config.quantization_bit,
         config.quantization_type,
@@ -133,8 +176,11 @@ fn fingerprint(config: &TrainConfig) -> Result<String> {
     ]);
     hash.update(settings.to_string().as_bytes());
     if let Some(dir) = &config.adapter_name_or_path {
-        let weights = dir.join("adapter_model.safetensors");
-        hash.update_reader(fs::File::open(&weights).at("read", &weights)?).at("read", &weights)?;
+        // The configuration too: the same weights with another alpha are another adapter.
+        for name in ["adapter_config.json", "adapter_model.safetensors"] {
+            let file = dir.join(name);
+            hash.update_reader(fs::File::open(&file).at("read", &file)?).at("read", &file)?;
+        }
     }
     Ok(hash.finalize().to_hex().to_string())
 }
@@ -180,6 +226,11 @@ fn predict(
     let stop = &rules.sampling.stop;
     let mut on_token = |i: usize, grown: Grown| {
         let answer = match grown {
+            // An answer may take minutes.
+            Grown::Longer(_) if stop_asked(inbox) => {
+                trouble = Some(stopped(growing.done.len(), items.len()));
+                return ControlFlow::Break(());
+            }
             Grown::Longer(answer) => return ControlFlow::Continue(next(setup.encoder, answer, stop)),
             Grown::Ended(answer) => answer,
         };
@@ -254,11 +305,14 @@ fn stopped(done: usize, total: usize) -> Error {
 }
 
 /// Mean cross-entropy over the samples, weighted by samples per batch as transformers' `eval_loss`.
-fn mean_loss(setup: &Setup, mut encoded: Samples, emit: Emit) -> Result<f64> {
+fn mean_loss(setup: &Setup, mut encoded: Samples, inbox: &Receiver<Command>, emit: Emit) -> Result<f64> {
     let n = encoded.all.len();
     let places: Vec<usize> = (0..n).collect();
     let mut sum = 0.0;
     for batch in places.chunks(setup.config.per_device_eval_batch_size) {
+        if stop_asked(inbox) {
+            return Err(stopped(n, n));
+        }
         let (pack, targets) = encoded.pack(setup.model, setup.encoder, batch)?;
         let mean = loss::mean(setup.model, setup.adapter, &pack, &targets);
         sum +=
@@ -288,15 +342,17 @@ fn write_predictions(
     })
 }
 
-/// Writes the results and makes the summary.
+/// Writes the results and makes the summary. The growing file goes when they are there: until then a killed evaluation
+/// has its predictions.
 fn finish(
     config: &TrainConfig,
-    all: Vec<Prediction>,
+    growing: Growing,
     labels: Option<&[SlotLabel]>,
     (fresh, seconds, loss): (usize, f64, f64),
     emit: Emit,
 ) -> Result<Value> {
     let dir = &config.output_dir;
+    let all: Vec<Prediction> = growing.done.values().cloned().collect();
     let summary = Summary { grouped_by: config.eval_group_by.clone(), ..Summary::of(&all, labels) };
     let mut metrics = Map::new();
     for row in summary.measures.iter().take(4) {
@@ -311,7 +367,7 @@ fn finish(
     metrics.insert("predict_steps_per_second".into(), json!(per_second(batches)));
     results::write(dir, "predict", &metrics)?;
     let mut evaluation = json!({
-        "model": config.model_name_or_path, "adapter": config.adapter_name_or_path, "eval_loss": loss,
+        "of": fingerprint(config)?, "model": config.model_name_or_path, "adapter": config.adapter_name_or_path, "eval_loss": loss,
         "sampling": config.sampling(),
         "data": report::Data::of(config),
     });
@@ -319,6 +375,7 @@ fn finish(
         all.extend(more);
     }
     files::write_json(&dir.join(EVALUATION), &evaluation)?;
+    growing.finish(dir)?;
     let report = report::write(dir, None)?;
     let by_id: Map<String, Value> = all.iter().map(|p| (p.id.clone(), json!(p.predict))).collect();
     Ok(json!({

@@ -1,5 +1,6 @@
 //! How many facts of a drawn scan its caption gets right: exact match of each slot, beside the blind rate.
 
+use crate::data::clean;
 use crate::error::{At, Error, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -63,15 +64,16 @@ impl SlotReport {
 /// # Errors
 /// It cannot be read, or a line is no label.
 pub fn read_labels(path: &Path) -> Result<Vec<SlotLabel>> {
-    let text = std::fs::read_to_string(path).at("read", path)?;
-    let label = |(i, line): (usize, &str)| {
-        serde_json::from_str(line).map_err(|e| {
+    let bytes = std::fs::read(path).at("read", path)?;
+    let label = |(i, line): (usize, &[u8])| {
+        serde_json::from_slice(line).map_err(|e| {
             Error::input(format!("{}, line {}: {e}", path.display(), i + 1)).hint(
                 "each line is an object with id, modality, side, shape, count, size, tone, part and caption",
             )
         })
     };
-    text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()).map(label).collect()
+    let lines = clean::without_bom(&bytes).split(|b| *b == b'\n').enumerate();
+    lines.filter(|(_, line)| !line.trim_ascii().is_empty()).map(label).collect()
 }
 
 /// Slot values in the order of [`SLOTS`]; `None` where the text does not say.

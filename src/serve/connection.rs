@@ -9,7 +9,7 @@ use super::reply::{self, Reply};
 use crate::job::Odds;
 use serde_json::{Value, json};
 use std::net::TcpStream;
-use std::path::Path;
+use std::path::{Component, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -67,11 +67,33 @@ fn models(path: &str, options: &Options) -> Result<Value, Fault> {
     }
 }
 
+/// The names of folders, with as much of their paths before them as tells them apart.
+fn names<'a>(folders: impl Iterator<Item = &'a PathBuf>) -> Vec<String> {
+    let whole = |path: &PathBuf| match std::path::absolute(path) {
+        Ok(whole) if whole.file_name().is_some() => whole,
+        _ => path.canonicalize().unwrap_or_else(|_| path.clone()),
+    };
+    let parts = |path: PathBuf| -> Vec<String> {
+        let named = path.components().filter(|c| matches!(c, Component::Normal(_)));
+        named.map(|c| c.as_os_str().to_string_lossy().into_owned()).collect()
+    };
+    let all: Vec<Vec<String>> = folders.map(|folder| parts(whole(folder))).collect();
+    let last = |parts: &[String], n: usize| parts[parts.len().saturating_sub(n)..].join("/");
+    let alone = |at: usize, n: usize| {
+        let name = last(&all[at], n);
+        all.iter().enumerate().all(|(other, parts)| other == at || last(parts, n) != name)
+    };
+    let name = |at: usize| {
+        let n = (1..=all[at].len()).find(|n| alone(at, *n)).unwrap_or(1);
+        last(&all[at], n)
+    };
+    (0..all.len()).map(name).collect()
+}
+
 impl Options {
     /// Names of the models: the adapters, then the base.
     fn names(&self) -> Vec<String> {
-        let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        self.adapters.iter().map(|a| name(a)).chain([name(&self.job.model)]).collect()
+        names(self.adapters.iter().chain([&self.job.model]))
     }
 
     /// Who answers as `name`: puts it into the turn and gives its full name.
@@ -96,7 +118,9 @@ fn chat(mut connection: Connection, head: &Head, desk: &Arc<Desk>, options: &Opt
     // A place first: where there is none the pictures need not be read.
     let asked = desk.seat().and_then(|seat| {
         let body = connection.body(head, options.body)?;
-        let default = options.job.config.sampling();
+        let mut default = options.job.config.sampling();
+        // Without a seed of its own a request gets another answer each time it is sent, if it draws.
+        default.seed = default.seed.wrapping_add(desk.count());
         let mut asked = openai::read(&body, &default, options.max_tokens)?;
         let model = options.choose(&mut asked)?;
         let reply = Reply { id: id(), created: now(), model };
@@ -223,4 +247,20 @@ fn id() -> String {
     }
     let hex: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
     format!("chatcmpl-{hex}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn models_of_one_folder_name_are_told_apart() {
+        let of = |paths: &[&str]| names(paths.iter().map(PathBuf::from).collect::<Vec<_>>().iter());
+        assert_eq!(of(&["/saves/one", "/models/Qwen"]), ["one", "Qwen"]);
+        let same = ["/saves/one/checkpoint-9", "/saves/two/checkpoint-9", "/saves/two", "/models/Qwen"];
+        assert_eq!(of(&same), ["one/checkpoint-9", "two/checkpoint-9", "two", "Qwen"]);
+        // One given twice has one name, and is found by it.
+        assert_eq!(of(&["/saves/one", "/saves/one"]), ["one", "one"]);
+        assert!(of(&["."]).iter().all(|name| !name.is_empty()));
+    }
 }

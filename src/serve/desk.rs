@@ -3,7 +3,7 @@
 use super::fault::Fault;
 use crate::engine::{Engine, JobHandle};
 use crate::error::{Error, Result};
-use crate::job::{Answer, Command, Emit, Event, Job, Odds, Outcome, TalkJob, Turn};
+use crate::job::{Answer, Command, Emit, Event, Finish, Job, Odds, Outcome, TalkJob, Turn};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -29,6 +29,8 @@ pub struct Desk {
 #[derive(Default)]
 struct State {
     next: u64,
+    /// Requests that were counted.
+    counted: u64,
     taken: usize,
     waiting: HashMap<u64, Sender<Heard>>,
     ended: Option<Error>,
@@ -73,7 +75,14 @@ impl Desk {
         lock(&self.state).ended.clone()
     }
 
-    /// Breaks all answers off.
+    /// The number of this request, from 0.
+    pub fn count(&self) -> u64 {
+        let mut state = lock(&self.state);
+        state.counted += 1;
+        state.counted - 1
+    }
+
+    /// Breaks all answers off; those who wait for one hear that the server is ending.
     pub fn close(&self) {
         self.handle.send(Command::Stop { save: false });
     }
@@ -102,6 +111,11 @@ fn pass_on(state: &Mutex<State>, event: Event) -> Option<Event> {
         Event::Token { done: true, .. } => return None,
         Event::Token { id, text, .. } => (id, Heard::Text(text)),
         Event::Odds { id, odds } => (id, Heard::Odds(odds)),
+        // Who left is not waiting: this one is broken off by the end of the server, and is no answer.
+        Event::Answered { id, answer: Some(answer), .. } if answer.finish == Finish::Cancelled => {
+            state.waiting.remove(&id);
+            return None;
+        }
         Event::Answered { id, answer, error } => {
             let none = || Err(error.unwrap_or_else(|| Error::internal("there is no answer")));
             (id, Heard::End(answer.map_or_else(none, Ok)))
@@ -138,7 +152,10 @@ impl Seat {
         let mut state = lock(&self.desk.state);
         state.next += 1;
         let id = state.next;
-        state.waiting.insert(id, send);
+        // After the end nobody would ever answer: without a sender the ticket hears of it.
+        if state.ended.is_none() {
+            state.waiting.insert(id, send);
+        }
         drop(state);
         self.desk.handle.send(Command::Ask { id, turn: Box::new(turn) });
         Ticket { seat: self, id, heard }

@@ -16,7 +16,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What is served, and within which limits.
 pub struct Options {
@@ -40,6 +40,8 @@ pub struct Options {
 const CONNECTIONS: usize = 512;
 /// How often the listener looks whether it should end.
 const LOOK: Duration = Duration::from_millis(50);
+/// At its end the server waits this long until those who are connected have heard of it.
+const FAREWELL: Duration = Duration::from_secs(2);
 /// Every connection is a thread with little to do.
 const STACK: usize = 512 << 10;
 
@@ -77,6 +79,10 @@ pub fn run(options: Options, stop: &AtomicBool, ready: &mut dyn FnMut(SocketAddr
         }
     }
     desk.close();
+    let until = Instant::now() + FAREWELL;
+    while live.load(Ordering::Relaxed) > 0 && Instant::now() < until {
+        std::thread::sleep(LOOK);
+    }
     Ok(())
 }
 

@@ -8,6 +8,7 @@ use crate::config::TrainConfig;
 use crate::config::steps::steps;
 use crate::data::encode::Encoder;
 use crate::error::{Error, Result};
+use crate::eval::listen::while_listening;
 use crate::eval::samples::Samples;
 use crate::job::{Command, Emit, Event, Level};
 use crate::model::lora::Adapter;
@@ -23,9 +24,8 @@ use crate::train::{changes, checkpoint, init, report};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::{Duration, Instant};
+use std::sync::mpsc::Receiver;
+use std::time::Instant;
 
 /// A run that can begin, or one that has nothing left to do.
 pub(super) enum Ready<'a> {
@@ -127,25 +127,12 @@ fn load_data(
     inbox: &Receiver<Command>,
     emit: Emit,
 ) -> Result<(Split, Vec<Command>)> {
-    let stop = AtomicBool::new(false);
-    let mut waiting = Vec::new();
-    let data = std::thread::scope(|scope| {
-        let loading = scope.spawn(|| split::load(config, encoder, emit, &stop));
-        while !loading.is_finished() {
-            match inbox.recv_timeout(Duration::from_millis(20)) {
-                Ok(Command::Stop { .. }) => stop.store(true, Ordering::Relaxed),
-                Ok(command) => waiting.push(command),
-                Err(RecvTimeoutError::Timeout) => {}
-                // Nobody is left who could say something.
-                Err(RecvTimeoutError::Disconnected) => break,
-            }
-        }
-        loading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })?;
-    if stop.load(Ordering::Relaxed) {
+    let heard = while_listening(inbox, |stop| split::load(config, encoder, emit, stop));
+    let data = heard.done?;
+    if heard.stopped {
         return Err(Error::new(crate::error::Kind::Stopped, "stopped after encoding the samples"));
     }
-    Ok((data, waiting))
+    Ok((data, heard.waiting))
 }
 
 /// Why there is nothing to train, if so.
