@@ -36,6 +36,7 @@ mod screens_talk;
 mod screens_use;
 mod serve;
 mod terminal;
+mod terminal_chat;
 mod train;
 mod train_answers;
 mod train_loop;

@@ -14,10 +14,14 @@ use std::path::{Path, PathBuf};
 const TALK_FILE: &str = "talk.json";
 
 impl State {
-    /// Puts the last question into the line of input.
+    /// Puts the last question into the line of input; it counts until another one is asked in its place.
     pub fn edit_last(&mut self) {
-        if let Some(question) = self.talk.take_back() {
+        if self.talk.answering() {
+            return;
+        }
+        if let Some(question) = self.talk.exchanges.last().map(|e| e.question.clone()) {
             self.talk.begin(Typing::Question, &question);
+            self.talk.editing = true;
         }
     }
 
@@ -160,7 +164,8 @@ impl State {
                 self.talk.dropped.extend(files);
             }
             Told::Words(words) => self.talk.input.insert(&words),
-            Told::Kept(Err(error))
+            Told::NoPicture(error)
+            | Told::Kept(Err(error))
             | Told::Added(Err(error))
             | Told::Saved(Err(error))
             | Told::Loaded(Err(error)) => self.fail(&error),

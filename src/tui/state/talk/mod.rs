@@ -95,6 +95,8 @@ pub struct Talk {
     pub input: Editor,
     pub typing: bool,
     pub typing_what: Typing,
+    /// The question being written takes the place of the last one.
+    editing: bool,
     /// The file that this talk was saved to.
     saved: Option<PathBuf>,
     next_ask: u64,
@@ -163,7 +165,7 @@ impl Talk {
 
     /// The line is no longer written; what was typed for anything but a question is thrown away.
     pub fn leave(&mut self) {
-        self.typing = false;
+        (self.typing, self.editing) = (false, false);
         if self.typing_what != Typing::Question {
             (self.typing_what, self.input) = (Typing::Question, Editor::default());
         }
@@ -179,6 +181,7 @@ impl Talk {
     /// The line is written, beginning with `text`.
     pub fn begin(&mut self, what: Typing, text: &str) {
         (self.input, self.typing, self.typing_what) = (Editor::with(text), true, what);
+        self.editing = false;
     }
 
     /// The exchanges before this one about the same pictures that count, in order.
