@@ -156,6 +156,11 @@ fn the_chat_has_no_english_left() {
         let error = Some(Error::input("图片已不存在"));
         screen.event(job, Event::Answered { id: 0, answer: None, error });
         check(&mut screen, "failed");
+        screen.keys("A");
+        check(&mut screen, "nothing to add");
+        screen.keys("o");
+        check(&mut screen, "odds of the next answer");
+        screen.keys("o");
         screen.keys("r");
         screen.keys("x");
         check(&mut screen, "stopped");

@@ -113,6 +113,26 @@ fn edited_and_dropped() {
 }
 
 #[test]
+fn an_answer_that_failed_becomes_no_row_unless_it_is_written() {
+    let mut screen = with_data(160, 50);
+    ask(&mut screen, "Which side");
+    let (job, _) = asked(&mut screen).remove(0);
+    screen.event(job, Event::Answered { id: 0, answer: None, error: Some(Error::input("it is too long")) });
+    screen.press(KeyCode::Esc);
+    let added = |screen: &mut Screen| {
+        let effects = std::mem::take(&mut screen.effects);
+        effects.into_iter().any(|e| matches!(e, Effect::Load(Load::Talk(Ask::Add { .. }))))
+    };
+    screen.keys("A");
+    assert!(!added(&mut screen), "an empty answer to learn from");
+    assert!(screen.text().contains("C writes it as it should be"), "{}", screen.text());
+    screen.keys("Cleft");
+    screen.press(KeyCode::Enter);
+    screen.keys("A");
+    assert!(added(&mut screen));
+}
+
+#[test]
 fn a_question_counts_until_another_is_asked_in_its_place() {
     let mut screen = with_data(160, 50);
     ask(&mut screen, "Which side");
@@ -320,7 +340,7 @@ fn an_evaluation_of_the_command_line_opens_from_the_runs() {
     let open = run_worker::Ask::Open { dir: at.clone(), status: Status::Finished };
     screen.feed(Msg::Loaded(Loaded::Runs(run_worker::answer(open))));
     assert_eq!(screen.app.state.focus, PaneId::Evaluation);
-    assert_eq!(evaluations(&mut screen), [at.clone()]);
+    assert_eq!(evaluations(&mut screen), std::slice::from_ref(&at));
     screen.feed(Msg::Loaded(Loaded::Talk(talk_worker::answer(Ask::Evaluation(at)))));
     let text = screen.text();
     // Without an adapter it is the base model's.

@@ -27,7 +27,7 @@ fn a_line_stands_at_the_left_and_ctrl_c_leaves_the_talk_alone() {
     // Not where the typing ended: at the left, and what it does below it.
     chat.until_shows("\n> /odds\nhow sure the model is of each token: shown");
     chat.until_sent("Ctrl-D leaves", 3);
-    chat.press("one\x1b\rtwo\x1b[A\x1b[A\x1b[B\x1b[B\r");
+    chat.press("one\ntwo\x1b[A\x1b[A\x1b[B\x1b[B\r");
     // Through the history and back: what was being typed is there, and asked.
     chat.until_shows("\n> one\n  two\n");
     chat.until_sent("Ctrl-D leaves", 4);

@@ -64,7 +64,7 @@ pub fn run(args: &ChatArgs, out: &Out) -> Result<()> {
             Entered::Text(line) => {
                 history::add(line);
                 // What came while nothing was answered breaks no answer off.
-                stop.store(false, Ordering::Relaxed);
+                stop.store(leave.load(Ordering::Relaxed), Ordering::Relaxed);
                 Command::parse(line).and_then(|command| session.act(command, &mut talk, &stop))
             }
         };

@@ -54,6 +54,12 @@ impl State {
     /// The last question and answer become a row of the data set [`CORRECTED`], with the pictures as they were seen.
     pub fn add_pair(&mut self) -> Vec<Effect> {
         let Some(last) = self.talk.last() else { return Vec::new() };
+        // What failed or was stopped is no answer to learn from, unless it is written as it should be.
+        if last.status != Answering::Done || last.answer.trim().is_empty() {
+            let key = self.keys.hint(Action::CorrectAnswer);
+            self.notify(Level::Warning, self.words.fill("chat.no_whole", &[("key", &key)]));
+            return Vec::new();
+        }
         let seen = vec![last.seen; last.pictures.len()];
         let talk = Conversation {
             system: last.manner.system.clone(),
