@@ -379,6 +379,7 @@ fn what_a_chat_does_not_do_takes_nothing_away() {
     );
     assert!(said.contains("no adapter that was listed has this number"), "{said}");
     assert!(said.contains("wrong.png is not a picture"), "{said}");
+    assert!(said.contains("cut off after 4 tokens"), "{said}");
     assert!(said.contains("first.json is there already") && !said.contains("second.json is there"), "{said}");
     for (file, question) in [("first.json", "<image>What is shown?"), ("second.json", "<image>And where?")] {
         let talk: Value = serde_json::from_slice(&fs::read(at.join(file)).unwrap()).unwrap();

@@ -4,7 +4,7 @@
 use crate::screens::{Screen, start_training, started, step, with_data};
 use crossterm::event::KeyCode;
 use lorascope::error::Error;
-use lorascope::job::{Answer, Command, Event, Job, Odds, Outcome, Prediction, ScoreRow};
+use lorascope::job::{Answer, Command, Event, Finish, Job, Odds, Outcome, Prediction, ScoreRow};
 use lorascope::runs::Status;
 use lorascope::tui::Msg;
 use lorascope::tui::effects::{Effect, Load, Loaded};
@@ -110,6 +110,18 @@ fn edited_and_dropped() {
     assert_eq!(next.turn.question, "<image><image>Which side?");
     assert_eq!(next.turn.images.len(), 2);
     assert!(next.turn.history.is_empty(), "the edited question is not in its own history");
+}
+
+#[test]
+fn an_answer_that_was_cut_off_says_so() {
+    let mut screen = with_data(160, 50);
+    ask(&mut screen, "Which side");
+    let (job, _) = asked(&mut screen).remove(0);
+    let answer = Answer { finish: Finish::Length, new_tokens: 96, ..Answer::default() };
+    screen.event(job, Event::Token { id: 0, text: "left, and then".into(), done: false });
+    screen.event(job, Event::Answered { id: 0, answer: Some(answer), error: None });
+    screen.event(job, Event::Token { id: 0, text: String::new(), done: true });
+    assert!(screen.text().contains("cut off after 96 tokens: p, max_new_tokens"), "{}", screen.text());
 }
 
 #[test]
@@ -368,10 +380,14 @@ fn an_evaluation_on_disk_is_read_when_it_is_looked_at() {
     screen.draw();
     assert!(screen.effects.is_empty(), "asked once");
     let evil = prediction(0, "evil \u{1b}[31m \u{202e} \n\n words", 50.0);
-    let side = Side { samples: vec![evil], scores: scores(50.0) };
+    let all = ["rouge-1", "rouge-2", "rouge-l", "bleu-4"];
+    let all = all.map(|name| ScoreRow { name: name.into(), ..scores(50.0).remove(0) });
+    let side = Side { samples: vec![evil], scores: all.into() };
     screen.feed(Msg::Loaded(Loaded::Talk(Told::Evaluation { dir, sides: [Some(side), None] })));
     let text = screen.text();
     assert!(text.contains("50.00") && text.contains("scan-0") && !text.contains('\u{1b}'), "{text}");
+    let shown = ["rouge-1", "rouge-2", "rouge-l", "bleu-4"].map(|name| text.contains(&format!("│ {name} ")));
+    assert_eq!(shown, [false, false, true, true], "what samples are sorted by is there: {text}");
     for (width, height) in [(20, 6), (30, 10), (60, 12), (200, 60)] {
         screen.terminal.backend_mut().resize(width, height);
         screen.text();

@@ -13,7 +13,7 @@ use crate::data::conversation::{self, Conversation};
 use crate::data::windowed::Levels;
 use crate::data::{ImageRef, picture};
 use crate::error::{Error, Result, must_exist};
-use crate::job::{Answer, Odds, Turn};
+use crate::job::{Answer, Finish, Odds, Turn};
 use crate::runs::adapters;
 use crate::tui::prompt::terminal_columns;
 use serde_json::json;
@@ -256,6 +256,13 @@ impl<'a> Session<'a> {
         let (answer, odds) = talk.answer(turn, stop, &mut |text| self.out.piece(text, false))?;
         self.out.piece("", true);
         odds.iter().for_each(|one| self.out.line(format!("  {}", ask::odds_line(one))));
+        match answer.finish {
+            Finish::Stop => {}
+            Finish::Length => {
+                self.out.note(format!("cut off after {} tokens: /set max_new_tokens=N", answer.new_tokens));
+            }
+            Finish::Cancelled => self.out.note("broken off; what there is of it counts, /retry asks again"),
+        }
         Ok((answer, odds))
     }
 

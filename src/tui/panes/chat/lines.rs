@@ -2,6 +2,7 @@
 
 use super::sure;
 use crate::job::Brightness;
+use crate::tui::action::{Action, Context};
 use crate::tui::state::State;
 use crate::tui::state::talk::{Answering, Exchange};
 use crate::tui::text;
@@ -82,6 +83,11 @@ fn answer_lines(exchange: &Exchange, columns: usize, state: &State) -> Vec<Line<
         all.extend(sure::lines(answer, &exchange.odds, columns, theme).into_iter().take(MOST));
     } else {
         all.extend(styled(answer, (columns, MOST), Style::new()));
+    }
+    if let Some(n) = exchange.cut {
+        let key = state.keys.hint_in(Context::Chat, Action::TalkSettings);
+        let said = words.fill("chat.cut", &[("n", &n.to_string()), ("key", &key)]);
+        all.extend(styled(&said, (columns, 4), theme.warn));
     }
     if let Some(unsure) = sure::least(&exchange.odds, words) {
         all.extend(styled(&unsure, (columns, 4), theme.dim));

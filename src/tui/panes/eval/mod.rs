@@ -7,7 +7,7 @@ use crate::data::{ImageRef, clean};
 use crate::job::Prediction;
 use crate::tui::action::{Action, Context};
 use crate::tui::effects::Effect;
-use crate::tui::state::evaluation::{Evaluation, Judged};
+use crate::tui::state::evaluation::{Evaluation, Judged, SORTED_BY};
 use crate::tui::state::{PaneId, State};
 use crate::tui::text;
 use crate::tui::widgets::table::{Align, Scroll, cell, row_style};
@@ -124,8 +124,12 @@ fn scores(canvas: &mut Canvas, area: Rect) -> u16 {
             shown.push(name)
         }
     });
-    // A low screen shows the scores that are looked at first.
-    shown.truncate(if area.height >= 24 { 7 } else { 2 });
+    // A low screen shows the score that is looked at first, and the one that samples are sorted by.
+    if area.height < 24 {
+        shown.sort_by_key(|name| !["bleu-4", SORTED_BY].contains(name));
+        shown.truncate(2);
+    }
+    shown.truncate(7);
     let find = |side: &Judged, name: &str| side.scores.iter().find(|r| r.name == name).cloned();
     let heading = ["eval.base", "eval.interval", "eval.tuned", "eval.interval"];
     let words = state.words;

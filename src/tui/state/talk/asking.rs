@@ -215,6 +215,7 @@ impl Exchange {
             status: Answering::Waiting,
             odds: Vec::new(),
             first_token: None,
+            cut: None,
             beside: false,
             corrected: false,
             replaced: false,

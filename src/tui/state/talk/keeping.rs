@@ -46,6 +46,7 @@ impl State {
         if let Some(last) = self.talk.last().filter(|_| !answer.trim().is_empty()) {
             (last.answer, last.corrected, last.status) = (answer, true, Answering::Done);
             last.odds.clear();
+            last.cut = None;
             let key = self.keys.hint(Action::AddPair);
             self.notify(Level::Info, self.words.fill("chat.take_now", &[("key", &key), ("name", CORRECTED)]));
         }

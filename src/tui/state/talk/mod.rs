@@ -8,7 +8,7 @@ use super::look::Look;
 use super::{JobId, State};
 use crate::data::clean;
 use crate::error::Error;
-use crate::job::{Brightness, Event, Odds, Outcome, Sampling};
+use crate::job::{Brightness, Event, Finish, Odds, Outcome, Sampling};
 use crate::tui::widgets::editor::Editor;
 use answerer::{Answerer, By};
 use std::path::PathBuf;
@@ -41,6 +41,8 @@ pub struct Exchange {
     pub odds: Vec<Odds>,
     /// Seconds to the first token.
     pub first_token: Option<f64>,
+    /// The tokens after which it was cut off.
+    pub cut: Option<usize>,
     /// The same question as the exchange before, of another model.
     pub beside: bool,
     pub corrected: bool,
@@ -122,6 +124,8 @@ impl Talk {
             Event::Odds { odds, .. } => exchange.odds.push(odds.clone()),
             Event::Answered { answer, error, .. } => {
                 exchange.first_token = answer.as_ref().map(|a| a.first_token);
+                let cut = answer.as_ref().filter(|a| a.finish == Finish::Length);
+                exchange.cut = cut.map(|a| a.new_tokens);
                 if let Some(error) = error {
                     exchange.status = Answering::Failed(reason(error));
                 }
