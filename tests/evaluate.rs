@@ -345,3 +345,51 @@ fn a_chat_sees_pictures_through_a_window_and_saves_them_so() {
     assert_eq!(seen.dimensions(), stored.dimensions());
     assert!(seen != stored, "the picture as it was seen");
 }
+
+#[test]
+fn what_a_chat_does_not_do_takes_nothing_away() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = dir.path();
+    let model = model();
+    fs::write(at.join("wrong.png"), "no picture").unwrap();
+    let mut child = lorascope(at)
+        .args(["chat", "--model", &model, "--json", "image_max_pixels=65536", "max_new_tokens=4"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let picture = image(0);
+    let lines = [
+        picture.as_str(),
+        "What is shown?",
+        "/edit", // and something else instead
+        "/adapter 9",
+        "/save first.json",
+        "wrong.png",
+        "/edit",
+        "And where?",
+        "/save second.json",
+        "/save second.json",
+        "/save first.json",
+        "/quit",
+    ];
+    child.stdin.take().unwrap().write_all(lines.join("\n").as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let answers = ok(output);
+    assert_eq!(
+        answers.lines().count(),
+        2,
+        "both questions are answered, whatever was dropped between: {said}"
+    );
+    assert!(said.contains("no adapter that was listed has this number"), "{said}");
+    assert!(said.contains("wrong.png is not a picture"), "{said}");
+    assert!(said.contains("cut off after 4 tokens"), "{said}");
+    assert!(said.contains("first.json is there already") && !said.contains("second.json is there"), "{said}");
+    for (file, question) in [("first.json", "<image>What is shown?"), ("second.json", "<image>And where?")] {
+        let talk: Value = serde_json::from_slice(&fs::read(at.join(file)).unwrap()).unwrap();
+        let turns = talk[0]["conversations"].as_array().unwrap();
+        assert_eq!((turns.len(), turns[0]["value"].as_str()), (2, Some(question)));
+    }
+}

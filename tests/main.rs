@@ -38,6 +38,7 @@ mod screens_use;
 mod scripts;
 mod serve;
 mod terminal;
+mod terminal_chat;
 mod train;
 mod train_answers;
 mod train_loop;

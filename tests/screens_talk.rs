@@ -4,11 +4,15 @@
 use crate::screens::{Screen, start_training, started, step, with_data};
 use crossterm::event::KeyCode;
 use lorascope::error::Error;
-use lorascope::job::{Answer, Command, Event, Job, Odds, Outcome, Prediction, ScoreRow};
+use lorascope::job::{Answer, Command, Event, Finish, Job, Odds, Outcome, Prediction, ScoreRow};
+use lorascope::runs::Status;
 use lorascope::tui::Msg;
 use lorascope::tui::effects::{Effect, Load, Loaded};
-use lorascope::tui::talk_worker::{Ask, Side, Told};
+use lorascope::tui::run_worker;
+use lorascope::tui::state::PaneId;
+use lorascope::tui::talk_worker::{self, Ask, Side, Told};
 use serde_json::json;
+use std::path::PathBuf;
 
 pub fn ask(screen: &mut Screen, question: &str) {
     screen.keys("4i");
@@ -106,6 +110,74 @@ fn edited_and_dropped() {
     assert_eq!(next.turn.question, "<image><image>Which side?");
     assert_eq!(next.turn.images.len(), 2);
     assert!(next.turn.history.is_empty(), "the edited question is not in its own history");
+}
+
+#[test]
+fn an_answer_that_was_cut_off_says_so() {
+    let mut screen = with_data(160, 50);
+    ask(&mut screen, "Which side");
+    let (job, _) = asked(&mut screen).remove(0);
+    let answer = Answer { finish: Finish::Length, new_tokens: 96, ..Answer::default() };
+    screen.event(job, Event::Token { id: 0, text: "left, and then".into(), done: false });
+    screen.event(job, Event::Answered { id: 0, answer: Some(answer), error: None });
+    screen.event(job, Event::Token { id: 0, text: String::new(), done: true });
+    assert!(screen.text().contains("cut off after 96 tokens: p, max_new_tokens"), "{}", screen.text());
+}
+
+#[test]
+fn an_answer_that_failed_becomes_no_row_unless_it_is_written() {
+    let mut screen = with_data(160, 50);
+    ask(&mut screen, "Which side");
+    let (job, _) = asked(&mut screen).remove(0);
+    screen.event(job, Event::Answered { id: 0, answer: None, error: Some(Error::input("it is too long")) });
+    screen.press(KeyCode::Esc);
+    let added = |screen: &mut Screen| {
+        let effects = std::mem::take(&mut screen.effects);
+        effects.into_iter().any(|e| matches!(e, Effect::Load(Load::Talk(Ask::Add { .. }))))
+    };
+    screen.keys("A");
+    assert!(!added(&mut screen), "an empty answer to learn from");
+    assert!(screen.text().contains("C writes it as it should be"), "{}", screen.text());
+    screen.keys("Cleft");
+    screen.press(KeyCode::Enter);
+    screen.keys("A");
+    assert!(added(&mut screen));
+}
+
+#[test]
+fn a_question_counts_until_another_is_asked_in_its_place() {
+    let mut screen = with_data(160, 50);
+    ask(&mut screen, "Which side");
+    let (job, _) = asked(&mut screen).remove(0);
+    say(&mut screen, job, "left");
+    screen.press(KeyCode::Esc);
+    screen.keys("e");
+    screen.press(KeyCode::Esc);
+    screen.keys("i now");
+    screen.press(KeyCode::Enter);
+    let (job, next) = asked(&mut screen).remove(0);
+    assert_eq!(next.turn.question, "Which side now");
+    assert_eq!(next.turn.history.len(), 1, "the one that was not edited after all");
+    say(&mut screen, job, "still left");
+    screen.press(KeyCode::Esc);
+    screen.keys("e?");
+    screen.press(KeyCode::Enter);
+    let (_, next) = asked(&mut screen).remove(0);
+    assert_eq!((next.turn.question.as_str(), next.turn.history.len()), ("Which side now?", 1));
+}
+
+#[test]
+fn a_file_that_is_no_picture_is_not_asked_about() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("wrong.png");
+    std::fs::write(&file, "no picture").unwrap();
+    let told = talk_worker::answer(Ask::Dropped(file.display().to_string()));
+    assert!(matches!(told, Told::NoPicture(_)));
+    let mut screen = with_data(160, 50);
+    screen.keys("4i");
+    screen.feed(Msg::Loaded(Loaded::Talk(told)));
+    assert!(screen.text().contains("is not a picture in a known format"), "{}", screen.text());
+    assert!(screen.app.state.talk.dropped.is_empty());
 }
 
 #[test]
@@ -229,6 +301,8 @@ fn an_evaluation_as_it_goes_on() {
     {
         assert!(text.contains(word), "{word}\n{text}");
     }
+    let beside = |line: &str| line.contains("base · rouge-l 10.0") && line.contains("tuned · rouge-l 80.0");
+    assert!(text.lines().any(beside), "{text}");
     // Worst first: the second sample is judged by the base model alone so far.
     screen.keys("s");
     assert!(screen.text().contains("worst first"));
@@ -249,6 +323,48 @@ fn an_evaluation_as_it_goes_on() {
     assert!(screen.text().contains("no such data set"));
 }
 
+/// What was asked of the worker for the evaluation pane since the last call.
+fn evaluations(screen: &mut Screen) -> Vec<PathBuf> {
+    screen.draw();
+    let effects = std::mem::take(&mut screen.effects);
+    let wanted = |effect| match effect {
+        Effect::Load(Load::Talk(Ask::Evaluation(dir))) => Some(dir),
+        _ => None,
+    };
+    effects.into_iter().filter_map(wanted).collect()
+}
+
+#[test]
+fn an_evaluation_of_the_command_line_opens_from_the_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = dir.path().join("by-hand");
+    std::fs::create_dir(&at).unwrap();
+    let line = serde_json::to_string(&prediction(0, "a large lesion", 50.0)).unwrap();
+    std::fs::write(at.join("evaluated_samples.jsonl"), format!("{line}\n")).unwrap();
+    std::fs::write(at.join("events.jsonl"), "").unwrap();
+    std::fs::write(
+        at.join("evaluation.json"),
+        json!({ "adapter": null, "measures": scores(50.0) }).to_string(),
+    )
+    .unwrap();
+    let mut screen = with_data(140, 44);
+    screen.feed(Msg::Loaded(Loaded::Adapter(Some("/home/me/lungs/runs/demo".into()))));
+    let open = run_worker::Ask::Open { dir: at.clone(), status: Status::Finished };
+    screen.feed(Msg::Loaded(Loaded::Runs(run_worker::answer(open))));
+    assert_eq!(screen.app.state.focus, PaneId::Evaluation);
+    assert_eq!(evaluations(&mut screen), std::slice::from_ref(&at));
+    screen.feed(Msg::Loaded(Loaded::Talk(talk_worker::answer(Ask::Evaluation(at)))));
+    let text = screen.text();
+    // Without an adapter it is the base model's.
+    for word in ["by-hand · base 1/1", "50.00", "base · rouge-l 50.0", "a [small]large lesion"] {
+        assert!(text.contains(word), "{word}\n{text}");
+    }
+    // A new evaluation is the adapter's again.
+    screen.keys("e");
+    assert!(!screen.text().contains("by-hand"));
+    assert_eq!(screen.app.state.evaluation.dir, Some("/home/me/lungs/runs/demo/evaluation".into()));
+}
+
 #[test]
 fn an_evaluation_on_disk_is_read_when_it_is_looked_at() {
     let mut screen = with_data(80, 24);
@@ -264,10 +380,14 @@ fn an_evaluation_on_disk_is_read_when_it_is_looked_at() {
     screen.draw();
     assert!(screen.effects.is_empty(), "asked once");
     let evil = prediction(0, "evil \u{1b}[31m \u{202e} \n\n words", 50.0);
-    let side = Side { samples: vec![evil], scores: scores(50.0) };
+    let all = ["rouge-1", "rouge-2", "rouge-l", "bleu-4"];
+    let all = all.map(|name| ScoreRow { name: name.into(), ..scores(50.0).remove(0) });
+    let side = Side { samples: vec![evil], scores: all.into() };
     screen.feed(Msg::Loaded(Loaded::Talk(Told::Evaluation { dir, sides: [Some(side), None] })));
     let text = screen.text();
     assert!(text.contains("50.00") && text.contains("scan-0") && !text.contains('\u{1b}'), "{text}");
+    let shown = ["rouge-1", "rouge-2", "rouge-l", "bleu-4"].map(|name| text.contains(&format!("│ {name} ")));
+    assert_eq!(shown, [false, false, true, true], "what samples are sorted by is there: {text}");
     for (width, height) in [(20, 6), (30, 10), (60, 12), (200, 60)] {
         screen.terminal.backend_mut().resize(width, height);
         screen.text();

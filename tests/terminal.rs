@@ -69,11 +69,11 @@ impl Pty {
         Self { script, keys, output, parser: vt100::Parser::new(rows, columns, 0), raw: Vec::new(), notes }
     }
 
-    fn note(&self, name: &str) -> String {
+    pub fn note(&self, name: &str) -> String {
         fs::read_to_string(self.notes.join(name)).unwrap().trim().to_string()
     }
 
-    fn text(&self) -> String {
+    pub fn text(&self) -> String {
         self.parser.screen().contents()
     }
 
@@ -82,16 +82,34 @@ impl Pty {
         self.keys.flush().unwrap();
     }
 
+    /// Takes output in. A program that asks where the cursor is, and waits, is told, as by any terminal.
+    fn take(&mut self, bytes: &[u8]) {
+        self.parser.process(bytes);
+        self.raw.extend(bytes);
+        if self.raw.ends_with(b"\x1b[6n") {
+            let (row, column) = self.parser.screen().cursor_position();
+            self.press(&format!("\x1b[{};{}R", row + 1, column + 1));
+        }
+    }
+
+    fn take_more(&mut self, wanted: &str) {
+        match self.output.recv_timeout(PATIENCE) {
+            Ok(bytes) => self.take(&bytes),
+            Err(_) => panic!("{wanted} is not on the screen:\n{}", self.text()),
+        }
+    }
+
     /// Takes output in until the screen is as wanted.
     fn until(&mut self, what: &str, there: impl Fn(&str) -> bool) {
         while !there(&self.text()) {
-            match self.output.recv_timeout(PATIENCE) {
-                Ok(bytes) => {
-                    self.parser.process(&bytes);
-                    self.raw.extend(bytes);
-                }
-                Err(_) => panic!("{what} is not on the screen:\n{}", self.text()),
-            }
+            self.take_more(what);
+        }
+    }
+
+    /// Takes output in until it has had this so many times.
+    pub fn until_sent(&mut self, wanted: &str, times: usize) {
+        while String::from_utf8_lossy(&self.raw).matches(wanted).count() < times {
+            self.take_more(wanted);
         }
     }
 
@@ -109,10 +127,7 @@ impl Pty {
     pub fn end(&mut self) -> Option<i32> {
         loop {
             match self.output.recv_timeout(PATIENCE) {
-                Ok(bytes) => {
-                    self.parser.process(&bytes);
-                    self.raw.extend(bytes);
-                }
+                Ok(bytes) => self.take(&bytes),
                 Err(RecvTimeoutError::Disconnected) => return self.script.wait().unwrap().code(),
                 Err(RecvTimeoutError::Timeout) => {
                     self.script.kill().unwrap();
@@ -123,12 +138,12 @@ impl Pty {
     }
 
     /// The terminal goes away, as when a connection breaks.
-    fn hang_up(mut self) {
+    pub fn hang_up(mut self) {
         self.script.kill().unwrap();
         self.script.wait().unwrap();
     }
 
-    fn signal(&self, signal: &str) {
+    pub fn signal(&self, signal: &str) {
         assert!(Command::new("kill").args([signal, &self.note("pid")]).status().unwrap().success());
     }
 

@@ -35,3 +35,16 @@ pub fn listen(outlives: bool) -> Result<Signals> {
 pub fn stop_flag() -> Result<Arc<AtomicBool>> {
     listen(false).map(|signals| signals.stop)
 }
+
+/// Flags of a talk: what breaks an answer off (each of the signals), and what ends the talk (each but Ctrl-C). A second
+/// signal to end it ends the program at once.
+pub fn talk_flags() -> Result<(Arc<AtomicBool>, Arc<AtomicBool>)> {
+    let (stop, leave) = (stop_flag()?, Arc::<AtomicBool>::default());
+    let ends = crate::error::Kind::Stopped.exit_code();
+    for signal in [SIGTERM, SIGHUP] {
+        flag::register_conditional_shutdown(signal, ends.into(), leave.clone())
+            .and_then(|_| flag::register(signal, leave.clone()))
+            .at("watch for", "the end of the terminal")?;
+    }
+    Ok((stop, leave))
+}

@@ -84,7 +84,8 @@ impl Conversation {
         let folder = path.parent().unwrap_or(Path::new(""));
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
         let placed = |image: &PathBuf| match ImageRef::named(image.clone())? {
-            ImageRef::Path(_) => Ok(image.clone()),
+            // The file may lie, and be read, anywhere.
+            ImageRef::Path(file) => std::path::absolute(&file).at("find", &file),
             picture => copy_to(folder, &stem, image, &picture),
         };
         let images = self.images.iter().map(placed).collect::<Result<_>>()?;
@@ -303,6 +304,15 @@ mod tests {
         for bad in [json!({}), json!({"conversations": [{"from": "gpt", "value": "x"}]})] {
             assert!(Conversation::parse(&bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn the_pictures_of_a_saved_talk_are_found_from_anywhere() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("talk.json");
+        talk(Path::new("assets/screenshot.png")).save(&file).unwrap();
+        let found = Conversation::load(&file).unwrap();
+        assert!(found.images[0].is_absolute() && found.images[0].ends_with("assets/screenshot.png"));
     }
 
     #[test]

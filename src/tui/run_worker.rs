@@ -9,7 +9,8 @@ use crate::runs::delete::{self, Doomed};
 use crate::runs::export::{self, View};
 use crate::runs::read::EvalPoint;
 use crate::runs::{
-    Columns, Comparison, Curve, Detail, EVENTS, Status, TRAINING_ARGS, detail, events, import,
+    Columns, Comparison, Curve, Detail, EVALUATED, EVALUATED_SO_FAR, EVENTS, Status, TRAINING_ARGS, detail,
+    events, import,
 };
 use std::path::{Path, PathBuf};
 
@@ -96,6 +97,8 @@ fn open(dir: &Path, status: Status) -> Result<Run> {
         scored(&mut run, usize::MAX);
     }
     run.run_dir = dir.to_path_buf();
+    run.evaluation =
+        run.last.is_none() && [EVALUATED, EVALUATED_SO_FAR].iter().any(|name| dir.join(name).exists());
     run.curves.smooth();
     Ok(run)
 }

@@ -2,7 +2,7 @@
 
 use super::state::talk::answerer::Choice;
 use crate::data::conversation::{self, Conversation};
-use crate::data::{dropped, windowed};
+use crate::data::{ImageRef, dropped, picture, windowed};
 use crate::error::{Error, Result};
 use crate::job::{Brightness, Prediction, ScoreRow};
 use crate::runs::append::Appender;
@@ -38,6 +38,8 @@ pub enum Ask {
 pub enum Told {
     Files(Vec<PathBuf>),
     Words(String),
+    /// A file that was dropped does not open as a picture.
+    NoPicture(Error),
     Kept(Result<()>),
     Added(Result<PathBuf>),
     Saved(Result<PathBuf>),
@@ -63,7 +65,10 @@ pub struct Side {
 
 pub fn answer(ask: Ask) -> Told {
     match ask {
-        Ask::Dropped(text) => dropped::files(&text).map_or(Told::Words(text), Told::Files),
+        Ask::Dropped(text) => match dropped::files(&text) {
+            Some(files) => pictures(files).map_or_else(Told::NoPicture, Told::Files),
+            None => Told::Words(text),
+        },
         Ask::Keep { dir, line } => Told::Kept(keep(&dir, &line)),
         Ask::Add { dir, name, talk, seen } => {
             Told::Added(as_seen(*talk, &seen).and_then(|talk| conversation::add_to(&dir, &name, &talk)))
@@ -72,10 +77,21 @@ pub fn answer(ask: Ask) -> Told {
         Ask::Load(path) => Told::Loaded(Conversation::load(&path).map(Box::new)),
         Ask::Adapters { runs, choice } => Told::Adapters { found: adapters::newest_first(&runs), choice },
         Ask::Evaluation(dir) => {
-            let sides = [side(&dir), side(&dir.join(BASE))];
+            let sides = match is_of_base(&dir) {
+                true => [None, side(&dir)],
+                false => [side(&dir), side(&dir.join(BASE))],
+            };
             Told::Evaluation { dir, sides }
         }
     }
+}
+
+/// The files, if each opens as a picture: one that does not would stand in the way of every later question.
+fn pictures(files: Vec<PathBuf>) -> Result<Vec<PathBuf>> {
+    for file in &files {
+        picture::open(&ImageRef::Path(file.clone()))?;
+    }
+    Ok(files)
 }
 
 /// The talk with the pictures as the model saw them.
@@ -103,10 +119,20 @@ fn keep(dir: &Path, line: &str) -> Result<()> {
     Appender::open(dir.join(TALKS))?.push(line)
 }
 
+/// What the evaluation in a folder says of itself; null while it has not ended.
+fn results(dir: &Path) -> Value {
+    let text = std::fs::read_to_string(dir.join(EVALUATION)).unwrap_or_default();
+    serde_json::from_str(&text).unwrap_or_default()
+}
+
+/// Whether the evaluation in a folder is of a model without an adapter.
+fn is_of_base(dir: &Path) -> bool {
+    results(dir).get("adapter").is_some_and(Value::is_null)
+}
+
 fn side(dir: &Path) -> Option<Side> {
     let samples = predictions::read(dir).ok()?;
-    let text = std::fs::read_to_string(dir.join(EVALUATION)).unwrap_or_default();
-    let value: Value = serde_json::from_str(&text).unwrap_or_default();
+    let value = results(dir);
     let scores = serde_json::from_value(value["measures"].clone()).unwrap_or_default();
     Some(Side { samples, scores })
 }

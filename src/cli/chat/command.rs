@@ -55,7 +55,8 @@ pub const HELP: &[(&str, &str)] = &[
     ("/add-to NAME", "the last question and answer become a row of the data set NAME"),
     ("/save FILE, /load FILE", "the talk as ShareGPT, with how its words were chosen"),
     ("/new", "a new talk"),
-    ("/quit", "leave; Ctrl-C breaks an answer off"),
+    ("/quit", "leave, as Ctrl-D; Ctrl-C breaks an answer off"),
+    ("… \\", "a backslash at the end: the line goes on in the next, as with Alt-Enter"),
 ];
 
 impl Command {
@@ -67,6 +68,9 @@ impl Command {
         let line = line.trim();
         if let Some(files) = dropped::files(line) {
             return Ok(Self::Pictures(files, None));
+        }
+        if line.starts_with("file://") {
+            return Err(no_file(line));
         }
         let Some(rest) = line.strip_prefix('/') else { return Ok(Self::Ask(line.into())) };
         let (name, rest) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
@@ -98,9 +102,17 @@ impl Command {
             "new" => Self::New,
             "help" | "?" => Self::Help,
             "quit" | "exit" | "q" => Self::Quit,
+            // A path that was dropped or typed, of a file that is not there.
+            _ if name.contains('/') => return Err(no_file(line)),
             _ => return Err(Error::usage(format!("there is no /{name}")).hint("/help lists the commands")),
         })
     }
+}
+
+fn no_file(line: &str) -> Error {
+    let lost = dropped::words(line).iter().map(|word| dropped::path(word)).find(|path| !path.is_file());
+    let named = lost.unwrap_or_else(|| line.into());
+    Error::input(format!("picture not found: {}", named.display())).hint("check the path for a typing error")
 }
 
 fn first_path(text: &str) -> PathBuf {
@@ -121,13 +133,17 @@ fn pictures(rest: &str) -> Result<Command> {
     }
 }
 
-/// The first word is another adapter if it is the folder of one.
+/// The first word, quoted or not, is another adapter if it is the folder of one.
 fn compare(rest: &str) -> Command {
-    let folder = Some(first_path(rest)).filter(|p| p.join("adapter_config.json").exists());
-    let question = match folder.is_some() {
-        true => rest.split_once(char::is_whitespace).map_or("", |(_, question)| question.trim()),
-        false => rest,
+    let blanks = rest.match_indices(char::is_whitespace).map(|(at, _)| at).chain([rest.len()]);
+    let adapter = |at: usize| {
+        let words = dropped::words(&rest[..at]);
+        let [word] = words.as_slice() else { return None };
+        let folder = dropped::path(word);
+        folder.join("adapter_config.json").exists().then_some((folder, at))
     };
+    let (folder, at) = blanks.filter_map(adapter).next().unzip();
+    let question = rest[at.unwrap_or(0)..].trim();
     Command::Compare(folder, (!question.is_empty()).then(|| question.into()))
 }
 
@@ -153,9 +169,30 @@ mod tests {
         assert_eq!(parse("/compare Is it left?"), Command::Compare(None, Some("Is it left?".into())));
         assert_eq!(parse("/add-to corrected"), Command::AddTo("corrected".into()));
         assert_eq!(parse("/correct a\nb"), Command::Correct(Some("a\nb".into())));
+        for lost in ["/no/such scan.png", "file:///no/such.png"] {
+            assert!(
+                Command::parse(lost).unwrap_err().message.starts_with("picture not found: /no/such"),
+                "{lost}"
+            );
+        }
         for bad in ["/fly", "/save", "/image", "/image a window=x", "/window", "/set temperature", "/add-to"]
         {
             assert!(Command::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_folder_of_an_adapter_may_have_blanks_in_its_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let adapter = dir.path().join("my run");
+        std::fs::create_dir(&adapter).unwrap();
+        std::fs::write(adapter.join("adapter_config.json"), "{}").unwrap();
+        let named = adapter.display().to_string();
+        for written in [format!("'{named}'"), named.replace(' ', "\\ ")] {
+            let asked = Command::parse(&format!("/compare {written} Is it left?")).unwrap();
+            assert_eq!(asked, Command::Compare(Some(adapter.clone()), Some("Is it left?".into())));
+            let again = Command::parse(&format!("/compare {written}")).unwrap();
+            assert_eq!(again, Command::Compare(Some(adapter.clone()), None));
         }
     }
 }

@@ -12,8 +12,14 @@ pub fn read() -> Vec<String> {
     text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }
 
-/// Keeps the newest lines. A home that cannot be written only costs the history.
-pub fn write(lines: &[String]) {
+/// Adds a line at once: a talk may be killed, and another one may go on beside it. A home that cannot be written only
+/// costs the history.
+pub fn add(line: &str) {
+    let mut lines = read();
+    if lines.last().is_some_and(|last| last == line) {
+        return;
+    }
+    lines.push(line.into());
     let kept = &lines[lines.len().saturating_sub(MOST)..];
     let text: String = kept.iter().map(|line| format!("{}\n", serde_json::json!(line))).collect();
     if let Some(path) = path() {

@@ -7,13 +7,14 @@ mod session;
 use super::output::Out;
 use super::talk::Talk;
 use super::{ask, interrupt};
-use crate::error::{Error, Result, must_exist};
+use crate::error::{Error, Kind, Result, must_exist};
 use crate::job::TalkJob;
 use crate::tui::prompt::{Entered, Prompt};
 use clap::Args;
 use command::Command;
 use session::{Next, Session};
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 
 /// Talk with a model about pictures
 ///
@@ -38,7 +39,7 @@ pub struct ChatArgs {
 pub fn run(args: &ChatArgs, out: &Out) -> Result<()> {
     must_exist(&args.who.model, "model folder")?;
     let config = ask::settings(args.who.adapter.as_deref(), &args.overrides)?;
-    let stop = interrupt::stop_flag()?;
+    let (stop, leave) = interrupt::talk_flags()?;
     let job = TalkJob {
         model: args.who.model.clone(),
         adapter: args.who.adapter.clone(),
@@ -50,14 +51,20 @@ pub fn run(args: &ChatArgs, out: &Out) -> Result<()> {
     session.add_pictures(&args.image, None)?;
     let mut talk = Talk::open(job, out, &stop)?;
     out.note("Not a medical device: for research, no diagnosis. /help lists the commands.");
-    let mut prompt = Prompt::new(history::read());
+    let mut prompt = Prompt::new(history::read(), leave.clone())?;
     let mut text = String::new();
-    loop {
+    while !leave.load(Ordering::Relaxed) {
         let entered = prompt.read(&std::mem::take(&mut text))?;
         let done = match &entered {
             Entered::End => break,
-            Entered::Nothing => continue,
+            Entered::Nothing => {
+                session.leave_edit();
+                continue;
+            }
             Entered::Text(line) => {
+                history::add(line);
+                // What came while nothing was answered breaks no answer off.
+                stop.store(leave.load(Ordering::Relaxed), Ordering::Relaxed);
                 Command::parse(line).and_then(|command| session.act(command, &mut talk, &stop))
             }
         };
@@ -66,12 +73,14 @@ pub fn run(args: &ChatArgs, out: &Out) -> Result<()> {
             Ok(Next::Edit(prefilled)) => text = prefilled,
             Ok(Next::Leave) => break,
             // The talk goes on after a mistake; a model that is gone ends it.
-            Err(error) if error.kind == crate::error::Kind::Internal => return Err(error),
+            Err(error) if error.kind == Kind::Internal => return Err(error),
             Err(error) => tell(&error, out),
         }
     }
-    history::write(prompt.history());
-    Ok(())
+    match leave.load(Ordering::Relaxed) {
+        true => Err(Error::new(Kind::Stopped, "the talk was ended from outside")),
+        false => Ok(()),
+    }
 }
 
 fn tell(error: &Error, out: &Out) {

@@ -4,18 +4,24 @@ use super::ChatArgs;
 use super::command::{Command, HELP};
 use crate::cli::WORKSPACE;
 use crate::cli::ask::{self, ALTERNATIVES};
+use crate::cli::columns;
 use crate::cli::output::Out;
 use crate::cli::talk::Talk;
 use crate::config::decoding::LIVE;
 use crate::config::{TrainConfig, fields};
 use crate::data::conversation::{self, Conversation};
 use crate::data::windowed::Levels;
+use crate::data::{ImageRef, picture};
 use crate::error::{Error, Result, must_exist};
-use crate::job::{Answer, Odds, Turn};
+use crate::job::{Answer, Finish, Odds, Turn};
 use crate::runs::adapters;
+use crate::tui::prompt::terminal_columns;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
+
+/// Where a picture stands in a question.
+const MARK: &str = "<image>";
 
 /// What happens after a line.
 pub enum Next {
@@ -39,6 +45,10 @@ pub struct Session<'a> {
     use_base: bool,
     config: TrainConfig,
     odds: bool,
+    /// The next question takes the place of the last one.
+    editing: bool,
+    /// The file that this talk was saved to.
+    saved: Option<PathBuf>,
     dataset_dir: PathBuf,
     out: &'a Out,
 }
@@ -55,14 +65,19 @@ impl<'a> Session<'a> {
             use_base: false,
             config,
             odds: false,
+            editing: false,
+            saved: None,
             dataset_dir: args.dataset_dir.clone(),
             out,
         }
     }
 
-    /// Pictures of the next question.
+    /// Pictures of the next question. One that does not open would stand in the way of every later question.
     pub fn add_pictures(&mut self, paths: &[PathBuf], levels: Option<Levels>) -> Result<Next> {
         let images = ask::pictures(paths, levels.or(self.levels))?;
+        for image in &images {
+            picture::open(&ImageRef::named(image.clone())?)?;
+        }
         self.fresh += images.len();
         self.named.extend_from_slice(paths);
         self.talk.images.extend(images);
@@ -88,11 +103,19 @@ impl<'a> Session<'a> {
 
     /// Does what a line says.
     pub fn act(&mut self, command: Command, talk: &mut Talk, stop: &AtomicBool) -> Result<Next> {
+        let editing = std::mem::take(&mut self.editing);
         match command {
+            Command::Ask(question) if editing => {
+                self.again(|session, _| session.ask(question, talk, stop))?;
+            }
             Command::Ask(question) => self.ask(question, talk, stop)?,
             Command::Pictures(paths, levels) => return self.add_pictures(&paths, levels),
             Command::Window(levels) => self.window(levels)?,
-            Command::System(text) => self.talk.system = text,
+            Command::System(text) => {
+                let said = if text.is_some() { "the model is told this first" } else { "no system text" };
+                self.talk.system = text;
+                self.out.note(said);
+            }
             Command::Adapter(dir) => self.switch(dir)?,
             Command::Adapters(folder) => self.list_adapters(folder)?,
             Command::Base => {
@@ -104,28 +127,40 @@ impl<'a> Session<'a> {
             Command::Settings => LIVE
                 .iter()
                 .for_each(|key| self.out.note(format!("{key} = {}", fields::get(&self.config, key)))),
-            Command::Odds => self.odds = !self.odds,
-            Command::Save(path) => {
-                let talk = Conversation { sampling: Some(self.config.sampling()), ..self.talk.clone() };
-                talk.save(&path)?;
-                self.out.note(format!("saved: {}", path.display()));
+            Command::Odds => {
+                self.odds = !self.odds;
+                let said = if self.odds { "shown from the next answer on" } else { "no longer shown" };
+                self.out.note(format!("how sure the model is of each token: {said}"));
             }
+            Command::Save(path) => self.save(path)?,
             Command::Load(path) => self.load(&path)?,
-            Command::Retry => {
-                let question = self.take_back()?;
-                self.ask(question, talk, stop)?;
+            Command::Retry => self.again(|session, question| session.ask(question, talk, stop))?,
+            Command::Edit => {
+                let question = self.last_question()?.trim_start_matches(MARK).to_string();
+                self.editing = true;
+                return Ok(Next::Edit(question));
             }
-            Command::Edit => return self.take_back().map(Next::Edit),
             Command::Correct(text) => return self.correct(text),
             Command::AddTo(name) => self.add_to(&name)?,
             Command::New => {
-                (self.talk, self.fresh) = (Conversation::default(), 0);
+                (self.talk, self.fresh, self.saved) = (Conversation::default(), 0, None);
                 self.named.clear();
+                self.out.note("a new talk: no pictures, no system text");
             }
-            Command::Help => HELP.iter().for_each(|(name, what)| self.out.note(format!("{name:34} {what}"))),
+            Command::Help => self.help(),
             Command::Quit => return Ok(Next::Leave),
         }
         Ok(Next::GoOn)
+    }
+
+    /// The question that was to be edited stays as it is.
+    pub fn leave_edit(&mut self) {
+        self.editing = false;
+    }
+
+    fn help(&self) {
+        let widths = [34, terminal_columns().saturating_sub(36).max(20)];
+        HELP.iter().for_each(|(name, what)| self.out.note(columns::row(&[name, what], &widths)));
     }
 
     fn who(&self) -> String {
@@ -139,11 +174,12 @@ impl<'a> Session<'a> {
     fn list_adapters(&mut self, folder: Option<PathBuf>) -> Result<()> {
         let beside = || self.adapter.as_deref().and_then(Path::parent).map(Path::to_path_buf);
         let folder = folder.or_else(beside).unwrap_or_else(|| Path::new(WORKSPACE).join("runs"));
-        self.listed = adapters::newest_first(&folder);
-        if self.listed.is_empty() {
+        let found = adapters::newest_first(&folder);
+        if found.is_empty() {
             return Err(Error::usage(format!("no run in {} has an adapter", folder.display()))
                 .hint("name the folder that the runs are in: /adapters FOLDER"));
         }
+        self.listed = found;
         for (i, dir) in self.listed.iter().enumerate() {
             self.out.note(format!("{:3}  {}", i + 1, dir.display()));
         }
@@ -153,6 +189,11 @@ impl<'a> Session<'a> {
     fn switch(&mut self, dir: Option<PathBuf>) -> Result<()> {
         let number = dir.as_ref().and_then(|dir| dir.to_str()?.parse::<usize>().ok()?.checked_sub(1));
         let dir = number.and_then(|at| self.listed.get(at).cloned()).or(dir);
+        if number.is_some() && dir.as_ref().is_some_and(|dir| !dir.exists()) {
+            return Err(
+                Error::usage("no adapter that was listed has this number").hint("/adapters lists them")
+            );
+        }
         if let Some(dir) = &dir {
             must_exist(&dir.join("adapter_config.json"), "adapter")?;
         }
@@ -172,6 +213,7 @@ impl<'a> Session<'a> {
             self.config.do_sample = true;
             self.out.note("do_sample is true now");
         }
+        self.out.note(format!("{key} = {}", fields::get(&self.config, key)));
         Ok(())
     }
 
@@ -192,9 +234,9 @@ impl<'a> Session<'a> {
 
     /// The question with marks for the pictures it shows.
     fn marked(&mut self, question: &str) -> String {
-        let own = question.matches("<image>").count();
+        let own = question.matches(MARK).count();
         let missing = self.fresh.saturating_sub(own);
-        format!("{}{question}", "<image>".repeat(missing))
+        format!("{}{question}", MARK.repeat(missing))
     }
 
     fn ask(&mut self, question: String, talk: &mut Talk, stop: &AtomicBool) -> Result<()> {
@@ -214,6 +256,13 @@ impl<'a> Session<'a> {
         let (answer, odds) = talk.answer(turn, stop, &mut |text| self.out.piece(text, false))?;
         self.out.piece("", true);
         odds.iter().for_each(|one| self.out.line(format!("  {}", ask::odds_line(one))));
+        match answer.finish {
+            Finish::Stop => {}
+            Finish::Length => {
+                self.out.note(format!("cut off after {} tokens: /set max_new_tokens=N", answer.new_tokens));
+            }
+            Finish::Cancelled => self.out.note("broken off; what there is of it counts, /retry asks again"),
+        }
         Ok((answer, odds))
     }
 
@@ -227,11 +276,20 @@ impl<'a> Session<'a> {
         if self.adapter.is_none() {
             return Err(Error::usage("there is no adapter to compare").hint("name one: /adapter DIR"));
         }
-        let question = match question {
-            Some(question) => question,
-            None => self.take_back()?,
-        };
-        let question = self.marked(&question);
+        match question {
+            Some(question) => self.compare_on(&question, other, talk, stop),
+            None => self.again(|session, question| session.compare_on(&question, other, talk, stop)),
+        }
+    }
+
+    fn compare_on(
+        &mut self,
+        question: &str,
+        other: Option<PathBuf>,
+        talk: &mut Talk,
+        stop: &AtomicBool,
+    ) -> Result<()> {
+        let question = self.marked(question);
         let sides = [other, self.adapter.clone()];
         let mut answers = Vec::new();
         for adapter in sides {
@@ -248,13 +306,26 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Takes the last question out of the talk, without the marks of its pictures, which wait again.
-    fn take_back(&mut self) -> Result<String> {
+    /// The last question with its marks.
+    fn last_question(&self) -> Result<&str> {
         let none = || Error::usage("nothing was asked yet").hint("write a question first");
-        let (question, _) = self.talk.turns.pop().ok_or_else(none)?;
-        let leading = question.chars().count() - question.trim_start_matches("<image>").chars().count();
-        self.fresh += leading / "<image>".len();
-        Ok(question.trim_start_matches("<image>").to_string())
+        Ok(&self.talk.turns.last().ok_or_else(none)?.0)
+    }
+
+    /// Asks something instead of the last question, which comes without the marks of its pictures: they wait again. It
+    /// stays where the new one fails.
+    fn again(&mut self, ask: impl FnOnce(&mut Self, String) -> Result<()>) -> Result<()> {
+        let question = self.last_question()?;
+        let bare = question.trim_start_matches(MARK).to_string();
+        let marks = (question.len() - bare.len()) / MARK.len();
+        let (kept, fresh) = (self.talk.turns.pop(), self.fresh);
+        self.fresh += marks;
+        let asked = ask(self, bare);
+        if asked.is_err() {
+            self.talk.turns.extend(kept);
+            self.fresh = fresh;
+        }
+        asked
     }
 
     fn correct(&mut self, text: Option<String>) -> Result<Next> {
@@ -276,14 +347,29 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
+    /// Only a file that this talk was saved to is written again.
+    fn save(&mut self, path: PathBuf) -> Result<()> {
+        if path.exists() && self.saved.as_ref() != Some(&path) {
+            return Err(
+                Error::usage(format!("{} is there already", path.display())).hint("take another name")
+            );
+        }
+        let talk = Conversation { sampling: Some(self.config.sampling()), ..self.talk.clone() };
+        talk.save(&path)?;
+        self.out.note(format!("saved: {}", path.display()));
+        self.saved = Some(path);
+        Ok(())
+    }
+
     fn load(&mut self, path: &Path) -> Result<()> {
         self.talk = Conversation::load(path)?;
+        self.saved = None;
         (self.named, self.levels) = (self.talk.images.clone(), None);
         if let Some(sampling) = self.talk.sampling.take() {
             self.config.set_sampling(&sampling);
             self.out.note("words are chosen as in that talk; /set shows how");
         }
-        let marks: usize = self.talk.turns.iter().map(|(q, _)| q.matches("<image>").count()).sum();
+        let marks: usize = self.talk.turns.iter().map(|(q, _)| q.matches(MARK).count()).sum();
         self.fresh = if self.talk.turns.is_empty() { self.talk.images.len() } else { 0 };
         self.out.note(format!(
             "{} turns, {} pictures{}",

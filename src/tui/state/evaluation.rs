@@ -196,14 +196,15 @@ fn before(a: &(f64, usize), b: &(f64, usize)) -> std::cmp::Ordering {
 
 impl State {
     /// Where the evaluation of the adapter lies, or of the base model where there is none.
-    fn evaluation_dir(&self) -> PathBuf {
+    fn own_evaluation_dir(&self) -> PathBuf {
         let adapter = self.adapter.clone().or_else(|| self.config.adapter_name_or_path.clone());
         adapter.unwrap_or_else(|| self.config.output_dir.clone()).join("evaluation")
     }
 
-    /// Reads the evaluation on disk where it is looked at for the first time, or of another adapter.
+    /// Reads the evaluation on disk where it is looked at for the first time, or of another adapter: the one that was
+    /// opened, else that of the adapter.
     pub fn wanted_evaluation(&mut self) -> Option<Effect> {
-        let dir = self.evaluation_dir();
+        let dir = self.runs.evaluation.clone().unwrap_or_else(|| self.own_evaluation_dir());
         let busy = self.evaluation.tuned.running() || self.evaluation.base.running();
         let known = self.evaluation.asked && self.evaluation.dir.as_ref() == Some(&dir);
         if self.focus != PaneId::Evaluation || busy || known {
@@ -228,7 +229,8 @@ impl State {
             self.fail(&Error::usage(self.words.get("eval.nothing")).hint(hint));
             return Vec::new();
         }
-        let dir = self.evaluation_dir();
+        self.runs.evaluation = None;
+        let dir = self.own_evaluation_dir();
         let adapter = self.adapter.clone().or_else(|| self.config.adapter_name_or_path.clone());
         let config = |adapter: Option<PathBuf>, output_dir: PathBuf| TrainConfig {
             adapter_name_or_path: adapter,

@@ -55,6 +55,8 @@ pub struct Run {
     pub changes: Vec<Changed>,
     /// How it stood in its folder, if it was read from there instead of being run here.
     pub opened: Option<runs::Status>,
+    /// Its folder holds an evaluation and no training.
+    pub evaluation: bool,
 }
 
 const LOG_LINES: usize = 10_000;
@@ -80,6 +82,7 @@ impl Run {
             config: None,
             changes: Vec::new(),
             opened: None,
+            evaluation: false,
         }
     }
 

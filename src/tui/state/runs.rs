@@ -29,6 +29,8 @@ pub struct Runs {
     pub known: bool,
     pub compared: Option<Box<Comparison>>,
     pub opened: Option<Box<Run>>,
+    /// The folder of an evaluation that was opened.
+    pub evaluation: Option<PathBuf>,
 }
 
 impl Runs {
@@ -43,6 +45,7 @@ impl Runs {
             known: false,
             compared: None,
             opened: None,
+            evaluation: None,
         }
     }
 
@@ -126,8 +129,13 @@ impl State {
         Vec::new()
     }
 
-    /// Shows a run of a folder; one that goes on is followed, unless another one goes on here.
+    /// Shows a run of a folder: its samples if it is an evaluation, else its curves; one that goes on is followed, unless another one goes on here.
     fn open_run(&mut self, run: Box<Run>) -> Vec<Effect> {
+        if run.evaluation {
+            (self.runs.evaluation, self.focus) = (Some(run.run_dir), PaneId::Evaluation);
+            return Vec::new();
+        }
+        self.runs.evaluation = None;
         let here = self.run.as_ref().is_some_and(|r| r.alive() && r.run_dir == run.run_dir);
         let goes_on = run.opened == Some(Status::Running);
         self.focus = PaneId::Training;

@@ -59,6 +59,22 @@ impl Editor {
         self.lines().len().try_into().unwrap_or(u16::MAX)
     }
 
+    /// Throws the text away; it can be taken back.
+    pub fn clear(&mut self) {
+        self.cut(0..self.text.len());
+    }
+
+    /// Whether there is no line above the cursor.
+    pub fn in_first_line(&self) -> bool {
+        self.at(&self.lines()) == 0
+    }
+
+    /// Whether there is no line below the cursor.
+    pub fn in_last_line(&self) -> bool {
+        let lines = self.lines();
+        self.at(&lines) + 1 == lines.len()
+    }
+
     /// Inserts text where the cursor is.
     pub fn insert(&mut self, new: &str) {
         let new = clean::for_terminal_lines(&new.replace("\r\n", "\n").replace('\r', "\n"));

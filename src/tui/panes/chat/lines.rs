@@ -2,12 +2,14 @@
 
 use super::sure;
 use crate::job::Brightness;
+use crate::tui::action::{Action, Context};
 use crate::tui::state::State;
 use crate::tui::state::talk::{Answering, Exchange};
 use crate::tui::text;
+use crate::tui::widgets::wrapped;
 use crate::tui::words::Words;
 use ratatui::style::Style;
-use ratatui::text::{Line, Span};
+use ratatui::text::Line;
 
 /// Columns from which two answers stand side by side.
 const SIDE_BY_SIDE: usize = 44;
@@ -42,21 +44,9 @@ pub fn last(state: &State, columns: usize, wanted: usize) -> Vec<Line<'static>> 
 fn beside(left: &Exchange, right: &Exchange, columns: usize, state: &State) -> Vec<Line<'static>> {
     let half = (columns - 2) / 2;
     let mut all = styled(&left.question, (columns, 200), state.theme.accent);
-    let mut answers = [answer_lines(left, half, state), answer_lines(right, half, state)];
-    let rows = answers[0].len().max(answers[1].len());
-    answers.iter_mut().for_each(|side| side.resize(rows, Line::raw("")));
-    let [a, b] = answers;
-    for (a, b) in a.into_iter().zip(b) {
-        let gap = " ".repeat(half.saturating_sub(a.width()) + 2);
-        let spans = |line: Line<'static>| {
-            let style = line.style;
-            line.spans.into_iter().map(move |span| Span { style: style.patch(span.style), ..span })
-        };
-        let mut row: Vec<Span> = spans(a).collect();
-        row.push(Span::raw(gap));
-        row.extend(spans(b));
-        all.push(Line::from(row));
-    }
+    let answers = [left, right].map(|side| answer_lines(side, half, state));
+    let [left, right] = answers;
+    all.extend(wrapped::beside(left, right, half));
     all
 }
 
@@ -93,6 +83,11 @@ fn answer_lines(exchange: &Exchange, columns: usize, state: &State) -> Vec<Line<
         all.extend(sure::lines(answer, &exchange.odds, columns, theme).into_iter().take(MOST));
     } else {
         all.extend(styled(answer, (columns, MOST), Style::new()));
+    }
+    if let Some(n) = exchange.cut {
+        let key = state.keys.hint_in(Context::Chat, Action::TalkSettings);
+        let said = words.fill("chat.cut", &[("n", &n.to_string()), ("key", &key)]);
+        all.extend(styled(&said, (columns, 4), theme.warn));
     }
     if let Some(unsure) = sure::least(&exchange.odds, words) {
         all.extend(styled(&unsure, (columns, 4), theme.dim));

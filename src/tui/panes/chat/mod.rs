@@ -85,7 +85,13 @@ impl Pane for ChatPane {
             Action::Write => (state.talk.typing, state.talk.typing_what) = (true, Typing::Question),
             Action::ShowOdds => {
                 state.talk.show_odds = !state.talk.show_odds;
-                let said = if state.talk.show_odds { "chat.odds_on" } else { "chat.odds_off" };
+                // What was answered before was not asked for it.
+                let known = state.talk.exchanges.last().is_none_or(|e| !e.odds.is_empty());
+                let said = match (state.talk.show_odds, known) {
+                    (true, true) => "chat.odds_on",
+                    (true, false) => "chat.odds_next",
+                    (false, _) => "chat.odds_off",
+                };
                 state.notify(crate::job::Level::Info, state.words.get(said));
             }
             Action::ToggleBase => state.talk.toggle_base(),
@@ -227,7 +233,7 @@ impl ChatPane {
                 self.back = 0;
                 // An empty line asks what the sample itself asks.
                 let asked = if typed.trim().is_empty() { suggestion(state) } else { typed };
-                return state.ask(&asked);
+                return state.ask_written(&asked);
             }
         }
         Vec::new()

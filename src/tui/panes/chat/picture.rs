@@ -85,9 +85,13 @@ pub fn draw_side(canvas: &mut Canvas, area: Rect, show_caption: bool) {
         canvas.picture_as(picture, &ImageRef::Path(path.clone()), state.talk_view());
         let words = Rect { y: picture.bottom(), height: area.height - picture.height, ..area };
         let name = clean::for_terminal(&path.display().to_string());
-        let parts = [("n", state.talk.dropped.len().to_string()), ("name", name)];
-        let name = state.words.filled("chat.dropped", &parts);
-        let line = format!("{name}{window}");
+        let said = |name: &str| {
+            let parts = [("n", state.talk.dropped.len().to_string()), ("name", name.to_string())];
+            format!("{}{window}", state.words.filled("chat.dropped", &parts))
+        };
+        // The end of a path says most.
+        let left = usize::from(words.width).saturating_sub(text::width(&said("")));
+        let line = said(&text::tail(&name, left));
         return canvas.line(words, 0, Line::styled(text::truncate(&line, words.width.into()), theme.dim));
     }
     let Some(sample) = state.data.sample() else { return no_picture(canvas, area) };

@@ -7,10 +7,11 @@ use crate::data::{ImageRef, clean};
 use crate::job::Prediction;
 use crate::tui::action::{Action, Context};
 use crate::tui::effects::Effect;
-use crate::tui::state::evaluation::{Evaluation, Judged};
+use crate::tui::state::evaluation::{Evaluation, Judged, SORTED_BY};
 use crate::tui::state::{PaneId, State};
 use crate::tui::text;
 use crate::tui::widgets::table::{Align, Scroll, cell, row_style};
+use crate::tui::widgets::wrapped;
 use marked::Marked;
 use ratatui::layout::Rect;
 use ratatui::text::Line;
@@ -24,6 +25,9 @@ pub struct EvalPane {
     /// What base and tuned model said, compared with the reference.
     marked: [Marked; 2],
 }
+
+/// Columns from which the answers of both models stand side by side.
+const SIDE_BY_SIDE: usize = 72;
 
 /// Cells of a number, and of an interval.
 const NUMBER: usize = 9;
@@ -41,15 +45,19 @@ impl Pane for EvalPane {
     fn title(&self, state: &State) -> String {
         let e = &state.evaluation;
         let words = state.words;
+        // Until the first scores come it is not known how many there are.
+        let of = |total: usize| if total > 0 { format!("/{total}") } else { String::new() };
         let progress = |name: &'static str, side: &Judged| {
             let left = match side.running() && side.remaining > 0.0 {
                 true => words.fill("eval.eta", &[("time", &text::duration(side.remaining))]),
                 false => String::new(),
             };
             (side.total > 0 || side.running())
-                .then(|| format!("{} {}/{}{left}", words.get(name), side.samples.len(), side.total))
+                .then(|| format!("{} {}{}{left}", words.get(name), side.samples.len(), of(side.total)))
         };
-        let all = [progress("eval.base", &e.base), progress("eval.tuned", &e.tuned)];
+        let opened = state.runs.evaluation.as_ref().and_then(|dir| dir.file_name());
+        let opened = opened.map(|name| clean::for_terminal(&name.to_string_lossy()));
+        let all = [opened, progress("eval.base", &e.base), progress("eval.tuned", &e.tuned)];
         all.into_iter().flatten().collect::<Vec<_>>().join(" · ")
     }
 
@@ -116,8 +124,12 @@ fn scores(canvas: &mut Canvas, area: Rect) -> u16 {
             shown.push(name)
         }
     });
-    // A low screen shows the scores that are looked at first.
-    shown.truncate(if area.height >= 24 { 7 } else { 2 });
+    // A low screen shows the score that is looked at first, and the one that samples are sorted by.
+    if area.height < 24 {
+        shown.sort_by_key(|name| !["bleu-4", SORTED_BY].contains(name));
+        shown.truncate(2);
+    }
+    shown.truncate(7);
     let find = |side: &Judged, name: &str| side.scores.iter().find(|r| r.name == name).cloned();
     let heading = ["eval.base", "eval.interval", "eval.tuned", "eval.interval"];
     let words = state.words;
@@ -185,8 +197,7 @@ impl EvalPane {
         let (e, theme) = (&state.evaluation, &state.theme);
         let Some(p) = e.current().and_then(|index| sample(e, index)) else { return };
         let index = p.index;
-        let tall = if area.height >= 14 { area.height * 2 / 5 } else { 0 };
-        let picture = Rect { height: tall, ..area };
+        let (picture, words) = rooms(area);
         match p.images.first() {
             // Drawing opens no file, and what lies in a parquet file has to be looked for there.
             Some(name) if name.contains(".parquet#") => {
@@ -195,7 +206,6 @@ impl EvalPane {
             Some(name) => canvas.picture(picture, &ImageRef::Path(name.into())),
             None => {}
         }
-        let words = Rect { y: area.y + tall, height: area.height - tall, ..area };
         let columns = usize::from(words.width);
         let mut lines = Vec::new();
         let group = p.group.as_deref().map(|g| format!(" · {}", clean::for_terminal(g))).unwrap_or_default();
@@ -207,12 +217,24 @@ impl EvalPane {
         };
         plain(&mut lines, state.words.get("eval.question"), &p.question);
         plain(&mut lines, state.words.get("eval.reference"), &p.label);
+        let both = e.base.samples.contains_key(&index) && e.tuned.samples.contains_key(&index);
+        let half = (both && columns >= SIDE_BY_SIDE).then_some(columns.saturating_sub(2) / 2);
         let sides = [("eval.base", &e.base), ("eval.tuned", &e.tuned)].into_iter().zip(&mut self.marked);
+        let mut answers = Vec::new();
         for ((name, side), marked) in sides {
             let Some(said) = side.samples.get(&index) else { continue };
             let score = said.score("rouge-l").map(|s| format!(" · rouge-l {s:.1}")).unwrap_or_default();
-            lines.push(Line::styled(format!("{}{score}", state.words.get(name)), theme.dim));
-            lines.extend(marked.take(&said.label, &said.predict).lines(columns, theme));
+            let mut answer = vec![Line::styled(format!("{}{score}", state.words.get(name)), theme.dim)];
+            answer.extend(marked.take(&said.label, &said.predict).lines(half.unwrap_or(columns), theme));
+            answers.push(answer);
+        }
+        match (half, answers.len()) {
+            (Some(half), 2) => {
+                let tuned = answers.split_off(1);
+                let one = |all: Vec<Vec<_>>| all.into_iter().flatten().collect();
+                lines.extend(wrapped::beside(one(answers), one(tuned), half));
+            }
+            _ => lines.extend(answers.into_iter().flatten()),
         }
         let height = usize::from(words.height);
         self.skipped = self.skipped.min(lines.len().saturating_sub(height));
@@ -220,6 +242,19 @@ impl EvalPane {
             canvas.line(words, y, line);
         }
     }
+}
+
+/// Where picture and texts are: one above the other, on a low screen side by side.
+fn rooms(area: Rect) -> (Rect, Rect) {
+    if area.height >= 14 {
+        let tall = area.height * 2 / 5;
+        let texts = Rect { y: area.y + tall, height: area.height - tall, ..area };
+        return (Rect { height: tall, ..area }, texts);
+    }
+    // A cell is twice as high as it is wide.
+    let wide = if area.width >= 56 { (2 * area.height).min(area.width * 2 / 5) } else { 0 };
+    let used = if wide > 0 { wide + 2 } else { 0 };
+    (Rect { width: wide, ..area }, Rect { x: area.x + used, width: area.width - used, ..area })
 }
 
 /// What is known of a sample.

@@ -158,16 +158,34 @@ impl State {
         vec![effect]
     }
 
+    /// Asks what was written: as the next question, or in the place of the one that was edited.
+    pub fn ask_written(&mut self, question: &str) -> Vec<Effect> {
+        match std::mem::take(&mut self.talk.editing) {
+            true => self.again(|state, _| state.ask(question)),
+            false => self.ask(question),
+        }
+    }
+
     /// Asks the last question again, of whoever is chosen now.
     pub fn retry(&mut self) -> Vec<Effect> {
-        let Some(question) = self.talk.take_back() else { return Vec::new() };
-        self.ask(&question)
+        self.again(|state, question| state.ask(question))
     }
 
     /// The last question again, of `other` and of whoever answers now.
     pub fn compare_last(&mut self, other: Answerer) -> Vec<Effect> {
+        self.again(|state, question| state.compare(question, &other))
+    }
+
+    /// Asks something in the place of the last question, which goes on to count if nothing is asked.
+    fn again(&mut self, ask: impl FnOnce(&mut Self, &str) -> Vec<Effect>) -> Vec<Effect> {
+        let place = self.talk.exchanges.len().saturating_sub(1);
+        let counted = self.talk.exchanges.last().is_some_and(|e| !e.replaced);
         let Some(question) = self.talk.take_back() else { return Vec::new() };
-        self.compare(&question, &other)
+        let effects = ask(self, &question);
+        if effects.is_empty() && counted {
+            self.talk.exchanges[place].replaced = false;
+        }
+        effects
     }
 
     /// Stops the answers being written.
@@ -197,6 +215,7 @@ impl Exchange {
             status: Answering::Waiting,
             odds: Vec::new(),
             first_token: None,
+            cut: None,
             beside: false,
             corrected: false,
             replaced: false,

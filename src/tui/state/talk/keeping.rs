@@ -14,10 +14,14 @@ use std::path::{Path, PathBuf};
 const TALK_FILE: &str = "talk.json";
 
 impl State {
-    /// Puts the last question into the line of input.
+    /// Puts the last question into the line of input; it counts until another one is asked in its place.
     pub fn edit_last(&mut self) {
-        if let Some(question) = self.talk.take_back() {
+        if self.talk.answering() {
+            return;
+        }
+        if let Some(question) = self.talk.exchanges.last().map(|e| e.question.clone()) {
             self.talk.begin(Typing::Question, &question);
+            self.talk.editing = true;
         }
     }
 
@@ -42,6 +46,7 @@ impl State {
         if let Some(last) = self.talk.last().filter(|_| !answer.trim().is_empty()) {
             (last.answer, last.corrected, last.status) = (answer, true, Answering::Done);
             last.odds.clear();
+            last.cut = None;
             let key = self.keys.hint(Action::AddPair);
             self.notify(Level::Info, self.words.fill("chat.take_now", &[("key", &key), ("name", CORRECTED)]));
         }
@@ -50,6 +55,12 @@ impl State {
     /// The last question and answer become a row of the data set [`CORRECTED`], with the pictures as they were seen.
     pub fn add_pair(&mut self) -> Vec<Effect> {
         let Some(last) = self.talk.last() else { return Vec::new() };
+        // What failed or was stopped is no answer to learn from, unless it is written as it should be.
+        if last.status != Answering::Done || last.answer.trim().is_empty() {
+            let key = self.keys.hint(Action::CorrectAnswer);
+            self.notify(Level::Warning, self.words.fill("chat.no_whole", &[("key", &key)]));
+            return Vec::new();
+        }
         let seen = vec![last.seen; last.pictures.len()];
         let talk = Conversation {
             system: last.manner.system.clone(),
@@ -160,7 +171,8 @@ impl State {
                 self.talk.dropped.extend(files);
             }
             Told::Words(words) => self.talk.input.insert(&words),
-            Told::Kept(Err(error))
+            Told::NoPicture(error)
+            | Told::Kept(Err(error))
             | Told::Added(Err(error))
             | Told::Saved(Err(error))
             | Told::Loaded(Err(error)) => self.fail(&error),

@@ -8,7 +8,7 @@ use super::look::Look;
 use super::{JobId, State};
 use crate::data::clean;
 use crate::error::Error;
-use crate::job::{Brightness, Event, Odds, Outcome, Sampling};
+use crate::job::{Brightness, Event, Finish, Odds, Outcome, Sampling};
 use crate::tui::widgets::editor::Editor;
 use answerer::{Answerer, By};
 use std::path::PathBuf;
@@ -41,6 +41,8 @@ pub struct Exchange {
     pub odds: Vec<Odds>,
     /// Seconds to the first token.
     pub first_token: Option<f64>,
+    /// The tokens after which it was cut off.
+    pub cut: Option<usize>,
     /// The same question as the exchange before, of another model.
     pub beside: bool,
     pub corrected: bool,
@@ -95,6 +97,8 @@ pub struct Talk {
     pub input: Editor,
     pub typing: bool,
     pub typing_what: Typing,
+    /// The question being written takes the place of the last one.
+    editing: bool,
     /// The file that this talk was saved to.
     saved: Option<PathBuf>,
     next_ask: u64,
@@ -120,6 +124,8 @@ impl Talk {
             Event::Odds { odds, .. } => exchange.odds.push(odds.clone()),
             Event::Answered { answer, error, .. } => {
                 exchange.first_token = answer.as_ref().map(|a| a.first_token);
+                let cut = answer.as_ref().filter(|a| a.finish == Finish::Length);
+                exchange.cut = cut.map(|a| a.new_tokens);
                 if let Some(error) = error {
                     exchange.status = Answering::Failed(reason(error));
                 }
@@ -163,7 +169,7 @@ impl Talk {
 
     /// The line is no longer written; what was typed for anything but a question is thrown away.
     pub fn leave(&mut self) {
-        self.typing = false;
+        (self.typing, self.editing) = (false, false);
         if self.typing_what != Typing::Question {
             (self.typing_what, self.input) = (Typing::Question, Editor::default());
         }
@@ -179,6 +185,7 @@ impl Talk {
     /// The line is written, beginning with `text`.
     pub fn begin(&mut self, what: Typing, text: &str) {
         (self.input, self.typing, self.typing_what) = (Editor::with(text), true, what);
+        self.editing = false;
     }
 
     /// The exchanges before this one about the same pictures that count, in order.
