@@ -126,6 +126,15 @@ impl Vision {
         // 2. Blocks; after some of them, features for the text decoder: (tokens, out_hidden)
         let places = Places { rope: self.rope_tables(grids), frames: frames(grids) };
         let (mut deepstack, mut mergers) = (Vec::new(), Vec::new());
+        let saving = keep.is_some();
+        let mut merge = |merger: &Merger, x: Tensor<2>| {
+            if !saving {
+                return merger.look(x, pass);
+            }
+            let (features, saved) = merger.forward(x, pass);
+            mergers.push(saved);
+            features
+        };
         for (i, block) in self.blocks.iter().enumerate() {
             x = match &mut keep {
                 None => block.look(x, &places, pass),
@@ -136,14 +145,11 @@ impl Vision {
                 }
             };
             if let Some(at) = self.deepstack_after(i) {
-                let (features, saved) = self.deepstack_mergers[at].forward(x.clone(), pass);
-                deepstack.push(features);
-                mergers.push(saved);
+                deepstack.push(merge(&self.deepstack_mergers[at], x.clone()));
             }
         }
         // 3. Merge patches to tokens: (tokens, out_hidden)
-        let (merged, saved) = self.merger.forward(x, pass);
-        mergers.push(saved);
+        let merged = merge(&self.merger, x);
         (VisionOutput { merged, deepstack }, mergers, places)
     }
 

@@ -111,9 +111,12 @@ impl Block {
 
     /// [`Block::forward`] where no gradient will be asked for.
     pub fn look(&self, x: Tensor<2>, places: &Places, pass: &Pass) -> Tensor<2> {
-        let x_mid = self.attend(x, places, pass).x_mid;
-        let n2 = self.norm2.forward(x_mid.clone());
-        let act = self.linear_fc1.forward_then(&n2, pass, self.activation());
+        let qkv = self.qkv.forward(&self.norm1.forward(x.clone()), pass);
+        let (cos, sin) = &places.rope;
+        let o = ops::vision::attend(qkv, self.heads, (cos, sin), &places.frames);
+        let x_mid = self.proj.forward_onto(&x, &o, pass);
+        drop((x, o));
+        let act = self.linear_fc1.forward_then(&self.norm2.forward(x_mid.clone()), pass, self.activation());
         self.linear_fc2.forward_onto(&x_mid, &act, pass)
     }
 
@@ -226,6 +229,15 @@ impl Merger {
         let act = ops::gelu(inner.clone());
         let y = self.linear_fc2.forward(&act, pass);
         (y, MergerSaved { x, n, inner, act })
+    }
+
+    /// [`Merger::forward`] where no gradient will be asked for.
+    pub fn look(&self, x: Tensor<2>, pass: &Pass) -> Tensor<2> {
+        let shuffle = |x: Tensor<2>| x.reshape([-1, self.merged as i32]);
+        let x = if self.postshuffle_norm { shuffle(x) } else { x };
+        let n = shuffle(self.norm.forward(x));
+        let gelu = After { activation: Some(Activation::Gelu), ..After::default() };
+        self.linear_fc2.forward(&self.linear_fc1.forward_then(&n, pass, gelu), pass)
     }
 
     /// Adds the adapter's gradients to `grads`; returns the gradient to the patches `[patches, hidden]` if wanted.
