@@ -20,6 +20,9 @@ pub struct Vision {
     dtype: DType,
     /// The 3-D convolution as a matrix `[hidden, patch_len]`: its stride is its kernel.
     patch_embed: Linear,
+    /// What it is for patches whose frames are all the same, given one of them: `[hidden, patch_len / frames]`. On the CPU, where
+    /// it costs half.
+    still_embed: Option<Linear>,
     /// `[num_position_embeddings, hidden]`, a square grid.
     pos_embed: Tensor<2>,
     blocks: Vec<Block>,
@@ -67,14 +70,17 @@ impl Vision {
         let root = Scope { weights, device, dtype, prefix: "model.visual.".into() };
         let [t, p] = [c.temporal_patch_size, c.patch_size];
         let patch = root.tensor("patch_embed.proj.weight", [c.hidden_size, c.in_channels, t, p, p])?;
+        let bias: Tensor<1> = root.tensor("patch_embed.proj.bias", [c.hidden_size])?;
+        let embed = |patch: Tensor<5>| {
+            let w = Weight::Full(patch.reshape([c.hidden_size as i32, -1]));
+            Linear { bias: Some(bias.clone()), ..Linear::new(w) }
+        };
         let blocks = (0..c.depth).map(|i| Block::load(&root.enter(&format!("blocks.{i}")), c));
         let mergers = (0..c.deepstack_visual_indexes.len())
             .map(|i| Merger::load(&root.enter(&format!("deepstack_merger_list.{i}")), c, true));
         Ok(Self {
-            patch_embed: Linear {
-                bias: Some(root.tensor("patch_embed.proj.bias", [c.hidden_size])?),
-                ..Linear::new(Weight::Full(patch.reshape([c.hidden_size, c.patch_len()])))
-            },
+            still_embed: ops::is_cpu(&patch).then(|| embed(patch.clone().sum_dim(2))),
+            patch_embed: embed(patch),
             pos_embed: root.tensor("pos_embed.weight", [c.num_position_embeddings, c.hidden_size])?,
             blocks: blocks.collect::<Result<_>>()?,
             merger: Merger::load(&root.enter("merger"), c, false)?,
@@ -87,11 +93,16 @@ impl Vision {
 
     /// Runs the tower over pictures.
     ///
-    /// `pixels` `[patches, patch_len]`, patches in merge order (see [`merge_order`]); `grids` (time, height, width) in
-    /// patches, one a picture, at least one. Panics when the patches do not fill the grids: that is a bug in the
-    /// caller, not bad input.
+    /// `pixels` `[patches, patch_len]`, patches in merge order (see [`merge_order`]), or one frame of each where
+    /// [`Vision::takes_one_frame`]; `grids` (time, height, width) in patches, one a picture, at least one. Panics when the
+    /// patches do not fill the grids: that is a bug in the caller, not bad input.
     pub fn forward(&self, pixels: Tensor<2>, grids: &[[usize; 3]], pass: &Pass) -> VisionOutput {
         self.run(pixels, grids, pass, None).0
+    }
+
+    /// Whether patches whose frames are all the same, as those of a still picture, may come with one of them.
+    pub fn takes_one_frame(&self) -> bool {
+        self.still_embed.is_some()
     }
 
     /// [`Vision::forward`], and what [`Vision::backward`] needs: everything, or with `inputs_only` each block's
@@ -120,9 +131,12 @@ impl Vision {
         mut keep: Option<&mut dyn FnMut(Tensor<2>, BlockSaved)>,
     ) -> (VisionOutput, Vec<MergerSaved>, Places) {
         let patches: usize = grids.iter().map(|[t, h, w]| t * h * w).sum();
-        assert_eq!(pixels.dims(), [patches, self.config.patch_len()], "patches fill the grids {grids:?}");
+        let [rows, width] = pixels.dims();
+        assert_eq!(rows, patches, "patches fill the grids {grids:?}");
+        let mut embeds = [&self.patch_embed].into_iter().chain(&self.still_embed);
+        let embed = embeds.find(|l| l.w.dims()[1] == width).expect("patches of all frames or of one");
         // 1. Embed each patch, and its place in the picture: (patches, hidden)
-        let mut x = self.patch_embed.forward(&pixels.cast(self.dtype), pass) + self.position_embedding(grids);
+        let mut x = embed.forward_onto(&self.position_embedding(grids), &pixels.cast(self.dtype), pass);
         // 2. Blocks; after some of them, features for the text decoder: (tokens, out_hidden)
         let places = Places { rope: self.rope_tables(grids), frames: frames(grids) };
         let (mut deepstack, mut mergers) = (Vec::new(), Vec::new());
