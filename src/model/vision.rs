@@ -4,11 +4,11 @@ use super::config::VisionConfig;
 use super::lora::{Grads, InputGrad, Linear, Pass};
 use super::ops::{self, Segment};
 use super::text::Visual;
-use super::vision_block::{Block, BlockSaved, Merger, MergerSaved, Norm};
+use super::vision_block::{Block, BlockSaved, BlockSpent, Merger, MergerSaved, Norm};
 use super::weight::Weight;
 use super::{Weights, rope};
 use crate::error::Result;
-use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use burn::tensor::{DType, Device, Tensor};
 
 /// The base of the tower's rotary embedding (fixed in transformers).
 const ROPE_THETA: f64 = 10_000.0;
@@ -140,7 +140,7 @@ impl Vision {
         // 2. Blocks; after some of them, features for the text decoder: (tokens, out_hidden)
         let places = Places { rope: self.rope_tables(grids), frames: frames(grids) };
         let (mut deepstack, mut mergers) = (Vec::new(), Vec::new());
-        let saving = keep.is_some();
+        let (saving, spent) = (keep.is_some(), BlockSpent::default());
         let mut merge = |merger: &Merger, x: Tensor<2>| {
             if !saving {
                 return merger.look(x, pass);
@@ -151,7 +151,7 @@ impl Vision {
         };
         for (i, block) in self.blocks.iter().enumerate() {
             x = match &mut keep {
-                None => block.look(x, &places, pass),
+                None => block.look(x, &places, pass, &spent),
                 Some(keep) => {
                     let (y, saved) = block.forward(x.clone(), &places, pass);
                     keep(x, saved);
@@ -223,27 +223,19 @@ impl Vision {
     /// (`fast_pos_embed_interpolate`): `[patches, hidden]`.
     fn position_embedding(&self, grids: &[[usize; 3]]) -> Tensor<2> {
         let side = self.config.num_position_embeddings.isqrt();
-        let mut corners: [(Vec<i32>, Vec<f32>); 4] = Default::default();
+        let mut corners = ops::rows::Corners::default();
         for &[t, h, w] in grids {
             let [rows, columns] = [Axis::stretch(side, h), Axis::stretch(side, w)];
             for (row, column) in merge_order([t, h, w], self.config.spatial_merge_size) {
                 let (r, c) = (&rows.0[row], &columns.0[column]);
                 let corner = [(0, 0), (0, 1), (1, 0), (1, 1)];
                 for ((indices, weights), (i, j)) in corners.iter_mut().zip(corner) {
-                    indices.push((r[i].0 * side + c[j].0) as i32);
+                    indices.push(r[i].0 * side + c[j].0);
                     weights.push(r[i].1 * c[j].1);
                 }
             }
         }
-        let part = |(indices, weights): (Vec<i32>, Vec<f32>)| {
-            let n = indices.len();
-            let indices: Tensor<1, Int> = Tensor::from_data(TensorData::new(indices, [n]), &self.device);
-            let weights = TensorData::new(weights, [n, 1]);
-            let weights: Tensor<2> = Tensor::from_data(weights, (&self.device, DType::F32));
-            self.pos_embed.clone().select(0, indices).cast(DType::F32) * weights
-        };
-        let [a, b, c, d] = corners.map(part);
-        (a + b + c + d).cast(self.dtype)
+        ops::rows::blend(&self.pos_embed, &corners).cast(self.dtype)
     }
 
     /// cos and sin `[patches, head_dim]` of the 2-D rotary embedding: a quarter of the head turns with the row,

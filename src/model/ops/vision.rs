@@ -9,26 +9,29 @@ use super::{Segment, attention_saved, columns, rotate_half_rope};
 use burn::tensor::Tensor;
 
 /// softmax(q·kᵀ/√d)·v of turned queries and keys within each segment, for rows [q, k, v] of `heads` heads each:
-/// [T, 3·heads·d] → [T, heads·d]. On the CPU they are turned and read where they lie, nobody else holding them.
+/// [T, 3·heads·d] → [T, heads·d]. On the CPU they are turned and read where they lie, nobody else holding them. The second tensor is
+/// the memory of `qkv`.
 pub fn attend(
     qkv: Tensor<2>,
     heads: usize,
     (cos, sin): (&Tensor<2>, &Tensor<2>),
     segments: &[Segment],
-) -> Tensor<2> {
+) -> (Tensor<2>, Tensor<2>) {
     let ([t, all], d) = (qkv.dims(), cos.dims()[1]);
     let width = heads * d;
     let (Some(c), Some(s)) = (cpu(cos).filter(|_| is_cpu(&qkv)), cpu(sin)) else {
         let part = |i: usize| columns(&qkv, i * width, width).reshape([t, heads, d]);
         let turn = |x: Tensor<3>| rotate_half_rope(x, cos, sin);
         let attention = attention_saved(&turn(part(0)), &turn(part(1)), &part(2), segments, false);
-        return attention.o.reshape([t, width]);
+        return (attention.o.reshape([t, width]), qkv);
     };
     let qkv = with_owned(qkv, |x| rope(x, [c.slice(), s.slice()], (2 * heads, d), all, 1.0));
     let sizes = Sizes { heads, kv_heads: heads, d, causal: false };
     let turned = cpu(&qkv).expect("on the CPU");
     let (o, _) = forward(Inputs::beside(turned.slice(), sizes), sizes, segments);
-    tensor(o, [t, width], &qkv.device())
+    let o = tensor(o, [t, width], &qkv.device());
+    drop(turned);
+    (o, qkv)
 }
 
 /// Gradient of [`super::layer_norm`] to x [N, n]: r·(g − mean(g) − x̂·mean(g∘x̂)) with g = dy∘w and
