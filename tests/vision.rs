@@ -3,6 +3,7 @@
 
 use crate::golden::{self, Golden, assert_close, values};
 use burn::tensor::{DType, Device, Tensor, TensorData};
+use lorascope::data::patches::Patches;
 use lorascope::model::lora::Pass;
 use lorascope::model::rope::{Positions, mrope_cos_sin, positions};
 use lorascope::model::vision::{Vision, VisionOutput};
@@ -45,6 +46,29 @@ fn tokens_and_deepstack_features_equal_transformers() {
                 assert_close(&values(feature), &golden.floats(&key), 1e-4, &format!("{model} {key}"));
             }
         }
+    }
+}
+
+/// A still picture's frames are all the same: one of them is enough, and is taken only then.
+#[test]
+fn one_frame_of_a_still_picture_is_worth_all() {
+    let device = Device::flex();
+    for (model, reference) in MODELS {
+        let (vision, golden) = (tower(model, &device), Golden::open(reference));
+        let config = ModelConfig::load(&golden::path("models").join(model)).unwrap().vision;
+        let shape = [config.temporal_patch_size, config.patch_size.pow(2)];
+        assert!(vision.takes_one_frame() && shape[0] > 1);
+        let grids = grids(&golden, "case0");
+        let mut patches = Patches { grid: grids[0], pixels: golden.floats("case0.pixel_values") };
+        let one = Patches::of_one_frame(std::slice::from_ref(&patches), shape).unwrap();
+        assert_eq!(one.len(), patches.pixels.len() / shape[0]);
+        let rows = grids[0].iter().product::<usize>();
+        let one = Tensor::from_data(TensorData::new(one, [rows, config.patch_len() / shape[0]]), &device);
+        let got = vision.forward(one, &grids, &Pass::default());
+        let key = "case0.vision";
+        assert_close(&values(got.merged), &golden.floats(key), 1e-4, &format!("{model} {key}"));
+        *patches.pixels.last_mut().unwrap() += 1.0;
+        assert_eq!(Patches::of_one_frame(&[patches], shape), None);
     }
 }
 

@@ -40,6 +40,25 @@ pub struct Patches {
     pub pixels: Vec<f32>,
 }
 
+impl Patches {
+    /// The pixels of all pictures with one of the `frames` frames of `size` pixels that each channel of a patch has; `None` if they
+    /// are not all the same, as they are in still pictures.
+    pub fn of_one_frame(pictures: &[Self], [frames, size]: [usize; 2]) -> Option<Vec<f32>> {
+        let all: usize = pictures.iter().map(|p| p.pixels.len()).sum();
+        let mut one = Vec::with_capacity(all / frames);
+        for channel in pictures.iter().flat_map(|p| p.pixels.chunks_exact(frames * size)) {
+            let (first, others) = channel.split_at(size);
+            // Without a way out in the middle the compiler makes it vector code.
+            let same = |other: &[f32]| first.iter().zip(other).fold(true, |same, (a, b)| same & (a == b));
+            if !others.chunks_exact(size).all(same) {
+                return None;
+            }
+            one.extend_from_slice(first);
+        }
+        Some(one)
+    }
+}
+
 /// Shorter sides are stretched to this, and longer ones than 200 times the other are cut to 180 times
 /// (LLaMA-Factory 0.9.5, `mm_plugin.py`, `Qwen2VLPlugin._preprocess_image`).
 const MIN_SIDE: usize = 28;

@@ -89,11 +89,15 @@ impl Qwen3Vl {
         (out.cast(self.dtype).at(&pack.visual.rows), Some(saved))
     }
 
-    /// Patches of pictures one after another, and their grids.
+    /// Patches of pictures one after another, with one frame of still ones where the tower takes that, and their grids.
     fn pixels(&self, pictures: &[Patches]) -> (Tensor<2>, Vec<[usize; 3]>) {
         let grids: Vec<[usize; 3]> = pictures.iter().map(|p| p.grid).collect();
         let rows: usize = grids.iter().map(|g| g.iter().product::<usize>()).sum();
-        let values: Vec<f32> = pictures.iter().flat_map(|p| p.pixels.iter().copied()).collect();
+        let vision = &self.config.vision;
+        let shape = [vision.temporal_patch_size, vision.patch_size.pow(2)];
+        let still = self.vision.takes_one_frame().then(|| Patches::of_one_frame(pictures, shape)).flatten();
+        let all = || pictures.iter().map(|p| p.pixels.as_slice()).collect::<Vec<_>>().concat();
+        let values = still.unwrap_or_else(all);
         let width = values.len() / rows.max(1);
         (Tensor::from_data(TensorData::new(values, [rows, width]), (&self.device, DType::F32)), grids)
     }

@@ -4,11 +4,11 @@ use super::config::VisionConfig;
 use super::lora::{Grads, InputGrad, Linear, Pass};
 use super::ops::{self, Segment};
 use super::text::Visual;
-use super::vision_block::{Block, BlockSaved, Merger, MergerSaved, Norm};
+use super::vision_block::{Block, BlockSaved, BlockSpent, Merger, MergerSaved, Norm};
 use super::weight::Weight;
 use super::{Weights, rope};
 use crate::error::Result;
-use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use burn::tensor::{DType, Device, Tensor};
 
 /// The base of the tower's rotary embedding (fixed in transformers).
 const ROPE_THETA: f64 = 10_000.0;
@@ -20,6 +20,9 @@ pub struct Vision {
     dtype: DType,
     /// The 3-D convolution as a matrix `[hidden, patch_len]`: its stride is its kernel.
     patch_embed: Linear,
+    /// What it is for patches whose frames are all the same, given one of them: `[hidden, patch_len / frames]`. On the CPU, where
+    /// it costs half.
+    still_embed: Option<Linear>,
     /// `[num_position_embeddings, hidden]`, a square grid.
     pos_embed: Tensor<2>,
     blocks: Vec<Block>,
@@ -67,14 +70,17 @@ impl Vision {
         let root = Scope { weights, device, dtype, prefix: "model.visual.".into() };
         let [t, p] = [c.temporal_patch_size, c.patch_size];
         let patch = root.tensor("patch_embed.proj.weight", [c.hidden_size, c.in_channels, t, p, p])?;
+        let bias: Tensor<1> = root.tensor("patch_embed.proj.bias", [c.hidden_size])?;
+        let embed = |patch: Tensor<5>| {
+            let w = Weight::Full(patch.reshape([c.hidden_size as i32, -1]));
+            Linear { bias: Some(bias.clone()), ..Linear::new(w) }
+        };
         let blocks = (0..c.depth).map(|i| Block::load(&root.enter(&format!("blocks.{i}")), c));
         let mergers = (0..c.deepstack_visual_indexes.len())
             .map(|i| Merger::load(&root.enter(&format!("deepstack_merger_list.{i}")), c, true));
         Ok(Self {
-            patch_embed: Linear {
-                bias: Some(root.tensor("patch_embed.proj.bias", [c.hidden_size])?),
-                ..Linear::new(Weight::Full(patch.reshape([c.hidden_size, c.patch_len()])))
-            },
+            still_embed: ops::is_cpu(&patch).then(|| embed(patch.clone().sum_dim(2))),
+            patch_embed: embed(patch),
             pos_embed: root.tensor("pos_embed.weight", [c.num_position_embeddings, c.hidden_size])?,
             blocks: blocks.collect::<Result<_>>()?,
             merger: Merger::load(&root.enter("merger"), c, false)?,
@@ -87,11 +93,16 @@ impl Vision {
 
     /// Runs the tower over pictures.
     ///
-    /// `pixels` `[patches, patch_len]`, patches in merge order (see [`merge_order`]); `grids` (time, height, width) in
-    /// patches, one a picture, at least one. Panics when the patches do not fill the grids: that is a bug in the
-    /// caller, not bad input.
+    /// `pixels` `[patches, patch_len]`, patches in merge order (see [`merge_order`]), or one frame of each where
+    /// [`Vision::takes_one_frame`]; `grids` (time, height, width) in patches, one a picture, at least one. Panics when the
+    /// patches do not fill the grids: that is a bug in the caller, not bad input.
     pub fn forward(&self, pixels: Tensor<2>, grids: &[[usize; 3]], pass: &Pass) -> VisionOutput {
         self.run(pixels, grids, pass, None).0
+    }
+
+    /// Whether patches whose frames are all the same, as those of a still picture, may come with one of them.
+    pub fn takes_one_frame(&self) -> bool {
+        self.still_embed.is_some()
     }
 
     /// [`Vision::forward`], and what [`Vision::backward`] needs: everything, or with `inputs_only` each block's
@@ -120,15 +131,27 @@ impl Vision {
         mut keep: Option<&mut dyn FnMut(Tensor<2>, BlockSaved)>,
     ) -> (VisionOutput, Vec<MergerSaved>, Places) {
         let patches: usize = grids.iter().map(|[t, h, w]| t * h * w).sum();
-        assert_eq!(pixels.dims(), [patches, self.config.patch_len()], "patches fill the grids {grids:?}");
+        let [rows, width] = pixels.dims();
+        assert_eq!(rows, patches, "patches fill the grids {grids:?}");
+        let mut embeds = [&self.patch_embed].into_iter().chain(&self.still_embed);
+        let embed = embeds.find(|l| l.w.dims()[1] == width).expect("patches of all frames or of one");
         // 1. Embed each patch, and its place in the picture: (patches, hidden)
-        let mut x = self.patch_embed.forward(&pixels.cast(self.dtype), pass) + self.position_embedding(grids);
+        let mut x = embed.forward_onto(&self.position_embedding(grids), &pixels.cast(self.dtype), pass);
         // 2. Blocks; after some of them, features for the text decoder: (tokens, out_hidden)
         let places = Places { rope: self.rope_tables(grids), frames: frames(grids) };
         let (mut deepstack, mut mergers) = (Vec::new(), Vec::new());
+        let (saving, spent) = (keep.is_some(), BlockSpent::default());
+        let mut merge = |merger: &Merger, x: Tensor<2>| {
+            if !saving {
+                return merger.look(x, pass);
+            }
+            let (features, saved) = merger.forward(x, pass);
+            mergers.push(saved);
+            features
+        };
         for (i, block) in self.blocks.iter().enumerate() {
             x = match &mut keep {
-                None => block.look(x, &places, pass),
+                None => block.look(x, &places, pass, &spent),
                 Some(keep) => {
                     let (y, saved) = block.forward(x.clone(), &places, pass);
                     keep(x, saved);
@@ -136,14 +159,11 @@ impl Vision {
                 }
             };
             if let Some(at) = self.deepstack_after(i) {
-                let (features, saved) = self.deepstack_mergers[at].forward(x.clone(), pass);
-                deepstack.push(features);
-                mergers.push(saved);
+                deepstack.push(merge(&self.deepstack_mergers[at], x.clone()));
             }
         }
         // 3. Merge patches to tokens: (tokens, out_hidden)
-        let (merged, saved) = self.merger.forward(x, pass);
-        mergers.push(saved);
+        let merged = merge(&self.merger, x);
         (VisionOutput { merged, deepstack }, mergers, places)
     }
 
@@ -203,27 +223,19 @@ impl Vision {
     /// (`fast_pos_embed_interpolate`): `[patches, hidden]`.
     fn position_embedding(&self, grids: &[[usize; 3]]) -> Tensor<2> {
         let side = self.config.num_position_embeddings.isqrt();
-        let mut corners: [(Vec<i32>, Vec<f32>); 4] = Default::default();
+        let mut corners = ops::rows::Corners::default();
         for &[t, h, w] in grids {
             let [rows, columns] = [Axis::stretch(side, h), Axis::stretch(side, w)];
             for (row, column) in merge_order([t, h, w], self.config.spatial_merge_size) {
                 let (r, c) = (&rows.0[row], &columns.0[column]);
                 let corner = [(0, 0), (0, 1), (1, 0), (1, 1)];
                 for ((indices, weights), (i, j)) in corners.iter_mut().zip(corner) {
-                    indices.push((r[i].0 * side + c[j].0) as i32);
+                    indices.push(r[i].0 * side + c[j].0);
                     weights.push(r[i].1 * c[j].1);
                 }
             }
         }
-        let part = |(indices, weights): (Vec<i32>, Vec<f32>)| {
-            let n = indices.len();
-            let indices: Tensor<1, Int> = Tensor::from_data(TensorData::new(indices, [n]), &self.device);
-            let weights = TensorData::new(weights, [n, 1]);
-            let weights: Tensor<2> = Tensor::from_data(weights, (&self.device, DType::F32));
-            self.pos_embed.clone().select(0, indices).cast(DType::F32) * weights
-        };
-        let [a, b, c, d] = corners.map(part);
-        (a + b + c + d).cast(self.dtype)
+        ops::rows::blend(&self.pos_embed, &corners).cast(self.dtype)
     }
 
     /// cos and sin `[patches, head_dim]` of the 2-D rotary embedding: a quarter of the head turns with the row,

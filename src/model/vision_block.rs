@@ -2,7 +2,7 @@
 
 use super::config::{Activation, VisionConfig};
 use super::lora::{Grads, InputGrad, Linear, Pass};
-use super::ops::linear::{self, After};
+use super::ops::linear::{self, After, Spent};
 use super::ops::{self, AttentionSaved};
 use super::vision::{Places, Scope};
 use crate::error::Result;
@@ -45,6 +45,13 @@ pub(super) struct BlockSaved {
     n2: Tensor<2>,
     inner: Tensor<2>,
     act: Tensor<2>,
+}
+
+/// The largest results of one block, whose memory the next one's take.
+#[derive(Default)]
+pub(super) struct BlockSpent {
+    qkv: Spent,
+    act: Spent,
 }
 
 /// The attention half of a block: its input, its result `x_mid` and what lies between.
@@ -109,16 +116,24 @@ impl Block {
         (y, BlockSaved { attended, n2, inner, act })
     }
 
-    /// [`Block::forward`] where no gradient will be asked for.
-    pub fn look(&self, x: Tensor<2>, places: &Places, pass: &Pass) -> Tensor<2> {
-        let x_mid = self.attend(x, places, pass).x_mid;
-        let n2 = self.norm2.forward(x_mid.clone());
-        let act = self.linear_fc1.forward_then(&n2, pass, self.activation());
-        self.linear_fc2.forward_onto(&x_mid, &act, pass)
+    /// [`Block::forward`] where no gradient will be asked for; into the memory of the block before.
+    pub fn look(&self, x: Tensor<2>, places: &Places, pass: &Pass, spent: &BlockSpent) -> Tensor<2> {
+        let after = After { memory: Some(&spent.qkv), ..After::default() };
+        let qkv = self.qkv.forward_then(&self.norm1.forward(x.clone()), pass, after);
+        let (cos, sin) = &places.rope;
+        let (o, qkv) = ops::vision::attend(qkv, self.heads, (cos, sin), &places.frames);
+        spent.qkv.put(qkv);
+        let x_mid = self.proj.forward_onto(&x, &o, pass);
+        drop((x, o));
+        let after = After { memory: Some(&spent.act), ..self.activation() };
+        let act = self.linear_fc1.forward_then(&self.norm2.forward(x_mid.clone()), pass, after);
+        let y = self.linear_fc2.forward_onto(&x_mid, &act, pass);
+        spent.act.put(act);
+        y
     }
 
     /// What follows the first layer of the feed-forward half.
-    fn activation(&self) -> After<'static> {
+    fn activation<'a>(&self) -> After<'a> {
         After { activation: Some(self.act), ..After::default() }
     }
 
@@ -226,6 +241,15 @@ impl Merger {
         let act = ops::gelu(inner.clone());
         let y = self.linear_fc2.forward(&act, pass);
         (y, MergerSaved { x, n, inner, act })
+    }
+
+    /// [`Merger::forward`] where no gradient will be asked for.
+    pub fn look(&self, x: Tensor<2>, pass: &Pass) -> Tensor<2> {
+        let shuffle = |x: Tensor<2>| x.reshape([-1, self.merged as i32]);
+        let x = if self.postshuffle_norm { shuffle(x) } else { x };
+        let n = shuffle(self.norm.forward(x));
+        let gelu = After { activation: Some(Activation::Gelu), ..After::default() };
+        self.linear_fc2.forward(&self.linear_fc1.forward_then(&n, pass, gelu), pass)
     }
 
     /// Adds the adapter's gradients to `grads`; returns the gradient to the patches `[patches, hidden]` if wanted.

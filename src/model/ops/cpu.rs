@@ -2,7 +2,7 @@
 //!
 //! Each does in one pass over memory what the composed tensor operations do in five to ten.
 
-use super::lanes::{dot, erf, exp, exp_sum, max, sigmoid, tanh, with_simd};
+use super::lanes::{dot, erf, exp, exp_sum, max, sigmoid, sum, with_simd};
 use rayon::prelude::*;
 
 /// Below this many elements a kernel stays on the calling thread.
@@ -81,14 +81,10 @@ pub fn layer_norm(x: &[f32], w: &[f32], b: &[f32], eps: f32) -> Vec<f32> {
         #[inline(always)]
         |first, part| {
             for (y, x) in part.chunks_exact_mut(n).zip(x[first * n..].chunks_exact(n)) {
-                let mean = x.iter().sum::<f32>() / n as f32;
-                for i in 0..n {
-                    y[i] = x[i] - mean;
-                }
+                let mean = sum(x) / n as f32;
+                y.iter_mut().zip(x).for_each(|(y, x)| *y = x - mean);
                 let r = 1.0 / (dot(y, y) / n as f32 + eps).sqrt();
-                for i in 0..n {
-                    y[i] = y[i] * r * w[i] + b[i];
-                }
+                y.iter_mut().zip(w).zip(b).for_each(|((y, w), b)| *y = *y * r * w + b);
             }
         },
     );
@@ -218,9 +214,11 @@ pub fn gelu_tanh(x: &mut [f32]) {
     );
 }
 
+/// (1 + tanh u) / 2 is 1 / (1 + e^-2u), with u = √(2/π)·(x + 0.044715·x³).
 #[inline(always)]
 pub fn gelu_tanh_of(x: f32) -> f32 {
-    0.5 * x * (1.0 + tanh(0.797_884_6 * (x + 0.044_715 * x * x * x)))
+    let slope = (x * x).mul_add(-0.071_354_814, -1.595_769);
+    x / (1.0 + exp(slope * x))
 }
 
 /// GELU with the error function, in place.
@@ -238,10 +236,10 @@ pub fn gelu_of(x: f32) -> f32 {
     0.5 * x * (1.0 + erf(x * std::f32::consts::FRAC_1_SQRT_2))
 }
 
-/// Rotates pairs (i, i + d/2) of every head in place: x·cos + rotate_half(x)·sin. `x` is [T, heads, d], tables [T, d].
-/// `sign` −1 rotates back, which is the gradient.
-pub fn rope(x: &mut [f32], cos: &[f32], sin: &[f32], (heads, d): (usize, usize), sign: f32) {
-    let (row, half) = (heads * d, d / 2);
+/// Rotates pairs (i, i + d/2) of the first `heads` heads of each row in place: x·cos + rotate_half(x)·sin. Rows are `row` numbers,
+/// tables [T, d]. `sign` −1 rotates back, which is the gradient.
+pub fn rope(x: &mut [f32], [cos, sin]: [&[f32]; 2], (heads, d): (usize, usize), row: usize, sign: f32) {
+    let half = d / 2;
     rows_mut(
         x,
         row,
@@ -250,7 +248,7 @@ pub fn rope(x: &mut [f32], cos: &[f32], sin: &[f32], (heads, d): (usize, usize),
             for (t, x) in part.chunks_exact_mut(row).enumerate() {
                 let t = first + t;
                 let (c, s) = (&cos[t * d..(t + 1) * d], &sin[t * d..(t + 1) * d]);
-                for x in x.chunks_exact_mut(d) {
+                for x in x[..heads * d].chunks_exact_mut(d) {
                     let (xa, xb) = x.split_at_mut(half);
                     for i in 0..half {
                         let (a, b) = (xa[i], xb[i]);

@@ -6,7 +6,7 @@
 use super::gemm::Mat;
 use super::lanes::{exp_sum, max, with_simd};
 use super::panels::{Out, Packed, ROWS, columns, multiply_part};
-use super::running::Running;
+use super::running::{Running, UNIT};
 use super::{Segment, tall, thin};
 use rayon::prelude::*;
 use std::ops::Range;
@@ -26,12 +26,29 @@ pub struct Sizes {
     pub causal: bool,
 }
 
-/// Plain slices of one attention.
+/// Matrices of one attention: a row a token, its heads side by side.
 #[derive(Clone, Copy)]
 pub struct Inputs<'a> {
-    pub q: &'a [f32],
-    pub k: &'a [f32],
-    pub v: &'a [f32],
+    pub q: Mat<'a>,
+    pub k: Mat<'a>,
+    pub v: Mat<'a>,
+}
+
+impl<'a> Inputs<'a> {
+    /// Of row-major q, k and v.
+    pub fn new([q, k, v]: [&'a [f32]; 3], s: Sizes) -> Self {
+        let of = |x: &'a [f32], width: usize| Mat::new(x, x.len() / width, width, width);
+        let kv = s.kv_heads * s.d;
+        Self { q: of(q, s.heads * s.d), k: of(k, kv), v: of(v, kv) }
+    }
+
+    /// Of [q, k, v] side by side in the rows of `all`, with as many heads of each.
+    pub fn beside(all: &'a [f32], s: Sizes) -> Self {
+        let (width, row) = (s.heads * s.d, 3 * s.heads * s.d);
+        let all = Mat::new(all, all.len() / row, row, row);
+        let [q, k, v] = [0, 1, 2].map(|i| all.columns(i * width..(i + 1) * width));
+        Self { q, k, v }
+    }
 }
 
 /// One key/value head of one segment, and the group of query heads that share it.
@@ -51,14 +68,15 @@ pub(super) struct Group<'a> {
 
 impl<'a> Group<'a> {
     pub(super) fn new(x: Inputs<'a>, s: Sizes, seg: &Segment, kv: usize) -> Self {
-        let (qs, ks) = (s.heads * s.d, s.kv_heads * s.d);
         let heads = s.heads / s.kv_heads;
         let (nq, nk) = (seg.q.len(), seg.k.len());
-        let k_at = seg.k.start * ks + kv * s.d;
+        let head = |x: Mat<'a>, rows: &Range<usize>, at: usize| {
+            x.part(rows.clone()).columns(at * s.d..(at + 1) * s.d)
+        };
         Self {
-            q: Mat::new(&x.q[seg.q.start * qs + kv * heads * s.d..], nq, s.d, qs),
-            k: Mat::new(&x.k[k_at..], nk, s.d, ks),
-            v: Mat::new(&x.v[k_at..], nk, s.d, ks),
+            q: head(x.q, &seg.q, kv * heads),
+            k: head(x.k, &seg.k, kv),
+            v: head(x.v, &seg.k, kv),
             heads,
             first_limit: nk + 1 - nq.min(nk),
             scale: 1.0 / (s.d as f32).sqrt(),
@@ -99,7 +117,7 @@ pub fn forward(x: Inputs, s: Sizes, segments: &[Segment]) -> (Vec<f32>, Vec<f32>
     };
     let parts: Vec<(Vec<f32>, Vec<f32>)> = tasks.par_iter().map(of).collect();
     let group = s.heads / s.kv_heads;
-    let (mut o, mut lse) = (vec![0f32; x.q.len()], vec![0f32; x.q.len() / s.d]);
+    let (mut o, mut lse) = (vec![0f32; x.q.rows * x.q.cols], vec![0f32; x.q.rows * s.heads]);
     for (&(seg, kv), (part, part_lse)) in tasks.iter().zip(&parts) {
         let w = group * s.d;
         put(&mut o, part, seg.q.start, s.heads * s.d, (kv * w, w));
@@ -124,11 +142,9 @@ fn many_queries(g: &Group) -> (Vec<f32>, Vec<f32>) {
             for (panel, first) in
                 g.panels(j, rows.clone(), &blocks, &mut scores).iter().zip(rows.step_by(columns()))
             {
-                for c in 0..columns().min(n - first) {
-                    let at = (first + c) * g.heads + j;
-                    lse[at] = panel.log_sum(c);
-                    o[at * d..][..d].iter_mut().zip(panel.mean(c, 1.0)).for_each(|(o, x)| *o = x);
-                }
+                let (at, queries) = (first * g.heads + j, columns().min(n - first));
+                (0..queries).for_each(|c| lse[at + c * g.heads] = panel.log_sum(c));
+                panel.write_means(&mut o[at * d..], g.heads * d, queries);
             }
         }
     }
@@ -158,7 +174,7 @@ impl Group<'_> {
                 if seen == 0 {
                     continue;
                 }
-                let out = Out { scale: self.scale, ..Out::new(scores.values(), w) };
+                let out = Out { scale: self.scale * UNIT, ..Out::new(scores.values(), w) };
                 multiply_part(out, keys, q, [seen, of(first).len(), d]);
                 let limits = of(first).map(|row| self.limit(row).saturating_sub(at));
                 hide(&mut scores.values()[..seen * w], w, limits);

@@ -28,7 +28,7 @@ pub fn backward(x: Inputs, saved: Saved, s: Sizes, segments: &[Segment]) -> [Vec
         work.run()
     };
     let parts: Vec<[Vec<f32>; 3]> = tasks.par_iter().map(of).collect();
-    let mut out = [vec![0f32; x.q.len()], vec![0f32; x.k.len()], vec![0f32; x.v.len()]];
+    let mut out = [x.q, x.k, x.v].map(|x| vec![0f32; x.rows * x.cols]);
     let w = s.heads / s.kv_heads * s.d;
     for (&(seg, kv), [dq, dk, dv]) in tasks.iter().zip(&parts) {
         put(&mut out[0], dq, seg.q.start, s.heads * s.d, (kv * w, w));

@@ -7,7 +7,7 @@
 use super::gemm::Mat;
 use super::lanes::{dot, with_simd};
 use super::panels::{Out, Packed, ROWS, columns, multiply};
-use super::running::Running;
+use super::running::{Running, UNIT};
 use rayon::prelude::*;
 
 /// Rows of the vocabulary that are packed at once: with hidden states of usual size they stay in a cache.
@@ -69,7 +69,8 @@ impl Column {
     /// Takes in a block of the vocabulary; `down` is its transpose, for the gradient.
     fn add(&mut self, block: &Packed, down: Option<&Packed>) {
         if block.lines() > 0 {
-            multiply(Out::new(self.logits.values(), columns()), block, &self.x);
+            let logits = Out { scale: UNIT, ..Out::new(self.logits.values(), columns()) };
+            multiply(logits, block, &self.x);
             self.running.take(&mut self.logits, block.lines(), down);
         }
     }

@@ -8,6 +8,7 @@ use super::memory::{Cpu, cpu, is_cpu, tensor, with_owned};
 use super::{add, add_bias, add_matmul, composed, gelu, gelu_tanh, thin};
 use crate::model::config::Activation;
 use burn::tensor::Tensor;
+use std::cell::Cell;
 
 /// scale · h·m for h [T, r] and m [r, n]: the low-rank side of an adapted product.
 #[derive(Clone, Copy)]
@@ -26,6 +27,24 @@ pub struct After<'a> {
     pub activation: Option<Activation>,
     /// [T, n], to which all of it is added.
     pub residual: Option<&'a Tensor<2>>,
+    /// Where the result may go.
+    pub memory: Option<&'a Spent>,
+}
+
+/// A result on the CPU that nobody needs any more, for the next one of its size: new memory is filled with zeros first, or with
+/// pages that the system has to clear.
+#[derive(Default)]
+pub struct Spent(Cell<Option<Tensor<2>>>);
+
+impl Spent {
+    /// Elsewhere the memory goes back at once.
+    pub fn put(&self, t: Tensor<2>) {
+        self.0.set(Some(t).filter(is_cpu));
+    }
+
+    fn take(&self, shape: [usize; 2]) -> Option<Tensor<2>> {
+        self.0.take().filter(|t| t.dims() == shape)
+    }
 }
 
 /// x·w for x [T, k] and w [k, n] (a transpose costs no copy), and what follows.
@@ -34,10 +53,14 @@ pub fn linear(x: &Tensor<2>, w: &Tensor<2>, after: After) -> Tensor<2> {
     let (Some(cx), Some(cw), Some(near)) = (cpu(x), cpu(w), Near::of(&after)) else {
         return complete(composed::matmul(x, w), after);
     };
-    let mut out = vec![0f32; t * n];
     let finish = |row: usize, y: &mut [f32]| near.finish(row, y);
     let sum = Sum::of(Term { a: cx.mat(), b: cw.mat(), scale: 1.0 });
     let sum = Sum { beside: near.beside(), finish: near.finishes().then_some(&finish), ..sum };
+    // What is there is not read: nothing of the result is kept but what is written.
+    if let Some(spent) = after.memory.and_then(|memory| memory.take([t, n])) {
+        return with_owned(spent, |out| sum.into(out, n, Cores::All));
+    }
+    let mut out = vec![0f32; t * n];
     sum.into(&mut out, n, Cores::All);
     tensor(out, [t, n], &x.device())
 }

@@ -21,6 +21,7 @@ pub mod lanes;
 pub mod limits;
 pub mod linear;
 mod memory;
+mod pack;
 mod panel_rows;
 pub mod panels;
 mod prefetch;
@@ -203,7 +204,7 @@ fn rope_signed(x: Tensor<3>, cos: &Tensor<2>, sin: &Tensor<2>, sign: f32) -> Ten
     let [_, heads, d] = x.dims();
     match (cpu(cos), cpu(sin)) {
         (Some(c), Some(s)) if is_cpu(&x) => {
-            with_owned(x, |x| cpu::rope(x, c.slice(), s.slice(), (heads, d), sign))
+            with_owned(x, |x| cpu::rope(x, [c.slice(), s.slice()], (heads, d), heads * d, sign))
         }
         _ => composed::rope(x, cos, sin, sign),
     }
@@ -228,8 +229,9 @@ pub fn attention_saved(
     let [t, heads, _] = q.dims();
     match (cpu(q), cpu(k), cpu(v)) {
         (Some(cq), Some(ck), Some(cv)) => {
-            let x = cpu_attention::Inputs { q: cq.slice(), k: ck.slice(), v: cv.slice() };
-            let (o, lse) = cpu_attention::forward(x, sizes(q, k, causal), segments);
+            let s = sizes(q, k, causal);
+            let x = cpu_attention::Inputs::new([cq.slice(), ck.slice(), cv.slice()], s);
+            let (o, lse) = cpu_attention::forward(x, s, segments);
             let device = q.device();
             AttentionSaved { o: tensor(o, q.dims(), &device), lse: Some(tensor(lse, [t, heads], &device)) }
         }
@@ -260,9 +262,10 @@ pub fn attention_backward(
     let lse = saved.lse.as_ref().and_then(cpu);
     match (cpu(d_o), cpu(q), cpu(k), cpu(v), cpu(&saved.o), lse) {
         (Some(cd), Some(cq), Some(ck), Some(cv), Some(co), Some(lse)) => {
-            let x = cpu_attention::Inputs { q: cq.slice(), k: ck.slice(), v: cv.slice() };
-            let s = cpu_attention_backward::Saved { o: co.slice(), lse: lse.slice(), d_o: cd.slice() };
-            let [dq, dk, dv] = cpu_attention_backward::backward(x, s, sizes(q, k, causal), segments);
+            let s = sizes(q, k, causal);
+            let x = cpu_attention::Inputs::new([cq.slice(), ck.slice(), cv.slice()], s);
+            let saved = cpu_attention_backward::Saved { o: co.slice(), lse: lse.slice(), d_o: cd.slice() };
+            let [dq, dk, dv] = cpu_attention_backward::backward(x, saved, s, segments);
             let device = q.device();
             [tensor(dq, q.dims(), &device), tensor(dk, k.dims(), &device), tensor(dv, v.dims(), &device)]
         }

@@ -6,7 +6,7 @@
 
 use super::aligned::Aligned;
 use super::gemm::Mat;
-use super::lanes::with_simd;
+use super::pack::pack_lines;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
@@ -155,52 +155,6 @@ impl Packed {
     pub(super) fn panels(&self, lines: usize) -> impl Iterator<Item = (usize, &[f32])> {
         let panels = self.data.chunks_exact((self.width * self.depth).max(1));
         panels.enumerate().map(|(i, p)| (i * self.width, p)).take(lines.div_ceil(self.width))
-    }
-}
-
-/// Copies the rows of `m` into panels of `width` lines.
-fn pack_lines(data: &mut [f32], m: Mat, width: usize) {
-    with_simd(
-        #[inline(always)]
-        || match width {
-            ROWS => pack::<ROWS>(data, m),
-            1 => pack::<1>(data, m),
-            2 => pack::<2>(data, m),
-            4 => pack::<4>(data, m),
-            8 => pack::<8>(data, m),
-            16 => pack::<16>(data, m),
-            _ => pack::<WIDEST>(data, m),
-        },
-    );
-}
-
-/// Copies the rows of `m` into panels of W lines.
-#[inline(always)]
-fn pack<const W: usize>(panels: &mut [f32], m: Mat) {
-    for (i, out) in panels.chunks_exact_mut((W * m.cols).max(1)).enumerate() {
-        let lines = W.min(m.rows - i * W);
-        let data = &m.data[i * W * m.row_stride..];
-        let out = out.as_chunks_mut::<W>().0;
-        if m.row_stride == 1 && lines == W {
-            for (d, out) in out.iter_mut().enumerate() {
-                out.copy_from_slice(&data[d * m.col_stride..][..W]);
-            }
-            continue;
-        }
-        if lines < W {
-            out.fill([0.0; W]);
-        }
-        // A block of depths at a time, so that what is written with a stride stays in the cache.
-        for (block, out) in out.chunks_mut(16).enumerate() {
-            for line in 0..lines {
-                let source = data[line * m.row_stride + block * 16 * m.col_stride..].iter();
-                if m.col_stride == 1 {
-                    out.iter_mut().zip(source).for_each(|(out, x)| out[line] = *x);
-                } else {
-                    out.iter_mut().zip(source.step_by(m.col_stride)).for_each(|(out, x)| out[line] = *x);
-                }
-            }
-        }
     }
 }
 

@@ -4,7 +4,7 @@ use super::gemm::{Cores, Mat, gemm};
 use super::grouped;
 use super::lanes::{dot, with_simd};
 use super::memory::{cpu, is_cpu, tensor, with_owned};
-use burn::tensor::{Int, Tensor, TensorData};
+use burn::tensor::{DType, Int, Tensor, TensorData};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -33,6 +33,40 @@ pub fn gather(x: &Tensor<2>, rows: &[usize]) -> Tensor<2> {
         },
     );
     tensor(out, [rows.len(), n], &x.device())
+}
+
+/// Four rows of a table for each row of a result, and their weights.
+pub type Corners = [(Vec<usize>, Vec<f32>); 4];
+
+/// Σ weight · row of `x` [N, n] over the corners, in f32.
+pub fn blend(x: &Tensor<2>, corners: &Corners) -> Tensor<2> {
+    let (t, n, device) = (corners[0].0.len(), x.dims()[1], x.device());
+    let Some(c) = cpu(x) else {
+        let part = |(rows, weights): &(Vec<usize>, Vec<f32>)| {
+            let weights = tensor(weights.clone(), [t, 1], &device);
+            x.clone().select(0, index(rows, &device)).cast(DType::F32) * weights
+        };
+        let [a, b, c, d] = corners.each_ref().map(part);
+        return a + b + c + d;
+    };
+    let table = c.slice();
+    let mut out = vec![0f32; t * n];
+    super::cpu::rows_mut(
+        &mut out,
+        n,
+        #[inline(always)]
+        |first, part| {
+            for (t, out) in part.chunks_exact_mut(n).enumerate() {
+                for (i, (rows, weights)) in corners.iter().enumerate() {
+                    let (row, weight) = (&table[rows[first + t] * n..][..n], weights[first + t]);
+                    for (out, x) in out.iter_mut().zip(row) {
+                        *out = if i == 0 { x * weight } else { *out + x * weight };
+                    }
+                }
+            }
+        },
+    );
+    tensor(out, [t, n], &device)
 }
 
 /// Writes row i of `src` to row `rows[i]` of `dst`, in place where nobody else holds `dst`.

@@ -1,16 +1,22 @@
 //! The running softmax of FlashAttention (arXiv 2205.14135) along vector lanes: a column a query, blocks of keys after
 //! one another, each block's scores seen once.
 
-use super::lanes::{exp, with_simd};
+use super::gemm::Mat;
+use super::lanes::{exp2, with_simd};
+use super::pack;
 use super::panels::{Out, Packed, WIDEST, columns, multiply_part};
+use std::f32::consts::{LN_2, LOG2_E};
 
-/// Up to [`columns`] queries: largest score, sum, and weighted sum of values so far.
+/// What scores are multiplied with: powers of two cost less than those of e.
+pub const UNIT: f32 = LOG2_E;
+
+/// Up to [`columns`] queries: largest score, sum, and weighted sum of values so far. Scores are in [`UNIT`]s.
 pub struct Running {
-    pub most: [f32; WIDEST],
-    /// Σ e^(score − most)
-    pub sum: [f32; WIDEST],
-    /// Σ e^(score − most) · value: [width of a value, columns]
-    pub weighted: Vec<f32>,
+    most: [f32; WIDEST],
+    /// Σ 2^(score − most)
+    sum: [f32; WIDEST],
+    /// Σ 2^(score − most) · value: [width of a value, columns]
+    weighted: Vec<f32>,
 }
 
 impl Running {
@@ -38,17 +44,23 @@ impl Running {
         }
     }
 
-    /// Scores → e^(score − most), `most` and what depends on it brought up to date.
+    /// Scores → 2^(score − most), `most` and what depends on it brought up to date.
     #[inline(always)]
     fn weigh<const W: usize>(&mut self, scores: &mut [f32]) {
         let rows = scores.as_chunks_mut::<W>().0;
         let old: [f32; W] = std::array::from_fn(|c| self.most[c]);
         let mut new = old;
         for row in rows.iter() {
-            new = std::array::from_fn(|c| if row[c] > new[c] { row[c] } else { new[c] });
+            for c in 0..W {
+                new[c] = if row[c] > new[c] { row[c] } else { new[c] };
+            }
         }
         if new != old {
-            let shrink: [f32; W] = std::array::from_fn(|c| exp(old[c] - new[c]));
+            // A loop: a closure would be a function of its own, for the oldest processor.
+            let mut shrink = [0f32; W];
+            for c in 0..W {
+                shrink[c] = exp2(old[c] - new[c]);
+            }
             for row in self.weighted.as_chunks_mut::<W>().0 {
                 (0..W).for_each(|c| row[c] *= shrink[c]);
             }
@@ -58,16 +70,26 @@ impl Running {
         let mut total = [0f32; W];
         for row in rows {
             for c in 0..W {
-                row[c] = exp(row[c] - new[c]);
+                row[c] = exp2(row[c] - new[c]);
                 total[c] += row[c];
             }
         }
         (0..W).for_each(|c| self.sum[c] += total[c]);
     }
 
-    /// log Σ e^score of column `c`.
+    /// log Σ e^score of column `c`, of scores without the unit.
     pub fn log_sum(&self, c: usize) -> f32 {
-        self.most[c] + self.sum[c].ln()
+        self.most[c] * LN_2 + self.sum[c].ln()
+    }
+
+    /// Writes the weighted means of the values of the first `n` columns to rows `stride` apart.
+    pub fn write_means(&self, out: &mut [f32], stride: usize, n: usize) {
+        let width = self.weighted.len() / columns();
+        pack::transpose(out, stride, Mat::new(&self.weighted, width, n, columns()));
+        for (out, sum) in out.chunks_mut(stride).zip(&self.sum[..n]) {
+            let scale = 1.0 / sum;
+            out[..width].iter_mut().for_each(|x| *x *= scale);
+        }
     }
 
     /// The weighted mean of the values in column `c`, times `scale`.

@@ -1,7 +1,7 @@
 //! Fused CPU kernels against the composed operations, and gradients against finite differences.
 #![allow(clippy::unwrap_used)]
 
-use super::linear::{After, Branch};
+use super::linear::{After, Branch, Spent};
 use super::*;
 use crate::model::config::Activation;
 use burn::tensor::{Device, TensorData};
@@ -121,9 +121,14 @@ fn products_and_what_follows() {
             bias: Some(&bias),
             activation: Some(Activation::Gelu),
             residual: Some(&residual),
+            memory: None,
         };
         let want = burn::tensor::activation::gelu(biased(&branched)) + residual.clone();
         close(all, want.clone(), "all");
+        let spent = Spent::default();
+        spent.put(Tensor::full([t, n], f32::NAN, &Device::flex()));
+        close(After { memory: Some(&spent), ..all }, want.clone(), "all, where something else was");
+        close(After { memory: Some(&spent), ..all }, want.clone(), "all, where that is taken");
         let after = linear::complete(base.clone(), all);
         assert!((after - want).abs().max().into_scalar::<f32>() < 1e-4);
         let sum = linear::add_linear(residual.clone(), &x, &wt, branch);
@@ -161,6 +166,33 @@ fn attention_of_packed_segments() {
         differences(&k, &got[1], "dk", |k| of(&q, &k, &v));
         differences(&v, &got[2], "dv", |v| of(&q, &k, &v));
     }
+}
+
+#[test]
+fn attention_of_parts_side_by_side() {
+    let (qkv, c, s) = (random([75, 96], 1), random([75, 8], 2), random([75, 8], 3));
+    let frames = Segment::packed([2, 5, 68]);
+    let part = |i: usize| qkv.clone().narrow(1, i * 32, 32).reshape([75, 4, 8]);
+    let turn = |x: Tensor<3>| composed::rope(x, &c, &s, 1.0);
+    let want = composed::attention(&turn(part(0)), &turn(part(1)), &part(2), &frames, false);
+    let (o, memory) = vision::attend(qkv.clone(), 4, (&c, &s), &frames);
+    close(&o, &want.reshape([75, 32]), "attend");
+    assert_eq!(memory.dims(), [75, 96]);
+}
+
+#[test]
+fn rows_of_a_table_are_blended() {
+    let x = random([12, 7], 1);
+    let corners: rows::Corners = std::array::from_fn(|i| {
+        let at = |t: usize| ((3 * t + i) % 12, 0.1 * (t + i) as f32);
+        (0..5).map(at).unzip()
+    });
+    let part = |(rows, weights): &(Vec<usize>, Vec<f32>)| {
+        let weights = Tensor::<2>::from_data(TensorData::new(weights.clone(), [5, 1]), &Device::flex());
+        rows::gather(&x, rows) * weights
+    };
+    let [a, b, c, d] = corners.each_ref().map(part);
+    close(&rows::blend(&x, &corners), &(a + b + c + d), "blend");
 }
 
 #[test]

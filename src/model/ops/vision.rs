@@ -1,9 +1,38 @@
-//! Gradients of operations that only the vision tower has: layer norm and the two GELUs.
+//! Operations that only the vision tower has: attention on queries, keys and values that lie side by side, and gradients of layer
+//! norm and the two GELUs.
 
-use super::cpu::rows_mut;
-use super::lanes::{dot, tanh};
-use super::memory::{cpu, tensor};
+use super::cpu::{rope, rows_mut};
+use super::cpu_attention::{Inputs, Sizes, forward};
+use super::lanes::{dot, sum, tanh};
+use super::memory::{cpu, is_cpu, tensor, with_owned};
+use super::{Segment, attention_saved, columns, rotate_half_rope};
 use burn::tensor::Tensor;
+
+/// softmax(q·kᵀ/√d)·v of turned queries and keys within each segment, for rows [q, k, v] of `heads` heads each:
+/// [T, 3·heads·d] → [T, heads·d]. On the CPU they are turned and read where they lie, nobody else holding them. The second tensor is
+/// the memory of `qkv`.
+pub fn attend(
+    qkv: Tensor<2>,
+    heads: usize,
+    (cos, sin): (&Tensor<2>, &Tensor<2>),
+    segments: &[Segment],
+) -> (Tensor<2>, Tensor<2>) {
+    let ([t, all], d) = (qkv.dims(), cos.dims()[1]);
+    let width = heads * d;
+    let (Some(c), Some(s)) = (cpu(cos).filter(|_| is_cpu(&qkv)), cpu(sin)) else {
+        let part = |i: usize| columns(&qkv, i * width, width).reshape([t, heads, d]);
+        let turn = |x: Tensor<3>| rotate_half_rope(x, cos, sin);
+        let attention = attention_saved(&turn(part(0)), &turn(part(1)), &part(2), segments, false);
+        return (attention.o.reshape([t, width]), qkv);
+    };
+    let qkv = with_owned(qkv, |x| rope(x, [c.slice(), s.slice()], (2 * heads, d), all, 1.0));
+    let sizes = Sizes { heads, kv_heads: heads, d, causal: false };
+    let turned = cpu(&qkv).expect("on the CPU");
+    let (o, _) = forward(Inputs::beside(turned.slice(), sizes), sizes, segments);
+    let o = tensor(o, [t, width], &qkv.device());
+    drop(turned);
+    (o, qkv)
+}
 
 /// Gradient of [`super::layer_norm`] to x [N, n]: r·(g − mean(g) − x̂·mean(g∘x̂)) with g = dy∘w and
 /// x̂ = r·(x − mean(x)), r = 1/sqrt(var + eps). f32.
@@ -30,13 +59,13 @@ fn layer_norm_rows(dy: &[f32], x: &[f32], w: &[f32], eps: f32) -> Vec<f32> {
             for ((dx, x), dy) in
                 part.chunks_exact_mut(n).zip(x[at..].chunks_exact(n)).zip(dy[at..].chunks_exact(n))
             {
-                let mean = x.iter().sum::<f32>() / n as f32;
+                let mean = sum(x) / n as f32;
                 for i in 0..n {
                     hat[i] = x[i] - mean;
                     dx[i] = dy[i] * w[i];
                 }
                 let r = 1.0 / (dot(&hat, &hat) / n as f32 + eps).sqrt();
-                let shift = dx.iter().sum::<f32>() / n as f32;
+                let shift = sum(dx) / n as f32;
                 let c = r * r * dot(dx, &hat) / n as f32;
                 for i in 0..n {
                     dx[i] = r * (dx[i] - shift - c * hat[i]);
