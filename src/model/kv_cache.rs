@@ -1,10 +1,13 @@
 //! Keys and values of the tokens seen so far: fixed slots, so that sequences of any length share one batch.
 
-use super::ops::{self, Segment, rows};
+use super::ops::{self, Segment, is_cpu, rows};
 use burn::tensor::{DType, Device, Tensor};
 
 /// A cache grows by whole multiples of this many tokens.
 const STEP: usize = 64;
+
+/// So many tokens at a time are worth a second core.
+const MANY: usize = 64;
 
 /// The capacity of a slot for sequences of at most `longest` tokens.
 pub fn capacity(longest: usize) -> usize {
@@ -108,9 +111,13 @@ impl KvCache {
         let width = self.kv_heads * k.dims()[2];
         let t = place.rows.len();
         let (keys, values) = self.layers[layer].take().expect("put back below");
-        let keys = rows::write(keys, &place.rows, &k.reshape([t, width]));
-        let values = rows::write(values, &place.rows, &v.reshape([t, width]));
-        self.layers[layer] = Some((keys, values));
+        // Memory that is written for the first time is cleared by the system meanwhile: by two cores at a time.
+        let both = t >= MANY && is_cpu(&keys);
+        let write = |all, new: Tensor<3>| rows::write(all, &place.rows, &new.reshape([t, width]));
+        self.layers[layer] = Some(match both {
+            true => rayon::join(|| write(keys, k), || write(values, v)),
+            false => (write(keys, k), write(values, v)),
+        });
     }
 
     /// Attention of queries q [T, heads, d] to what a layer holds.
