@@ -4,7 +4,7 @@
 use lorascope::config::{TrainConfig, steps};
 use lorascope::error::Error;
 use lorascope::job::{
-    Answer, Event, Finding, GpuUse, Level, Odds, Outcome, Phase, Prediction, ScoreRow, StepRow,
+    Answer, Event, Finding, GpuUse, Level, Odds, Outcome, Phase, Prediction, ScoreRow, SlotRow, StepRow,
 };
 use lorascope::runs::results::TrainTotals;
 use lorascope::runs::{
