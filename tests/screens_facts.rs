@@ -3,8 +3,10 @@
 
 use crate::screens::{Screen, with_data};
 use crate::screens_talk::prediction;
-use lorascope::job::{Event, Job, Outcome, ScoreRow, SlotRow};
-use lorascope::tui::effects::Effect;
+use lorascope::error::Error;
+use lorascope::job::{Event, Job, Level, Outcome, ScoreRow, SlotRow};
+use lorascope::tui::Msg;
+use lorascope::tui::effects::{Effect, Loaded};
 use lorascope::tui::talk_worker::{self, Ask};
 use lorascope::tui::words::{Language, Words};
 use serde_json::json;
@@ -37,7 +39,7 @@ fn evaluation(language: Language, (width, height): (u16, u16)) -> (Screen, u64) 
     screen.app.state.words = Words { language };
     screen.app.state.zoomed = true;
     let adapter = Some("/home/me/lungs/runs/demo".into());
-    screen.feed(lorascope::tui::Msg::Loaded(lorascope::tui::effects::Loaded::Adapter(adapter)));
+    screen.feed(Msg::Loaded(Loaded::Adapter(adapter)));
     screen.keys("6");
     screen.effects.clear();
     screen.keys("e");
@@ -100,7 +102,9 @@ fn facts_of_an_evaluation_on_disk() {
     let results = json!({ "adapter": "a", "measures": scores(50.0), "slots": { "rows": slots(0.5) } });
     std::fs::write(dir.path().join("evaluation.json"), results.to_string()).unwrap();
     let told = talk_worker::answer(Ask::Evaluation(dir.path().into()));
-    let talk_worker::Told::Evaluation { sides: [Some(tuned), None], .. } = told else { panic!("{told:?}") };
+    let talk_worker::Told::Evaluation { sides: [Some(tuned), None], .. } = told else {
+        panic!("not the tuned model alone")
+    };
     assert_eq!(tuned.slots, slots(0.5));
 }
 
@@ -120,4 +124,16 @@ fn facts_as_they_look() {
         screen.terminal.backend_mut().resize(size.0, size.1);
         screen.text();
     }
+}
+
+/// What is wrong with a label file is said in the language of the screen.
+#[test]
+fn trouble_with_a_label_file_is_told() {
+    let (mut screen, tuned) = evaluation(Language::Chinese, (120, 40));
+    let line = "left out: labels.jsonl, line 6: it has no id".to_string();
+    screen.event(tuned, Event::Log { level: Level::Warning, line });
+    assert!(screen.text().contains("labels.jsonl 第 6 行：没有 id"), "{}", screen.text());
+    let error = Error::input("labels.jsonl, line 2: effusion is true or false");
+    screen.event(tuned, Event::Finished(Outcome::Failed { error }));
+    assert!(screen.text().contains("labels.jsonl 第 2 行：effusion 是 true 或 false"), "{}", screen.text());
 }

@@ -280,6 +280,10 @@ impl State {
         if let Event::Predicted(prediction) = event {
             self.evaluation.arrange_one(prediction.index);
         }
+        // Such as rows of the label file that are left out.
+        if let Event::Log { level: Level::Warning, line } = event {
+            self.notify(Level::Warning, line.as_str());
+        }
         if let Event::Finished(outcome) = event {
             match outcome {
                 Outcome::Failed { error } => {

@@ -154,7 +154,8 @@ fn scores(canvas: &mut Canvas, area: Rect) -> u16 {
     }
     let mut used = (shown.len() + 1).max(facts::draw(canvas, area, shown.len() + 1));
     if let Some(trouble) = &e.trouble {
-        used = canvas.wrapped(Rect { height: (used + 2) as u16, ..area }, used, trouble, theme.bad);
+        let trouble = words.said(trouble);
+        used = canvas.wrapped(Rect { height: (used + 2) as u16, ..area }, used, &trouble, theme.bad);
     }
     (used as u16 + 1).min(area.height)
 }
