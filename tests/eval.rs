@@ -1,7 +1,8 @@
 //! Scores against LLaMA-Factory's, slot accuracy, prediction files and `score`.
 #![allow(clippy::unwrap_used)]
 
-use lorascope::eval::slots::{self, SlotLabel};
+use lorascope::eval::slots::Labels;
+use lorascope::eval::slots::drawn::{self, SlotLabel};
 use lorascope::eval::{Scores, scores, words};
 use serde_json::Value;
 use std::collections::HashMap;
@@ -59,18 +60,25 @@ fn json_lines<T: serde::de::DeserializeOwned>(name: &str) -> Vec<T> {
 
 #[test]
 fn slots_are_counted_as_the_drawing_scripts_scorer_does() {
-    let labels: Vec<SlotLabel> = json_lines("slots.labels.jsonl");
+    let labels = Labels::read(&golden("slots.labels.jsonl")).unwrap();
+    assert_eq!((labels.ids().len(), labels.left_out().len()), (48, 0));
     let predictions: Vec<Value> = json_lines("slots.predictions.jsonl");
     let text = |v: &Value, key: &str| v[key].as_str().unwrap().to_string();
     let predictions = predictions.iter().map(|p| (text(p, "id"), text(p, "text"))).collect();
-    assert_eq!(slots::score(&labels, &predictions).to_json(), golden_json("slots.scores.json"));
+    let report = labels.score(&predictions);
+    assert_eq!(report.to_json(), golden_json("slots.scores.json"));
+    for row in &report.rows[..drawn::SLOTS.len()] {
+        let whole = row.accuracy + row.not_stated.unwrap() + row.other_stated.unwrap();
+        assert!((whole - 1.0).abs() < 1e-12, "{row:?}");
+    }
 }
 
 #[test]
 fn every_caption_parses_back_to_what_was_drawn() {
     for label in json_lines::<SlotLabel>("slots.labels.jsonl") {
-        assert_eq!(slots::parse(&label.caption), label.slots(), "{}", label.caption);
+        assert_eq!(drawn::parse(&label.caption), label.slots(), "{}", label.caption);
     }
-    assert_eq!(slots::parse("the liver is unremarkable, small"), [const { None }; 7]);
-    assert_eq!(slots::score(&[], &HashMap::new()).all().unwrap().n, 0);
+    assert_eq!(drawn::parse("the liver is unremarkable, small"), [const { None }; 7]);
+    let none = Labels::of_drawn("none".as_ref(), Vec::new());
+    assert_eq!(none.score(&HashMap::new()).all().unwrap().n, 0);
 }

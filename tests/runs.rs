@@ -4,7 +4,7 @@
 use lorascope::config::{TrainConfig, steps};
 use lorascope::error::Error;
 use lorascope::job::{
-    Answer, Event, Finding, GpuUse, Level, Odds, Outcome, Phase, Prediction, ScoreRow, StepRow,
+    Answer, Event, Finding, GpuUse, Level, Odds, Outcome, Phase, Prediction, ScoreRow, SlotRow, StepRow,
 };
 use lorascope::runs::results::TrainTotals;
 use lorascope::runs::{
@@ -230,7 +230,13 @@ fn every_event_is_written_and_read_back() {
             odds: Odds { token: "肺".into(), logprob: -0.5, top: vec![("肺".into(), -0.5)] },
         },
         Event::Answered { id: 7, answer: Some(Answer::default()), error: None },
-        Event::Scores { done: 1, total: 2, remaining: 0.5, rows: vec![ScoreRow::default()] },
+        Event::Scores {
+            done: 1,
+            total: 2,
+            remaining: 0.5,
+            rows: vec![ScoreRow::default()],
+            slots: vec![SlotRow { slot: "side".into(), not_stated: Some(0.25), ..SlotRow::default() }],
+        },
         Event::Predicted(Prediction {
             predict: "p".into(),
             scores: vec![("bleu-4".into(), 1.5)],

@@ -212,10 +212,16 @@ fn evaluation(width: u16, height: u16) -> (Screen, [u64; 2]) {
     let [base, tuned] = jobs[..] else { panic!("not both are evaluated: {jobs:?}") };
     screen.event(base, Event::Predicted(prediction(0, "左肺结节", 10.0)));
     screen.event(base, Event::Predicted(prediction(1, "未见异常", 60.0)));
-    screen.event(base, Event::Scores { done: 2, total: 2, remaining: 0.0, rows: scores(35.0) });
+    screen.event(
+        base,
+        Event::Scores { done: 2, total: 2, remaining: 0.0, rows: scores(35.0), slots: Vec::new() },
+    );
     screen.event(base, Event::Finished(Outcome::Done { summary: json!({ "report": "report.html" }) }));
     screen.event(tuned, Event::Predicted(prediction(0, "右肺上叶结节", 100.0)));
-    screen.event(tuned, Event::Scores { done: 1, total: 2, remaining: 90.0, rows: scores(80.0) });
+    screen.event(
+        tuned,
+        Event::Scores { done: 1, total: 2, remaining: 90.0, rows: scores(80.0), slots: Vec::new() },
+    );
     screen.load_pictures();
     (screen, [base, tuned])
 }

@@ -197,7 +197,7 @@ fn side(first: usize) -> Side {
         label: text(index + 1),
         scores: vec![("rouge-l".into(), index as f64)],
     };
-    Side { samples: (0..40).map(prediction).collect(), scores: Vec::new() }
+    Side { samples: (0..40).map(prediction).collect(), scores: Vec::new(), slots: Vec::new() }
 }
 
 /// Nothing on the screen moves a cursor, changes a colour or turns text around.

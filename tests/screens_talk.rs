@@ -291,10 +291,16 @@ fn an_evaluation_as_it_goes_on() {
     let (base, tuned) = (jobs[0].0, jobs[1].0);
     screen.event(base, Event::Predicted(prediction(0, "nothing here", 10.0)));
     screen.event(base, Event::Predicted(prediction(1, "a small lesion", 60.0)));
-    screen.event(base, Event::Scores { done: 2, total: 2, remaining: 0.0, rows: scores(35.0) });
+    screen.event(
+        base,
+        Event::Scores { done: 2, total: 2, remaining: 0.0, rows: scores(35.0), slots: Vec::new() },
+    );
     screen.event(base, Event::Finished(Outcome::Done { summary: json!({ "report": "r.html" }) }));
     screen.event(tuned, Event::Predicted(prediction(0, "a large lesion", 80.0)));
-    screen.event(tuned, Event::Scores { done: 1, total: 2, remaining: 90.0, rows: scores(80.0) });
+    screen.event(
+        tuned,
+        Event::Scores { done: 1, total: 2, remaining: 90.0, rows: scores(80.0), slots: Vec::new() },
+    );
     let text = screen.text();
     for word in
         ["35.00", "80.00", "30.00 to 40.00", "base 2/2", "tuned 1/2", "ETA", "a [small]large lesion", "+70.0"]
@@ -382,7 +388,7 @@ fn an_evaluation_on_disk_is_read_when_it_is_looked_at() {
     let evil = prediction(0, "evil \u{1b}[31m \u{202e} \n\n words", 50.0);
     let all = ["rouge-1", "rouge-2", "rouge-l", "bleu-4"];
     let all = all.map(|name| ScoreRow { name: name.into(), ..scores(50.0).remove(0) });
-    let side = Side { samples: vec![evil], scores: all.into() };
+    let side = Side { samples: vec![evil], scores: all.into(), slots: Vec::new() };
     screen.feed(Msg::Loaded(Loaded::Talk(Told::Evaluation { dir, sides: [Some(side), None] })));
     let text = screen.text();
     assert!(text.contains("50.00") && text.contains("scan-0") && !text.contains('\u{1b}'), "{text}");

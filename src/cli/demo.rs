@@ -6,8 +6,8 @@ use crate::config::{TrainConfig, layers};
 use crate::data::{ImageRef, dataset};
 use crate::demo::{self, DemoPaths};
 use crate::engine::Engine;
-use crate::error::{At, Error, Result};
-use crate::eval::slots::{self, SlotLabel, SlotReport};
+use crate::error::{Error, Result};
+use crate::eval::slots::{Labels, SlotReport};
 use crate::job::{AskJob, CheckJob, Event, Job, Turn};
 use clap::Args;
 use serde_json::{Value, json};
@@ -160,20 +160,13 @@ fn side_json(side: &Side) -> Value {
 
 /// Compares the predictions with what was drawn.
 fn score_slots(labels: &Path, summary: &Value) -> Result<SlotReport> {
-    let text = std::fs::read_to_string(labels).at("read", labels)?;
     let said: HashMap<String, String> = summary["by_id"]
         .as_object()
         .into_iter()
         .flatten()
         .map(|(id, text)| (id.clone(), text.as_str().unwrap_or_default().to_string()))
         .collect();
-    let labels: Vec<SlotLabel> = text
-        .lines()
-        .map(serde_json::from_str)
-        .collect::<serde_json::Result<_>>()
-        .map_err(|e| Error::input(format!("{}: {e}", labels.display())))?;
-    let labels: Vec<SlotLabel> = labels.into_iter().filter(|l| said.contains_key(&l.id)).collect();
-    Ok(slots::score(&labels, &said))
+    Ok(Labels::read(labels)?.score_said(&said).unwrap_or_default())
 }
 
 fn table(base: &Side, tuned: &Side) -> Vec<String> {

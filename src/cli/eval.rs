@@ -6,6 +6,7 @@ use crate::config::TrainConfig;
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::eval::measures::Summary;
+use crate::eval::slots::Labels;
 use crate::eval::{predict, report};
 use crate::job::{Event, Job};
 use crate::runs::log::timedelta;
@@ -29,6 +30,9 @@ pub struct EvalArgs {
     /// Scores by group too: a key of the rows, or a column of a parquet file (as eval_group_by=KEY)
     #[arg(long, value_name = "KEY")]
     pub group_by: Option<String>,
+    /// Take a bad row of the label file (slot_labels) as an error instead of leaving it out
+    #[arg(long)]
+    pub strict: bool,
     /// Settings that come after the file, such as do_sample=false
     #[arg(value_name = "key=value")]
     pub overrides: Vec<String>,
@@ -37,6 +41,9 @@ pub struct EvalArgs {
 pub fn run(args: &EvalArgs, out: &Out) -> Result<()> {
     let mut config = config_file::load_to_evaluate(&args.config, &args.overrides, out)?;
     config.eval_group_by = args.group_by.clone().or(config.eval_group_by);
+    if let Some(path) = config.slot_labels.as_deref().filter(|_| args.strict) {
+        Labels::read(path)?.strictly()?;
+    }
     let engine = Engine::start();
     if args.with_base && config.adapter_name_or_path.is_some() {
         let output_dir = config.output_dir.join(report::BASE);
@@ -60,10 +67,11 @@ pub fn run(args: &EvalArgs, out: &Out) -> Result<()> {
 fn evaluate(engine: &Engine, config: TrainConfig, out: &Out) -> Result<Value> {
     let mut tenth = 0;
     job::run(engine, Job::Evaluate(Box::new(config)), out, &mut |event| {
-        if let Event::Scores { done, total, remaining, rows } = event {
+        if let Event::Scores { done, total, remaining, rows, slots } = event {
             let shown = rows.iter().filter(|row| ["bleu-4", "rouge-l"].contains(&row.name.as_str()));
             let text = shown.map(|r| format!("{} {:.1} ({:.1} to {:.1})", r.name, r.mean, r.low, r.high));
-            let text = text.collect::<Vec<_>>().join(" · ");
+            let facts = slots.last().map(|all| format!("all facts right {:.1} %", all.accuracy * 100.0));
+            let text = text.chain(facts).collect::<Vec<_>>().join(" · ");
             out.beside_bar(&text);
             // A log has no bar: a line for every tenth.
             let now = done * 10 / total.max(&1);

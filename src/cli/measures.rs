@@ -3,7 +3,7 @@
 use super::columns;
 use super::output::Out;
 use crate::eval::measures::Summary;
-use crate::job::ScoreRow;
+use crate::job::{ScoreRow, SlotRow};
 
 /// All samples, then each kind of picture, then the slots.
 pub fn print(summary: &Summary, out: &Out) {
@@ -18,10 +18,14 @@ pub fn print(summary: &Summary, out: &Out) {
     if let Some(slots) = &summary.slots {
         out.line("");
         let percent = |x: f64| format!("{:.1} %", x * 100.0);
-        let row = |r: &crate::eval::slots::SlotRow| {
-            vec![r.slot.replace('_', " "), percent(r.accuracy), percent(r.blind), r.n.to_string()]
+        let maybe = |x: Option<f64>| x.map(percent).unwrap_or_default();
+        let row = |r: &SlotRow| {
+            let (nothing, other) = (maybe(r.not_stated), maybe(r.other_stated));
+            let name = r.slot.replace('_', " ");
+            vec![name, percent(r.accuracy), percent(r.blind), nothing, other, r.n.to_string()]
         };
-        table(&["told right", "share", "blind", "samples"], slots.rows.iter().map(row).collect(), out);
+        let heading = ["told right", "share", "blind", "not stated", "something else", "samples"];
+        table(&heading, slots.rows.iter().map(row).collect(), out);
     }
 }
 

@@ -5,8 +5,8 @@ use super::output::Out;
 use crate::data::clean;
 use crate::error::{At, Error, Kind, Result};
 use crate::eval::groups::{self, Groups};
-use crate::eval::measures::{Summary, measure_all, slots_of};
-use crate::eval::slots::{self, SlotLabel, SlotReport};
+use crate::eval::measures::{Summary, measure_all};
+use crate::eval::slots::{Labels, SlotReport};
 use crate::eval::{modality, scores};
 use clap::Args;
 use serde::{Deserialize, Deserializer};
@@ -24,7 +24,8 @@ pub struct ScoreArgs {
     /// The predictions
     #[arg(value_name = "PREDICTIONS.jsonl")]
     pub file: PathBuf,
-    /// Count how many facts are told right: a label file, by "id", or line by line where predictions have no ids
+    /// Count how many facts are told right: a label file (see the README), by "id", or line by line where predictions
+    /// have no ids
     #[arg(long, value_name = "LABELS.jsonl")]
     pub labels: Option<PathBuf>,
     /// Scores by group: a key of the predictions, or with --dataset of the rows that were asked
@@ -39,7 +40,7 @@ pub struct ScoreArgs {
     /// Where its pictures are, as media_dir of the evaluation; a row without its pictures was not evaluated
     #[arg(long, value_name = "DIR")]
     pub media_dir: Option<PathBuf>,
-    /// Take a broken line as an error instead of leaving it out
+    /// Take a broken line, also of the labels, as an error instead of leaving it out
     #[arg(long)]
     pub strict: bool,
 }
@@ -86,7 +87,8 @@ pub fn run(args: &ScoreArgs, out: &Out) -> Result<()> {
     let mut summary = Summary::of_rows(&measure_all(&pairs), groups.iter().map(Option::as_deref));
     summary.grouped_by.clone_from(&args.group_by);
     if let Some(path) = &args.labels {
-        summary.slots = Some(slots(&lines, &slots::read_labels(path)?, path)?);
+        let labels = labels(path, args.strict, out)?;
+        summary.slots = Some(slots(&lines, &labels, path)?);
     }
     measures::print(&summary, out);
     out.line(format!("{} predictions", lines.len()));
@@ -140,22 +142,32 @@ fn object(summary: &Summary, mean: scores::Scores) -> Map<String, Value> {
     object
 }
 
+/// The label file, and what there is to say of it.
+fn labels(path: &Path, strict: bool, out: &Out) -> Result<Labels> {
+    let labels = Labels::read(path)?;
+    if strict {
+        labels.strictly()?;
+    }
+    labels.notes().into_iter().for_each(|(_, line)| out.note(line));
+    Ok(labels)
+}
+
 /// Labels and predictions belong together by id, or by their place.
-fn slots(lines: &[Line], labels: &[SlotLabel], path: &Path) -> Result<SlotReport> {
+fn slots(lines: &[Line], labels: &Labels, path: &Path) -> Result<SlotReport> {
     let by_id = lines.iter().all(|l| l.id.is_some());
     let said: HashMap<String, String> = if by_id {
         lines.iter().map(|l| (l.id.clone().unwrap_or_default(), l.predict.clone())).collect()
-    } else if lines.len() == labels.len() {
-        labels.iter().zip(lines).map(|(label, l)| (label.id.clone(), l.predict.clone())).collect()
+    } else if lines.len() == labels.ids().len() && labels.left_out().is_empty() {
+        labels.ids().zip(lines).map(|(id, l)| (id.to_string(), l.predict.clone())).collect()
     } else {
-        let (labels, lines) = (labels.len(), lines.len());
+        let (labels, lines) = (labels.ids().len(), lines.len());
         return Err(Error::input(format!(
             "{} has {labels} labels for {lines} predictions, which have no ids",
             path.display()
         ))
         .hint("give evaluated_samples.jsonl, or as many labels as predictions, in the same order"));
     };
-    slots_of(labels, &said).ok_or_else(|| {
+    labels.score_said(&said).ok_or_else(|| {
         Error::input(format!("no label of {} has the id of a prediction", path.display()))
             .hint("is it the label file of this data set?")
     })

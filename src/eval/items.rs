@@ -3,7 +3,7 @@
 use super::groups::Groups;
 use super::modality;
 use super::samples::Samples;
-use super::slots::SlotLabel;
+use super::slots::Labels;
 use crate::data::batch::EncodedSample;
 use crate::data::encode::{Encoded, Encoder, IGNORE};
 use crate::data::picture;
@@ -28,7 +28,7 @@ pub struct Item {
 
 /// What is known besides the samples.
 pub struct Known<'a> {
-    pub labels: &'a [SlotLabel],
+    pub labels: Option<&'a Labels>,
     /// Special tokens are left out of written labels.
     pub skip_special: bool,
     /// The groups of rows, where they are asked for.
@@ -39,7 +39,7 @@ pub struct Known<'a> {
 
 impl Default for Known<'_> {
     fn default() -> Self {
-        Self { labels: &[], skip_special: true, groups: None, only: None }
+        Self { labels: None, skip_special: true, groups: None, only: None }
     }
 }
 
@@ -51,8 +51,7 @@ pub fn of(
     encoded: &Samples,
     known: &Known,
 ) -> Result<Vec<(usize, Item)>> {
-    let kinds: HashMap<&str, &str> =
-        known.labels.iter().map(|l| (l.id.as_str(), l.modality.as_str())).collect();
+    let kinds: HashMap<&str, &str> = known.labels.map(Labels::kinds).unwrap_or_default();
     let groups = known.groups.map(Groups::by_row);
     // Rows are unique within a data set only; encoded samples keep the order of the read ones.
     let mut rest = read.iter();

@@ -1,11 +1,11 @@
 //! All measures of predictions: LLaMA-Factory's four, and what they do not tell; by group, with intervals.
 
-use super::slots::{self, SlotLabel, SlotReport};
+use super::slots::{Labels, SlotReport};
 use super::{bleu, bootstrap, scores, words};
 use crate::job::{Prediction, ScoreRow};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 /// Names in the order they are shown. The first four are LLaMA-Factory's.
 pub const NAMES: [&str; 7] =
@@ -64,11 +64,11 @@ pub struct Group {
 
 impl Summary {
     /// Of predictions that are judged.
-    pub fn of(all: &[Prediction], labels: Option<&[SlotLabel]>) -> Self {
+    pub fn of(all: &[Prediction], labels: Option<&Labels>) -> Self {
         let rows: Vec<Vec<f64>> = all.iter().map(values).collect();
         let groups = all.iter().map(|p| p.group.as_deref());
         let said = all.iter().map(|p| (p.id.clone(), p.predict.clone())).collect();
-        Self { slots: labels.and_then(|labels| slots_of(labels, &said)), ..Self::of_rows(&rows, groups) }
+        Self { slots: labels.and_then(|labels| labels.score_said(&said)), ..Self::of_rows(&rows, groups) }
     }
 
     /// Of measured rows and the group of each.
@@ -97,15 +97,10 @@ impl Summary {
     }
 }
 
-/// Slot accuracy of the labels whose ids were predicted; `None` when there are none.
-pub fn slots_of(labels: &[SlotLabel], said: &HashMap<String, String>) -> Option<SlotReport> {
-    let known: Vec<SlotLabel> = labels.iter().filter(|l| said.contains_key(&l.id)).cloned().collect();
-    (!known.is_empty()).then(|| slots::score(&known, said))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::HashMap;
 
     #[test]
     fn what_the_four_do_not_tell() {

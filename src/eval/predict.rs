@@ -7,7 +7,7 @@ use super::listen::while_listening;
 use super::measures::{self, Summary};
 use super::running::Running;
 use super::samples::{self, Samples};
-use super::slots::{self, SlotLabel};
+use super::slots::{self, Labels};
 use super::{loss, report};
 use crate::config::TrainConfig;
 use crate::data::encode::Encoder;
@@ -25,7 +25,7 @@ use crate::runs::{EVALUATED_SO_FAR, EVALUATION, PREDICTIONS, results};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::ops::ControlFlow;
@@ -68,7 +68,7 @@ pub fn run(setup: &Setup, inbox: &Receiver<Command>, emit: Emit) -> Result<Value
         let line = format!("eval_dataset is not set, so the training data are evaluated: {names}");
         emit(Event::Log { level: Level::Warning, line });
     }
-    let labels = config.slot_labels.as_deref().map(slots::read_labels).transpose()?;
+    let labels = slots::of_config(config.slot_labels.as_deref(), emit)?;
     let heard = while_listening(inbox, |stop| load(setup, names, emit, stop));
     let (read, encoded) = heard.done?;
     if heard.stopped {
@@ -76,7 +76,7 @@ pub fn run(setup: &Setup, inbox: &Receiver<Command>, emit: Emit) -> Result<Value
     }
     let groups = Groups::of_config(config)?;
     let known = Known {
-        labels: labels.as_deref().unwrap_or_default(),
+        labels: labels.as_ref(),
         skip_special: config.skip_special_tokens,
         groups: groups.as_ref(),
         only: None,
@@ -88,12 +88,8 @@ pub fn run(setup: &Setup, inbox: &Receiver<Command>, emit: Emit) -> Result<Value
             Error::input("no sample is left to evaluate").hint("see the findings above, or run `check`")
         );
     }
-    if let (Some(path), Some(labels)) = (&config.slot_labels, &labels) {
-        let ids: HashSet<&str> = items.iter().map(|item| item.id.as_str()).collect();
-        if !labels.iter().any(|label| ids.contains(label.id.as_str())) {
-            let what = format!("no label of {} has the id of a sample", path.display());
-            return Err(Error::input(what).hint("is it the label file of this data set?"));
-        }
+    if let Some(labels) = &labels {
+        labels.must_fit(&items.iter().map(|item| item.id.as_str()).collect())?;
     }
     fs::create_dir_all(&config.output_dir).at("create", &config.output_dir)?;
     let mut growing = Growing::open(&config.output_dir, &fingerprint(config)?)?;
@@ -102,12 +98,12 @@ pub fn run(setup: &Setup, inbox: &Receiver<Command>, emit: Emit) -> Result<Value
     // Groups may be asked for by another column than before.
     growing.done.iter_mut().for_each(|(i, p)| p.group.clone_from(&items[*i].group));
     let (began, before) = (Instant::now(), growing.done.len());
-    let (written, time) = predict(setup, &items, &mut growing, inbox, emit)?;
+    let (written, time) = predict(setup, &items, (&mut growing, labels.as_ref()), inbox, emit)?;
     let seconds = began.elapsed().as_secs_f64();
     let mean_loss = mean_loss(setup, encoded, inbox, emit)?;
     write_predictions(setup, &items, &growing, &written)?;
     let fresh = growing.done.len() - before;
-    let mut summary = finish(config, growing, labels.as_deref(), (fresh, seconds, mean_loss), emit)?;
+    let mut summary = finish(config, growing, labels.as_ref(), (fresh, seconds, mean_loss), emit)?;
     summary["time"] = json!(time);
     Ok(summary)
 }
@@ -137,7 +133,7 @@ pub fn has_ended(config: &TrainConfig) -> Result<bool> {
     Ok(!dir.join(EVALUATED_SO_FAR).exists()
         && known["of"] == fingerprint(config)?
         && known["grouped_by"] == json!(config.eval_group_by)
-        && known["slots"].is_null() == config.slot_labels.is_none())
+        && known["labels"] == json!(slots::fingerprint(config.slot_labels.as_deref())?))
 }
 
 /// Where the time of predicting went.
@@ -200,7 +196,7 @@ fn tell_known(growing: &Growing, total: usize, emit: Emit) {
 fn predict(
     setup: &Setup,
     items: &[Item],
-    growing: &mut Growing,
+    (growing, labels): (&mut Growing, Option<&Labels>),
     inbox: &Receiver<Command>,
     emit: Emit,
 ) -> Result<(BTreeMap<usize, String>, Time)> {
@@ -220,7 +216,7 @@ fn predict(
         let (ids, grids) = (item.prompt_ids.clone(), item.grids.clone());
         Ok(Prompt { ids, grids, features, stream: todo[i] })
     };
-    let mut running = Running::new(growing.done.values(), items.len());
+    let mut running = Running::new(growing.done.values(), items.len(), labels);
     let mut written = BTreeMap::new();
     let mut trouble: Option<Error> = None;
     let stop = &rules.sampling.stop;
@@ -347,7 +343,7 @@ fn write_predictions(
 fn finish(
     config: &TrainConfig,
     growing: Growing,
-    labels: Option<&[SlotLabel]>,
+    labels: Option<&Labels>,
     (fresh, seconds, loss): (usize, f64, f64),
     emit: Emit,
 ) -> Result<Value> {
@@ -368,7 +364,7 @@ fn finish(
     results::write(dir, "predict", &metrics)?;
     let mut evaluation = json!({
         "of": fingerprint(config)?, "model": config.model_name_or_path, "adapter": config.adapter_name_or_path, "eval_loss": loss,
-        "sampling": config.sampling(),
+        "sampling": config.sampling(), "labels": slots::fingerprint(config.slot_labels.as_deref())?,
         "data": report::Data::of(config),
     });
     if let (Value::Object(all), Value::Object(more)) = (&mut evaluation, json!(summary)) {

@@ -2,6 +2,7 @@
 
 use super::bootstrap::{self, FEW_DRAWS};
 use super::measures::{self, NAMES};
+use super::slots::{Judged, Labels};
 use crate::job::{Emit, Event, Prediction};
 use std::time::{Duration, Instant};
 
@@ -9,8 +10,11 @@ use std::time::{Duration, Instant};
 const EVERY: Duration = Duration::from_secs(1);
 
 /// The scores of the predictions so far.
-pub struct Running {
+pub struct Running<'a> {
     rows: Vec<Vec<f64>>,
+    /// The facts of pictures, and what was said of them.
+    labels: Option<&'a Labels>,
+    judged: Vec<Judged>,
     /// Predictions that were there before.
     first: usize,
     total: usize,
@@ -18,16 +22,29 @@ pub struct Running {
     told: Instant,
 }
 
-impl Running {
+impl<'a> Running<'a> {
     /// `known` were predicted before, of `total`.
-    pub fn new<'a>(known: impl Iterator<Item = &'a Prediction>, total: usize) -> Self {
-        let rows: Vec<Vec<f64>> = known.map(measures::values).collect();
-        Self { first: rows.len(), rows, total, began: Instant::now(), told: Instant::now() }
+    pub fn new<'p>(
+        known: impl Iterator<Item = &'p Prediction>,
+        total: usize,
+        labels: Option<&'a Labels>,
+    ) -> Self {
+        let (rows, judged, now) = (Vec::new(), Vec::new(), Instant::now());
+        let mut running = Self { rows, labels, judged, first: 0, total, began: now, told: now };
+        known.for_each(|prediction| running.take(prediction));
+        running.first = running.rows.len();
+        running
+    }
+
+    fn take(&mut self, prediction: &Prediction) {
+        self.rows.push(measures::values(prediction));
+        let judge = |labels: &Labels| labels.judge(&prediction.id, &prediction.predict);
+        self.judged.extend(self.labels.and_then(judge));
     }
 
     /// Takes a prediction in, and tells the scores now and then.
     pub fn push(&mut self, prediction: &Prediction, emit: Emit) {
-        self.rows.push(measures::values(prediction));
+        self.take(prediction);
         let due = self.told.elapsed() >= EVERY || self.rows.len() == self.total;
         if !due {
             return;
@@ -38,6 +55,7 @@ impl Running {
             total: self.total,
             remaining: self.remaining(),
             rows: bootstrap::intervals(&NAMES, &self.rows, FEW_DRAWS),
+            slots: self.labels.map(|labels| labels.tally(&self.judged)).unwrap_or_default(),
         });
     }
 

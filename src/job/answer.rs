@@ -64,6 +64,22 @@ impl Prediction {
     }
 }
 
+/// How often answers tell one fact of a label file right. Rates are shares of `n`, 0..=1.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SlotRow {
+    pub slot: String,
+    /// Labels that have this slot.
+    pub n: usize,
+    pub accuracy: f64,
+    /// What the best constant answer reaches: a model that does not look at the picture.
+    pub blind: f64,
+    /// How often no value is stated, and how often another one or several. Not there for all slots together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_stated: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub other_stated: Option<f64>,
+}
+
 /// A metric of an evaluation so far: its mean, and where the mean of all such samples lies with 95 % certainty.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ScoreRow {

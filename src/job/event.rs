@@ -1,6 +1,6 @@
 //! What is said to a running job, and what it says.
 
-use super::answer::{Answer, Odds, Prediction, ScoreRow};
+use super::answer::{Answer, Odds, Prediction, ScoreRow, SlotRow};
 use super::request::Turn;
 use crate::error::Error;
 use serde::{Deserialize, Serialize};
@@ -125,6 +125,9 @@ pub enum Event {
         /// Estimate of the seconds left.
         remaining: f64,
         rows: Vec<ScoreRow>,
+        /// Facts told right, where a label file is given; all together last.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        slots: Vec<SlotRow>,
     },
     /// One finished prediction of an evaluation.
     Predicted(Prediction),

@@ -7,7 +7,7 @@ mod answer;
 mod event;
 mod request;
 
-pub use answer::{Answer, Finish, Odds, Prediction, ScoreRow};
+pub use answer::{Answer, Finish, Odds, Prediction, ScoreRow, SlotRow};
 pub use event::{
     Command, Emit, Event, Finding, GpuUse, Level, Outcome, Phase, StepRow, TargetRow, TimeSplit,
 };

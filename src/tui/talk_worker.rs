@@ -4,7 +4,7 @@ use super::state::talk::answerer::Choice;
 use crate::data::conversation::{self, Conversation};
 use crate::data::{ImageRef, dropped, picture, windowed};
 use crate::error::{Error, Result};
-use crate::job::{Brightness, Prediction, ScoreRow};
+use crate::job::{Brightness, Prediction, ScoreRow, SlotRow};
 use crate::runs::append::Appender;
 use crate::runs::{EVALUATION, adapters, predictions};
 use serde_json::Value;
@@ -61,6 +61,7 @@ pub struct Side {
     pub samples: Vec<Prediction>,
     /// Empty while it has not ended.
     pub scores: Vec<ScoreRow>,
+    pub slots: Vec<SlotRow>,
 }
 
 pub fn answer(ask: Ask) -> Told {
@@ -134,5 +135,6 @@ fn side(dir: &Path) -> Option<Side> {
     let samples = predictions::read(dir).ok()?;
     let value = results(dir);
     let scores = serde_json::from_value(value["measures"].clone()).unwrap_or_default();
-    Some(Side { samples, scores })
+    let slots = serde_json::from_value(value["slots"]["rows"].clone()).unwrap_or_default();
+    Some(Side { samples, scores, slots })
 }

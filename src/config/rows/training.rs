@@ -296,6 +296,6 @@ pub(super) const ROWS: &[Field] = &[
         Group::Generation,
         Path,
         "",
-        "JSONL file with the facts of each picture by id: evaluation counts how many are told right.",
+        "JSONL file of facts: on each line the id of a sample and any fields, such as side: left. Evaluation counts how often answers state each.",
     ),
 ];

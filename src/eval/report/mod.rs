@@ -9,7 +9,7 @@ use super::measures::{self, NAMES, Summary};
 use crate::config::TrainConfig;
 use crate::error::{At, Error, Result};
 use crate::files;
-use crate::job::{Prediction, ScoreRow};
+use crate::job::{Prediction, ScoreRow, SlotRow};
 use crate::runs::{EVALUATED_SO_FAR, EVALUATION, predictions};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -131,6 +131,8 @@ impl Report {
             ("Measures".to_string(), self.measures()),
             (format!("By {by}"), self.groups()),
             ("Facts told right".to_string(), self.slots()),
+            ("Fields of the label file that are no facts".to_string(), self.no_slots()),
+            ("Rows of the label file that were left out".to_string(), self.left_out()),
         ];
         all.into_iter().filter(|(_, (_, rows))| !rows.is_empty())
     }
@@ -196,24 +198,53 @@ impl Report {
         (heading, rows)
     }
 
-    /// A table of slots: how many are told right, base beside tuned, and what a blind answer reaches.
+    /// A table of slots: how many are told right, base beside tuned, what a blind answer reaches, and what is said
+    /// where it is not right.
     fn slots(&self) -> Table {
-        let percent = |x: f64| format!("{:.1} %", x * 100.0);
+        let percent = |x: Option<f64>| x.map_or("–".into(), |x| format!("{:.1} %", x * 100.0));
         let base = self.base.as_ref().and_then(|b| b.summary.slots.as_ref());
+        let pair = |name: &str| match base {
+            Some(_) => vec![format!("{name}, base"), format!("{name}, tuned")],
+            None => vec![name.to_string()],
+        };
         let mut heading: Vec<String> = vec!["told right".into(), "samples".into()];
-        heading.extend(base.map(|_| "base".to_string()));
-        heading.extend(["tuned".to_string(), "blind".into()]);
+        match base {
+            Some(_) => heading.extend(["base".to_string(), "tuned".into()]),
+            None => heading.push("share".into()),
+        }
+        heading.push("blind".into());
+        heading.extend(["not stated", "something else"].into_iter().flat_map(pair));
         let rows = self.tuned.slots.iter().flat_map(|report| &report.rows).map(|row| {
-            let mut cells = vec![row.slot.replace('_', " "), row.n.to_string()];
-            let before = |base: &super::slots::SlotReport| {
-                base.rows.iter().find(|r| r.slot == row.slot).map_or("–".into(), |r| percent(r.accuracy))
+            let before = base.map(|base| base.rows.iter().find(|r| r.slot == row.slot));
+            let both = |of: fn(&SlotRow) -> Option<f64>| {
+                let base = before.map(|before| percent(before.and_then(of)));
+                base.into_iter().chain([percent(of(row))])
             };
-            cells.extend(base.map(before));
-            cells.extend([percent(row.accuracy), percent(row.blind)]);
+            let mut cells = vec![row.slot.replace('_', " "), row.n.to_string()];
+            cells.extend(both(|r| Some(r.accuracy)));
+            cells.push(percent(Some(row.blind)));
+            cells.extend(both(|r| r.not_stated).chain(both(|r| r.other_stated)));
             cells
         });
         let rows = rows.collect();
         (heading, rows)
+    }
+
+    fn no_slots(&self) -> Table {
+        let all = self.tuned.slots.iter().flat_map(|report| &report.no_slots);
+        (vec!["field".into(), "why".into()], all.map(|n| vec![n.field.clone(), n.why.clone()]).collect())
+    }
+
+    fn left_out(&self) -> Table {
+        /// Rows that are named one by one.
+        const NAMED: usize = 50;
+        let all = self.tuned.slots.as_ref().map_or(&[][..], |report| &report.left_out);
+        let mut rows: Vec<Vec<String>> =
+            all.iter().take(NAMED).map(|l| vec![l.line.to_string(), l.why.clone()]).collect();
+        if all.len() > NAMED {
+            rows.push(vec![format!("{} in all", all.len()), format!("the rest is in {EVALUATION}")]);
+        }
+        (vec!["line".into(), "why".into()], rows)
     }
 }
 

@@ -3,7 +3,7 @@
 use super::{JobId, PaneId, State};
 use crate::config::TrainConfig;
 use crate::error::Error;
-use crate::job::{Command, Event, Job, Level, Outcome, Prediction, ScoreRow};
+use crate::job::{Command, Event, Job, Level, Outcome, Prediction, ScoreRow, SlotRow};
 use crate::tui::effects::{Effect, Load};
 use crate::tui::talk_worker::{Ask, BASE, Side};
 use std::collections::BTreeMap;
@@ -19,6 +19,8 @@ pub const SORTED_BY: &str = "rouge-l";
 pub struct Judged {
     pub samples: BTreeMap<usize, Prediction>,
     pub scores: Vec<ScoreRow>,
+    /// Facts told right, where a label file is given; all together last.
+    pub slots: Vec<SlotRow>,
     pub total: usize,
     /// Estimate of the seconds left.
     pub remaining: f64,
@@ -38,10 +40,17 @@ impl Judged {
     fn on_event(&mut self, event: Event) {
         match event {
             Event::Predicted(prediction) => drop(self.samples.insert(prediction.index, prediction)),
-            Event::Scores { total, remaining, rows, .. } => {
-                (self.total, self.remaining, self.scores) = (total, remaining, rows);
+            Event::Scores { total, remaining, rows, slots, .. } => {
+                (self.total, self.remaining, self.scores, self.slots) = (total, remaining, rows, slots);
             }
-            Event::Finished(_) => (self.job, self.remaining) = (None, 0.0),
+            Event::Finished(outcome) => {
+                (self.job, self.remaining) = (None, 0.0);
+                // Where all was predicted before, no scores came while it went on.
+                if let Outcome::Done { summary } = outcome {
+                    let slots = serde_json::from_value(summary["evaluation"]["slots"]["rows"].clone());
+                    self.slots = slots.unwrap_or(std::mem::take(&mut self.slots));
+                }
+            }
             _ => {}
         }
     }
@@ -49,7 +58,7 @@ impl Judged {
     fn load(&mut self, side: Side) {
         self.total = side.samples.len();
         self.samples = side.samples.into_iter().map(|p| (p.index, p)).collect();
-        self.scores = side.scores;
+        (self.scores, self.slots) = (side.scores, side.slots);
     }
 }
 
@@ -270,6 +279,10 @@ impl State {
         side.on_event(event.clone());
         if let Event::Predicted(prediction) = event {
             self.evaluation.arrange_one(prediction.index);
+        }
+        // Such as rows of the label file that are left out.
+        if let Event::Log { level: Level::Warning, line } = event {
+            self.notify(Level::Warning, line.as_str());
         }
         if let Event::Finished(outcome) = event {
             match outcome {

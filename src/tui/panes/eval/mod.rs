@@ -1,5 +1,6 @@
 //! The evaluation pane: scores of base and tuned model as they come, and a browser of samples.
 
+mod facts;
 mod marked;
 
 use super::{Canvas, Hit, Pane, movement, row};
@@ -29,7 +30,8 @@ pub struct EvalPane {
 /// Columns from which the answers of both models stand side by side.
 const SIDE_BY_SIDE: usize = 72;
 
-/// Cells of a number, and of an interval.
+/// Cells of the name of a score, of a number, and of an interval.
+const NAME: usize = 14;
 const NUMBER: usize = 9;
 const INTERVAL: usize = 17;
 
@@ -133,13 +135,13 @@ fn scores(canvas: &mut Canvas, area: Rect) -> u16 {
     let find = |side: &Judged, name: &str| side.scores.iter().find(|r| r.name == name).cloned();
     let heading = ["eval.base", "eval.interval", "eval.tuned", "eval.interval"];
     let words = state.words;
-    let mut line = cell(words.get("eval.score"), 14, Align::Left);
+    let mut line = cell(words.get("eval.score"), NAME, Align::Left);
     for (i, title) in heading.into_iter().enumerate() {
         line += &cell(words.get(title), if i % 2 == 0 { NUMBER } else { INTERVAL }, Align::Right);
     }
     canvas.line(area, 0, Line::styled(line, theme.dim));
     for (y, name) in shown.iter().enumerate() {
-        let mut line = cell(name, 14, Align::Left);
+        let mut line = cell(name, NAME, Align::Left);
         for side in [&e.base, &e.tuned] {
             let (mean, range) = find(side, name).map_or_else(Default::default, |r| {
                 let [low, high] = [r.low, r.high].map(|x| format!("{x:.2}"));
@@ -150,9 +152,10 @@ fn scores(canvas: &mut Canvas, area: Rect) -> u16 {
         }
         canvas.line(area, y + 1, Line::raw(line));
     }
-    let mut used = shown.len() + 1;
+    let mut used = (shown.len() + 1).max(facts::draw(canvas, area, shown.len() + 1));
     if let Some(trouble) = &e.trouble {
-        used = canvas.wrapped(Rect { height: (used + 2) as u16, ..area }, used, trouble, theme.bad);
+        let trouble = words.said(trouble);
+        used = canvas.wrapped(Rect { height: (used + 2) as u16, ..area }, used, &trouble, theme.bad);
     }
     (used as u16 + 1).min(area.height)
 }

@@ -1,19 +1,16 @@
-//! How many facts of a drawn scan its caption gets right: exact match of each slot, beside the blind rate.
+//! The captions of drawn scans, read fact by fact: exactly as the script that draws them counts.
 
-use crate::data::clean;
-use crate::error::{At, Error, Result};
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
-use std::collections::HashMap;
-use std::path::Path;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 /// The drawn facts in report order.
 pub const SLOTS: [&str; 7] = ["modality", "side", "shape", "count", "size", "tone", "part"];
 /// The lesions' facts, which a scan without lesions does not have.
 const LESION_SLOTS: std::ops::Range<usize> = 4..7;
 
-/// What was drawn, one line of a label file.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// What was drawn, one line of a label file. A line with other fields is of other pictures.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct SlotLabel {
     pub id: String,
     pub modality: String,
@@ -26,54 +23,15 @@ pub struct SlotLabel {
     pub part: Option<String>,
     /// The reference caption, a pure function of the slots and the language.
     pub caption: String,
-}
-
-/// Share of exactly right answers of one slot, 0..=1.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct SlotRow {
-    pub slot: String,
-    /// Labels that have this slot.
-    pub n: usize,
-    pub accuracy: f64,
-    /// What the best constant answer reaches: a model that does not look at the picture.
-    pub blind: f64,
-}
-
-/// One row per slot and, last, `all_slots`: the share of captions right in every slot.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct SlotReport {
-    pub rows: Vec<SlotRow>,
-}
-
-impl SlotReport {
-    /// The row of all slots together.
-    pub fn all(&self) -> Option<&SlotRow> {
-        self.rows.last()
-    }
-
-    /// `{"modality": {"n", "blind", "accuracy"}, …, "all_slots": …}`, rates with 4 decimals.
-    pub fn to_json(&self) -> Value {
-        let round = |x: f64| (x * 1e4).round() / 1e4;
-        let row = |r: &SlotRow| serde_json::json!({"n": r.n, "blind": round(r.blind), "accuracy": round(r.accuracy)});
-        Value::Object(self.rows.iter().map(|r| (r.slot.clone(), row(r))).collect())
-    }
-}
-
-/// Reads a label file, an object on each line.
-///
-/// # Errors
-/// It cannot be read, or a line is no label.
-pub fn read_labels(path: &Path) -> Result<Vec<SlotLabel>> {
-    let bytes = std::fs::read(path).at("read", path)?;
-    let label = |(i, line): (usize, &[u8])| {
-        serde_json::from_slice(line).map_err(|e| {
-            Error::input(format!("{}, line {}: {e}", path.display(), i + 1)).hint(
-                "each line is an object with id, modality, side, shape, count, size, tone, part and caption",
-            )
-        })
-    };
-    let lines = clean::without_bom(&bytes).split(|b| *b == b'\n').enumerate();
-    lines.filter(|(_, line)| !line.trim_ascii().is_empty()).map(label).collect()
+    /// What the drawing says besides: it is in no caption.
+    #[serde(default)]
+    width: IgnoredAny,
+    #[serde(default)]
+    height: IgnoredAny,
+    #[serde(default)]
+    lesions: IgnoredAny,
+    #[serde(default)]
+    lang: IgnoredAny,
 }
 
 /// Slot values in the order of [`SLOTS`]; `None` where the text does not say.
@@ -92,34 +50,25 @@ impl SlotLabel {
             self.part.clone(),
         ]
     }
-}
 
-/// Compares captions with what was drawn. `predictions` maps ids to texts; a missing one is wrong in every slot.
-pub fn score(labels: &[SlotLabel], predictions: &HashMap<String, String>) -> SlotReport {
-    let drawn: Vec<Slots> = labels.iter().map(SlotLabel::slots).collect();
-    let said: Vec<Option<Slots>> = labels.iter().map(|l| predictions.get(&l.id).map(|t| parse(t))).collect();
-    let row = |slot: &str, n: usize, right: usize, commonest: usize| SlotRow {
-        slot: slot.into(),
-        n,
-        accuracy: right as f64 / n.max(1) as f64,
-        blind: commonest as f64 / n.max(1) as f64,
-    };
-    let mut rows = Vec::with_capacity(SLOTS.len() + 1);
-    for (s, name) in SLOTS.iter().enumerate() {
-        let rated: Vec<usize> =
-            (0..labels.len()).filter(|&i| !LESION_SLOTS.contains(&s) || labels[i].count > 0).collect();
-        let right = rated.iter().filter(|&&i| said[i].as_ref().is_some_and(|t| t[s] == drawn[i][s])).count();
-        rows.push(row(name, rated.len(), right, commonest(rated.iter().map(|&i| &drawn[i][s]))));
+    /// Whether all values are such as are drawn, and lesions have theirs where there are any, and only there.
+    pub fn is_drawn(&self) -> bool {
+        const VALUES: [&[&str]; 7] = [
+            &["CT", "MR", "ultrasound"],
+            &["left", "right"],
+            &["round", "elongated"],
+            &["0", "1", "2", "3"],
+            &["small", "medium", "large"],
+            &["bright", "dark"],
+            &["upper", "lower"],
+        ];
+        let slots = self.slots();
+        let lesions = self.count > 0;
+        slots.iter().zip(VALUES).enumerate().all(|(s, (value, known))| match value {
+            Some(value) => known.contains(&value.as_str()) && (lesions || !LESION_SLOTS.contains(&s)),
+            None => !lesions && LESION_SLOTS.contains(&s),
+        })
     }
-    let right = said.iter().zip(&drawn).filter(|(said, drawn)| said.as_ref() == Some(drawn)).count();
-    rows.push(row("all_slots", labels.len(), right, commonest(labels.iter().map(|l| &l.caption))));
-    SlotReport { rows }
-}
-
-fn commonest<T: Eq + std::hash::Hash>(values: impl Iterator<Item = T>) -> usize {
-    let mut counts: HashMap<T, usize> = HashMap::new();
-    values.for_each(|v| *counts.entry(v).or_default() += 1);
-    counts.into_values().max().unwrap_or(0)
 }
 
 /// Reads the slots out of a caption, Chinese if it has a Han character, else English in any case.
