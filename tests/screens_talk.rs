@@ -3,6 +3,7 @@
 
 use crate::screens::{Screen, start_training, started, step, with_data};
 use crossterm::event::KeyCode;
+use lorascope::data::dropped::Named;
 use lorascope::error::Error;
 use lorascope::job::{Answer, Command, Event, Finish, Job, Odds, Outcome, Prediction, ScoreRow};
 use lorascope::runs::Status;
@@ -103,7 +104,10 @@ fn edited_and_dropped() {
         panic!("the worker was not asked")
     };
     assert_eq!(text, "'/tmp/a b.png'");
-    screen.feed(Msg::Loaded(Loaded::Talk(Told::Files(vec!["/tmp/a b.png".into(), "/tmp/c.png".into()]))));
+    screen.feed(Msg::Loaded(Loaded::Talk(Told::Files(Named {
+        files: vec!["/tmp/a b.png".into(), "/tmp/c.png".into()],
+        lost: Vec::new(),
+    }))));
     screen.feed(Msg::Loaded(Loaded::Talk(Told::Words("?".into()))));
     screen.press(KeyCode::Enter);
     let (_, next) = asked(&mut screen).remove(0);

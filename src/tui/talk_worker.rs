@@ -2,7 +2,8 @@
 
 use super::state::talk::answerer::Choice;
 use crate::data::conversation::{self, Conversation};
-use crate::data::{ImageRef, dropped, picture, windowed};
+use crate::data::dropped::{self, Named};
+use crate::data::{ImageRef, picture, windowed};
 use crate::error::{Error, Result};
 use crate::job::{Brightness, Prediction, ScoreRow};
 use crate::runs::append::Appender;
@@ -20,6 +21,8 @@ pub const BASE: &str = "base";
 pub enum Ask {
     /// Pasted text: files that were dropped, or words.
     Dropped(String),
+    /// A text that was written and could be paths: pictures, or a question.
+    Written(String),
     /// An answered question, for the history of a run.
     Keep { dir: PathBuf, line: String },
     /// A row for a data set, each picture as it was seen.
@@ -36,8 +39,15 @@ pub enum Ask {
 
 /// What came of it.
 pub enum Told {
-    Files(Vec<PathBuf>),
+    Files(Named),
     Words(String),
+    /// What was written names no files.
+    Question(String),
+    /// What was written names files, none of which can be asked about.
+    NotAsked {
+        text: String,
+        error: Error,
+    },
     /// A file that was dropped does not open as a picture.
     NoPicture(Error),
     Kept(Result<()>),
@@ -66,8 +76,14 @@ pub struct Side {
 pub fn answer(ask: Ask) -> Told {
     match ask {
         Ask::Dropped(text) => match dropped::files(&text) {
-            Some(files) => pictures(files).map_or_else(Told::NoPicture, Told::Files),
+            Some(named) if named.files.is_empty() => Told::Words(text),
+            Some(named) => pictures(named).map_or_else(Told::NoPicture, Told::Files),
             None => Told::Words(text),
+        },
+        Ask::Written(text) => match dropped::files(&text).map(pictures) {
+            Some(Ok(named)) => Told::Files(named),
+            Some(Err(error)) => Told::NotAsked { text, error },
+            None => Told::Question(text),
         },
         Ask::Keep { dir, line } => Told::Kept(keep(&dir, &line)),
         Ask::Add { dir, name, talk, seen } => {
@@ -86,12 +102,16 @@ pub fn answer(ask: Ask) -> Told {
     }
 }
 
-/// The files, if each opens as a picture: one that does not would stand in the way of every later question.
-fn pictures(files: Vec<PathBuf>) -> Result<Vec<PathBuf>> {
-    for file in &files {
+/// The files, if each opens as a picture: one that does not would stand in the way of every later question. At least one
+/// must be there.
+fn pictures(named: Named) -> Result<Named> {
+    for file in &named.files {
         picture::open(&ImageRef::Path(file.clone()))?;
     }
-    Ok(files)
+    match named.lost.first().filter(|_| named.files.is_empty()) {
+        Some(lost) => Err(dropped::not_found(lost)),
+        None => Ok(named),
+    }
 }
 
 /// The talk with the pictures as the model saw them.

@@ -84,6 +84,8 @@ impl<'a> Session<'a> {
             }
             Command::Ask(question) => self.ask(question, talk, stop)?,
             Command::Pictures(paths, levels) => return self.add_pictures(&paths, levels),
+            Command::Dropped(named) => return self.add_dropped(&named),
+            Command::Drop(number) => self.drop_picture(number)?,
             Command::Window(levels) => self.window(levels)?,
             Command::System(text) => {
                 let said = if text.is_some() { "the model is told this first" } else { "no system text" };
