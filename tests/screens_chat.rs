@@ -153,6 +153,25 @@ fn a_path_that_is_written_is_a_picture_and_one_that_is_gone_is_told() {
 }
 
 #[test]
+fn what_was_asked_again_is_marked_and_a_comparison_that_counts_is_not() {
+    let mut screen = chat();
+    answered(&mut screen, "Which side", "left");
+    assert!(!screen.text().contains("replaced"));
+    screen.keys("r");
+    let (job, _) = asked(&mut screen).remove(0);
+    say(&mut screen, job, "right");
+    let marked = |screen: &mut Screen| screen.text().matches("· replaced").count();
+    assert_eq!(marked(&mut screen), 1, "{}", screen.text());
+    screen.keys("c");
+    for (job, _) in asked(&mut screen) {
+        say(&mut screen, job, "both");
+    }
+    assert_eq!(marked(&mut screen), 2, "both single ones: {}", screen.text());
+    screen.keys("r");
+    assert_eq!(marked(&mut screen), 4, "both sides of the comparison too: {}", screen.text());
+}
+
+#[test]
 fn beside_a_model_in_training_there_is_only_the_base() {
     let mut screen = chat();
     let job = start_training(&mut screen);
