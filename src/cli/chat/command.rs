@@ -28,7 +28,8 @@ pub enum Command {
     Settings,
     Odds,
     Save(PathBuf),
-    Load(PathBuf),
+    /// A talk from a file: the row of this number, from 0.
+    Load(PathBuf, usize),
     Retry,
     Edit,
     Correct(Option<String>),
@@ -58,7 +59,8 @@ pub const HELP: &[(&str, &str)] = &[
     ("/edit", "change the last question and ask it"),
     ("/correct [TEXT]", "change the last answer, as it should be"),
     ("/add-to NAME", "the last question and answer become a row of the data set NAME"),
-    ("/save FILE, /load FILE", "the talk as ShareGPT, with how its words were chosen"),
+    ("/save FILE", "the talk as ShareGPT, with how its words were chosen"),
+    ("/load FILE [ROW]", "a saved talk, or a row of a data set, counted from 0"),
     ("/new", "a new talk"),
     ("/quit", "leave, as Ctrl-D; Ctrl-C breaks an answer off"),
     ("… \\", "a backslash at the end: the line goes on in the next, as with Alt-Enter"),
@@ -103,7 +105,14 @@ impl Command {
             }
             "odds" => Self::Odds,
             "save" => Self::Save(path().ok_or_else(|| needs("a file"))?),
-            "load" => Self::Load(path().ok_or_else(|| needs("a file"))?),
+            "load" => match dropped::words(rest).as_slice() {
+                [file] => Self::Load(dropped::path(file), 0),
+                [file, row] => {
+                    let row = row.parse().map_err(|_| needs("a file and the number of a row"))?;
+                    Self::Load(dropped::path(file), row)
+                }
+                _ => return Err(needs("a file")),
+            },
             "retry" => Self::Retry,
             "edit" => Self::Edit,
             "correct" => Self::Correct(text),
@@ -177,6 +186,8 @@ mod tests {
         assert_eq!(parse("/adapter 2"), Command::Adapter(Some("2".into())));
         assert_eq!(parse("/compare Is it left?"), Command::Compare(None, Some("Is it left?".into())));
         assert_eq!(parse("/add-to corrected"), Command::AddTo("corrected".into()));
+        assert_eq!(parse("/load talk.json"), Command::Load("talk.json".into(), 0));
+        assert_eq!(parse("/load 'my set.json' 12"), Command::Load("my set.json".into(), 12));
         assert_eq!(parse("/correct a\nb"), Command::Correct(Some("a\nb".into())));
         for lost in ["/no/such scan.png", "file:///no/such.png", "'/no/such scan.png'"] {
             assert!(
@@ -187,6 +198,8 @@ mod tests {
         for bad in [
             "/fly",
             "/drop a",
+            "/load",
+            "/load a.json b",
             "/save",
             "/image",
             "/image a window=x",

@@ -109,7 +109,7 @@ impl<'a> Session<'a> {
                 self.out.note(format!("how sure the model is of each token: {said}"));
             }
             Command::Save(path) => self.save(path)?,
-            Command::Load(path) => self.load(&path)?,
+            Command::Load(path, row) => self.load(&path, row)?,
             Command::Retry => self.again(|session, question| session.ask(question, talk, stop))?,
             Command::Edit => {
                 let question = self.last_question()?.trim_start_matches(MARK).to_string();
@@ -303,8 +303,12 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    fn load(&mut self, path: &Path) -> Result<()> {
-        self.talk = Conversation::load(path)?;
+    fn load(&mut self, path: &Path, row: usize) -> Result<()> {
+        let (talk, rows) = Conversation::load_row(path, row)?;
+        if rows > 1 {
+            self.out.note(format!("row {row} of {rows}, counted from 0; another one: /load FILE ROW"));
+        }
+        self.talk = talk;
         self.saved = None;
         (self.named, self.levels) = (self.talk.images.clone(), None);
         if let Some(sampling) = self.talk.sampling.take() {
