@@ -30,7 +30,7 @@ pub struct AskArgs {
     #[arg(long, value_name = "W/L")]
     pub window: Option<String>,
     /// Questions, an object a line: {"image": FILE or "images": [FILE, ...], "question": TEXT, "system": TEXT, "id": ...}.
-    /// - reads standard input
+    /// - reads standard input. Pictures are looked for from the current folder, then from the folder of the file
     #[arg(long, value_name = "QUESTIONS.jsonl")]
     pub file: Option<PathBuf>,
     /// System text
