@@ -303,8 +303,11 @@ fn a_talk_is_saved_and_loaded_with_its_manner() {
         ],
         sampling: sampling.clone(),
     };
-    told(&mut screen, Told::Loaded(Ok(Box::new(talk))));
-    assert!(screen.text().contains("A brain.") && screen.text().contains("3 questions loaded"));
+    told(&mut screen, Told::Loaded(Ok((Box::new(talk), 12))));
+    assert!(
+        screen.text().contains("A brain.")
+            && screen.text().contains("3 questions loaded: the first of 12 rows")
+    );
     ask(&mut screen, "Sure");
     let (_, next) = asked(&mut screen).remove(0);
     assert_eq!((next.turn.system.as_deref(), Some(next.turn.sampling)), (Some("Be brief."), sampling));

@@ -92,20 +92,12 @@ impl Conversation {
         files::write_json(path, &[Self { images, ..self.clone() }.to_json()])
     }
 
-    /// Reads what [`Conversation::save`] wrote, or the first row of any ShareGPT file.
-    ///
-    /// # Errors
-    /// The file cannot be read, or holds no conversation.
-    pub fn load(path: &Path) -> Result<Self> {
-        Ok(Self::load_row(path, 0)?.0)
-    }
-
-    /// Reads a row of a ShareGPT file, counted from 0, and says how many there are. Pictures are looked for from the
+    /// Reads what [`Conversation::save`] wrote, or a row of any ShareGPT file, counted from 0; says how many there are. Pictures are looked for from the
     /// file's folder where they are not found from here.
     ///
     /// # Errors
     /// The file cannot be read, or the row is not there or no conversation.
-    pub fn load_row(path: &Path, row: usize) -> Result<(Self, usize)> {
+    pub fn load(path: &Path, row: usize) -> Result<(Self, usize)> {
         let text = fs::read_to_string(path).at("read", path)?;
         let (value, rows) =
             row_of(&text, row).map_err(|e| Error::input(format!("{} is no JSON: {e}", path.display())))?;
@@ -310,12 +302,12 @@ mod tests {
         let talk = talk(&picture(dir.path()));
         let file = dir.path().join("talk.json");
         talk.save(&file).unwrap();
-        assert_eq!(Conversation::load(&file).unwrap(), talk);
+        assert_eq!(Conversation::load(&file, 0).unwrap().0, talk);
         // A picture through a window is a file again, and so is how words were chosen.
         let seen = crate::data::windowed::seen(&talk.images[0], crate::job::Brightness::Auto).unwrap();
         let sampling = Some(Sampling { temperature: 0.7, ..Sampling::default() });
         Conversation { images: vec![seen.clone()], sampling: sampling.clone(), ..talk }.save(&file).unwrap();
-        let found = Conversation::load(&file).unwrap();
+        let found = Conversation::load(&file, 0).unwrap().0;
         assert_eq!(found.sampling, sampling);
         assert_eq!(
             std::fs::read(&found.images[0]).unwrap(),
@@ -339,10 +331,10 @@ mod tests {
         std::fs::write(&array, serde_json::to_string_pretty(&rows).unwrap()).unwrap();
         std::fs::write(&lines, rows.map(|row| format!("{row}\n")).join("\n")).unwrap();
         for file in [array, lines] {
-            let (talk, all) = Conversation::load_row(&file, 1).unwrap();
+            let (talk, all) = Conversation::load(&file, 1).unwrap();
             assert_eq!((talk.turns[0].1.as_str(), all), ("b", 3));
-            assert_eq!(Conversation::load(&file).unwrap().turns[0].1, "a");
-            let none = Conversation::load_row(&file, 3).unwrap_err();
+            assert_eq!(Conversation::load(&file, 0).unwrap().0.turns[0].1, "a");
+            let none = Conversation::load(&file, 3).unwrap_err();
             assert!(none.message.ends_with("has no row 3: it has 3"), "{}", none.message);
         }
     }
@@ -352,7 +344,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("talk.json");
         talk(Path::new("assets/screenshot.png")).save(&file).unwrap();
-        let found = Conversation::load(&file).unwrap();
+        let found = Conversation::load(&file, 0).unwrap().0;
         assert!(found.images[0].is_absolute() && found.images[0].ends_with("assets/screenshot.png"));
     }
 

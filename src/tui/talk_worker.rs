@@ -53,7 +53,8 @@ pub enum Told {
     Kept(Result<()>),
     Added(Result<PathBuf>),
     Saved(Result<PathBuf>),
-    Loaded(Result<Box<Conversation>>),
+    /// The first row of the file, and how many there are.
+    Loaded(Result<(Box<Conversation>, usize)>),
     Adapters {
         found: Vec<PathBuf>,
         choice: Choice,
@@ -90,7 +91,9 @@ pub fn answer(ask: Ask) -> Told {
             Told::Added(as_seen(*talk, &seen).and_then(|talk| conversation::add_to(&dir, &name, &talk)))
         }
         Ask::Save { path, talk, seen, again } => Told::Saved(save(*talk, &seen, &path, again).map(|()| path)),
-        Ask::Load(path) => Told::Loaded(Conversation::load(&path).map(Box::new)),
+        Ask::Load(path) => {
+            Told::Loaded(Conversation::load(&path, 0).map(|(talk, rows)| (Box::new(talk), rows)))
+        }
         Ask::Adapters { runs, choice } => Told::Adapters { found: adapters::newest_first(&runs), choice },
         Ask::Evaluation(dir) => {
             let sides = match is_of_base(&dir) {

@@ -304,7 +304,7 @@ impl<'a> Session<'a> {
     }
 
     fn load(&mut self, path: &Path, row: usize) -> Result<()> {
-        let (talk, rows) = Conversation::load_row(path, row)?;
+        let (talk, rows) = Conversation::load(path, row)?;
         if rows > 1 {
             self.out.note(format!("row {row} of {rows}, counted from 0; another one: /load FILE ROW"));
         }

@@ -110,8 +110,8 @@ impl State {
         (talk, seen)
     }
 
-    /// The talk of a file takes the place of the one that is there.
-    fn take_conversation(&mut self, talk: Conversation) {
+    /// The talk of a file, the first of so many rows, takes the place of the one that is there.
+    fn take_conversation(&mut self, talk: Conversation, rows: usize) {
         let mut images = talk.images.into_iter();
         let mut shown: Vec<PathBuf> = Vec::new();
         self.talk.exchanges.clear();
@@ -133,7 +133,11 @@ impl State {
         (self.talk.dropped, self.talk.look, self.talk.saved) = (shown, Default::default(), None);
         self.talk.manner = Manner { system: talk.system, sampling: talk.sampling };
         let turns = self.talk.exchanges.len().to_string();
-        self.notify(Level::Info, self.words.fill("chat.loaded", &[("n", &turns)]));
+        let mut said = self.words.fill("chat.loaded", &[("n", &turns)]);
+        if rows > 1 {
+            said += &self.words.fill("chat.first_row", &[("all", &rows.to_string())]);
+        }
+        self.notify(Level::Info, said);
     }
 
     /// Lines of the run's history for answers that have ended.
@@ -208,7 +212,7 @@ impl State {
                 self.talk.saved = Some(path);
             }
             Told::Loaded(Ok(_)) if self.talk.answering() => {}
-            Told::Loaded(Ok(talk)) => self.take_conversation(*talk),
+            Told::Loaded(Ok((talk, rows))) => self.take_conversation(*talk, rows),
             Told::Adapters { found, choice } => self.offer_adapters(found, choice),
             Told::Evaluation { dir, sides } => self.evaluation.loaded(&dir, sides),
         }
