@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used)]
 
 use crate::golden;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use burn::tensor::{DType, Device};
 use lorascope::config::TrainConfig;
 use lorascope::data::encode::Encoder;
@@ -272,6 +274,15 @@ fn what_cannot_be_asked_is_told() {
     ] {
         let error = talk.ask(&who, 1, &bad, Instant::now()).unwrap_err();
         assert!(error.message.contains(word), "{}", error.message);
+        assert!(!error.message.starts_with("picture "), "there is only one: {}", error.message);
+    }
+    // Of several it is said which one, also where only decoding tells.
+    let whole = std::fs::read(picture(0)).unwrap();
+    let cut = format!("data:image/png;base64,{}", STANDARD.encode(&whole[..whole.len() / 2]));
+    for bad in ["data:image/png;base64,*", "data:image/png;base64,AAAA", &cut] {
+        let several = Turn { images: vec![picture(1), bad.into(), picture(2)], ..turn(0, "x") };
+        let error = talk.ask(&who, 1, &several, Instant::now()).unwrap_err();
+        assert!(error.message.starts_with("picture 2 of 3: "), "{}", error.message);
     }
     assert!(talk.idle() && talk.room() == 1, "a refused question takes no place");
     assert!(!answer(&mut talk, &who, &turn(0, "x")).0.is_empty());

@@ -5,11 +5,12 @@ use crate::screens::{Screen, start_training, started, with_data};
 use crate::screens_talk::{ask, asked, say};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use lorascope::data::conversation::Conversation;
+use lorascope::data::dropped::Named;
 use lorascope::job::{Brightness, Sampling};
 use lorascope::tui::Msg;
 use lorascope::tui::effects::{Effect, Load, Loaded};
 use lorascope::tui::state::talk::answerer::Choice;
-use lorascope::tui::talk_worker::{Ask, Told};
+use lorascope::tui::talk_worker::{self, Ask, Told};
 use std::path::PathBuf;
 
 const DEMO: &str = "/home/me/lungs/runs/demo";
@@ -97,6 +98,77 @@ fn two_adapters_answer_one_question() {
     let line = text.lines().find(|l| l.contains("the other says no")).unwrap();
     assert!(line.contains("the newest says yes"), "{line}");
     assert!(text.contains("adapter other/checkpoint-5") && text.contains("adapter demo"), "{text}");
+}
+
+#[test]
+fn a_picture_that_was_added_is_taken_away_again() {
+    let mut screen = chat();
+    screen.keys("D");
+    assert!(screen.text().contains("no picture was added here"), "{}", screen.text());
+    let files = ["/tmp/a.png", "/tmp/b.png"].map(PathBuf::from);
+    told(&mut screen, Told::Files(Named { files: files.to_vec(), lost: Vec::new() }));
+    assert!(screen.text().contains("2 dropped"), "{}", screen.text());
+    screen.keys("D");
+    assert!(screen.text().contains("taken away: /tmp/b.png"), "{}", screen.text());
+    ask(&mut screen, "Which side");
+    let (job, first) = asked(&mut screen).remove(0);
+    assert_eq!(first.turn.images, files[..1]);
+    say(&mut screen, job, "left");
+    screen.press(KeyCode::Esc);
+    screen.press(KeyCode::Delete);
+    ask(&mut screen, "Which side");
+    let (_, next) = asked(&mut screen).remove(0);
+    assert_ne!(next.turn.images, files[..1], "the sample's again");
+    assert!(next.turn.history.is_empty(), "what was said of another picture is not of this one");
+}
+
+/// A line that is written, and what the worker makes of it.
+fn written(screen: &mut Screen, line: &str) {
+    screen.keys("i");
+    screen.keys(line);
+    screen.press(KeyCode::Enter);
+    let ask = wanted(screen);
+    told(screen, talk_worker::answer(ask));
+    screen.press(KeyCode::Esc);
+}
+
+#[test]
+fn a_path_that_is_written_is_a_picture_and_one_that_is_gone_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let [there, gone] = ["a b.png", "gone.png"].map(|name| dir.path().join(name));
+    image::GrayImage::new(8, 8).save(&there).unwrap();
+    let mut screen = chat();
+    written(&mut screen, &there.display().to_string());
+    assert_eq!(screen.app.state.talk.dropped, std::slice::from_ref(&there));
+    assert!(asked(&mut screen).is_empty(), "it is no question");
+    written(&mut screen, &format!("'{}' '{}'", there.display(), gone.display()));
+    assert_eq!(screen.app.state.talk.dropped, [there.clone(), there]);
+    assert!(screen.text().contains("picture not found: "), "{}", screen.text());
+    written(&mut screen, &gone.display().to_string());
+    assert!(asked(&mut screen).is_empty() && screen.text().contains("picture not found: "));
+    assert_eq!(screen.app.state.talk.input.text(), gone.display().to_string(), "to be written right");
+    screen.app.state.talk.input.clear();
+    written(&mut screen, "Is it in a.png");
+    assert_eq!(asked(&mut screen).remove(0).1.turn.question, "<image><image>Is it in a.png");
+}
+
+#[test]
+fn what_was_asked_again_is_marked_and_a_comparison_that_counts_is_not() {
+    let mut screen = chat();
+    answered(&mut screen, "Which side", "left");
+    assert!(!screen.text().contains("replaced"));
+    screen.keys("r");
+    let (job, _) = asked(&mut screen).remove(0);
+    say(&mut screen, job, "right");
+    let marked = |screen: &mut Screen| screen.text().matches("· replaced").count();
+    assert_eq!(marked(&mut screen), 1, "{}", screen.text());
+    screen.keys("c");
+    for (job, _) in asked(&mut screen) {
+        say(&mut screen, job, "both");
+    }
+    assert_eq!(marked(&mut screen), 2, "both single ones: {}", screen.text());
+    screen.keys("r");
+    assert_eq!(marked(&mut screen), 4, "both sides of the comparison too: {}", screen.text());
 }
 
 #[test]
@@ -231,8 +303,11 @@ fn a_talk_is_saved_and_loaded_with_its_manner() {
         ],
         sampling: sampling.clone(),
     };
-    told(&mut screen, Told::Loaded(Ok(Box::new(talk))));
-    assert!(screen.text().contains("A brain.") && screen.text().contains("3 questions loaded"));
+    told(&mut screen, Told::Loaded(Ok((Box::new(talk), 12))));
+    assert!(
+        screen.text().contains("A brain.")
+            && screen.text().contains("3 questions loaded: the first of 12 rows")
+    );
     ask(&mut screen, "Sure");
     let (_, next) = asked(&mut screen).remove(0);
     assert_eq!((next.turn.system.as_deref(), Some(next.turn.sampling)), (Some("Be brief."), sampling));

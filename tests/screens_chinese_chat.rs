@@ -6,6 +6,7 @@ use crate::screens::{Screen, start_training, started, step, with_data};
 use crate::screens_talk::{self, ask, asked, say};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use lorascope::config::TrainConfig;
+use lorascope::data::dropped::Named;
 use lorascope::error::Error;
 use lorascope::job::{Answer, Event, Finish, Job, Odds, Outcome, Prediction, ScoreRow};
 use lorascope::tui::Msg;
@@ -145,7 +146,10 @@ fn the_chat_has_no_english_left() {
         for told in [
             Told::Saved(Ok("/home/me/lungs/talk.json".into())),
             Told::Added(Ok("/home/me/lungs/data/corrected.json".into())),
-            Told::Files(vec!["/home/me/lungs/scan.png".into()]),
+            Told::Files(Named {
+                files: vec!["/home/me/lungs/scan.png".into()],
+                lost: vec!["/home/me/lungs/scan.png".into()],
+            }),
         ] {
             screen.feed(Msg::Loaded(Loaded::Talk(told)));
             check(&mut screen, "told by the worker");

@@ -3,6 +3,7 @@
 
 use crate::screens::{Screen, start_training, started, step, with_data};
 use crossterm::event::KeyCode;
+use lorascope::data::dropped::Named;
 use lorascope::error::Error;
 use lorascope::job::{Answer, Command, Event, Finish, Job, Odds, Outcome, Prediction, ScoreRow};
 use lorascope::runs::Status;
@@ -103,7 +104,10 @@ fn edited_and_dropped() {
         panic!("the worker was not asked")
     };
     assert_eq!(text, "'/tmp/a b.png'");
-    screen.feed(Msg::Loaded(Loaded::Talk(Told::Files(vec!["/tmp/a b.png".into(), "/tmp/c.png".into()]))));
+    screen.feed(Msg::Loaded(Loaded::Talk(Told::Files(Named {
+        files: vec!["/tmp/a b.png".into(), "/tmp/c.png".into()],
+        lost: Vec::new(),
+    }))));
     screen.feed(Msg::Loaded(Loaded::Talk(Told::Words("?".into()))));
     screen.press(KeyCode::Enter);
     let (_, next) = asked(&mut screen).remove(0);
@@ -279,6 +283,7 @@ fn an_evaluation_as_it_goes_on() {
     assert!(screen.text().contains("No evaluation yet"));
     screen.effects.clear();
     screen.keys("e");
+    assert!(screen.text().contains(" evaluating base …"), "the status line: {}", screen.text());
     let submitted = |e: &Effect| match e {
         Effect::Submit { id, job: Job::Evaluate(config) } => Some((*id, config.clone())),
         _ => None,
@@ -302,9 +307,15 @@ fn an_evaluation_as_it_goes_on() {
         Event::Scores { done: 1, total: 2, remaining: 90.0, rows: scores(80.0), slots: Vec::new() },
     );
     let text = screen.text();
-    for word in
-        ["35.00", "80.00", "30.00 to 40.00", "base 2/2", "tuned 1/2", "ETA", "a [small]large lesion", "+70.0"]
-    {
+    for word in [
+        "35.00",
+        "80.00",
+        "30.00 to 40.00",
+        "base 2/2",
+        " evaluating tuned 1/2 · ETA 1:30",
+        "a [small]large lesion",
+        "+70.0",
+    ] {
         assert!(text.contains(word), "{word}\n{text}");
     }
     let beside = |line: &str| line.contains("base · rouge-l 10.0") && line.contains("tuned · rouge-l 80.0");
@@ -326,7 +337,27 @@ fn an_evaluation_as_it_goes_on() {
         matches!(screen.effects[..], [Effect::Send { id, command: Command::Stop { .. } }] if id == tuned)
     );
     screen.event(tuned, Event::Finished(Outcome::Failed { error: Error::usage("no such data set") }));
-    assert!(screen.text().contains("no such data set"));
+    let text = screen.text();
+    assert!(text.contains("no such data set") && !text.contains(" evaluating "), "{text}");
+}
+
+#[test]
+fn the_list_of_samples_says_what_its_numbers_are() {
+    let mut screen = with_data(160, 44);
+    screen.app.state.zoomed = true;
+    screen.keys("6");
+    let dir = evaluations(&mut screen).remove(0);
+    let side = Side { samples: vec![prediction(0, "a large lesion", 50.0)], scores: scores(50.0) };
+    screen.feed(Msg::Loaded(Loaded::Talk(Told::Evaluation { dir, sides: [Some(side), None] })));
+    for order in ["in order", "worst first", "best first", "gain first"] {
+        assert!(screen.text().contains(&format!("│ {order} · rouge-l ")), "{}", screen.text());
+        screen.keys("s");
+    }
+    // In less room the order is said, and of none the score.
+    screen.terminal.backend_mut().resize(112, 30);
+    assert!(screen.text().contains("│ rouge-l      base "), "{}", screen.text());
+    screen.keys("s");
+    assert!(screen.text().contains("│ worst f… "), "{}", screen.text());
 }
 
 /// What was asked of the worker for the evaluation pane since the last call.

@@ -46,6 +46,21 @@ fn questions_with_a_byte_order_mark_and_in_another_encoding() {
     assert_eq!(scored["samples"], 2, "{scored}");
 }
 
+/// A wrong file is no flood of lines, and what the right one looks like is said.
+#[test]
+fn a_file_without_predictions_is_told_in_a_few_lines() {
+    let dir = tempfile::tempdir().unwrap();
+    let rows = serde_json::to_string_pretty(&vec![serde_json::json!({ "question": 1 }); 64]).unwrap();
+    fs::write(dir.path().join("rows.json"), &rows).unwrap();
+    let output = lorascope(dir.path()).args(["score", "rows.json"]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(said.lines().count() < 12, "{said}");
+    let all = rows.lines().count();
+    assert!(said.contains(&format!("left out: {} more lines, {all} of {all}", all - 5)), "{said}");
+    assert!(said.contains("rows.json holds no predictions") && said.contains("\"predict\""), "{said}");
+}
+
 /// An answer that is broken off is no answer to a script.
 #[cfg(unix)]
 #[test]

@@ -3,10 +3,11 @@
 #![allow(clippy::unwrap_used)]
 
 use crate::golden;
-use crate::terminal::Pty;
+use crate::terminal::{PROGRAM, Pty};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use unicode_width::UnicodeWidthStr;
 
 /// A talk that waits for its first line.
 fn chat(dir: &Path) -> Pty {
@@ -35,6 +36,32 @@ fn a_line_stands_at_the_left_and_ctrl_c_leaves_the_talk_alone() {
     assert_eq!(chat.end(), Some(0));
     let history = fs::read_to_string(dir.path().join("state/lorascope/chat_history.jsonl")).unwrap();
     assert_eq!(history, "\"/odds\"\n\"one\\ntwo\"\n");
+}
+
+/// What is piped is as it was said.
+#[test]
+fn an_answer_breaks_between_words_on_a_terminal() {
+    let dir = tempfile::tempdir().unwrap();
+    let model = golden::path("models/tiny-dense");
+    let question = "What is shown in the picture?";
+    let args = ["ask", "--quiet", "--model", model.to_str().unwrap(), question, "max_new_tokens=60"];
+    let piped = Command::new(PROGRAM).args(args).env("LORASCOPE_DEVICE", "cpu").output().unwrap();
+    let piped = String::from_utf8(piped.stdout).unwrap();
+    let words: Vec<&str> =
+        piped.split_whitespace().filter(|word| word.is_ascii() && word.len() < 30).collect();
+    assert!(words.len() > 5 && piped.lines().any(|line| line.width() > 60), "{piped}");
+
+    let mut ask = Pty::start_with(dir.path(), &args, (30, 24), &[]);
+    assert_eq!(ask.end(), Some(0));
+    let shown = String::from_utf8_lossy(&ask.raw).into_owned();
+    let wide: Vec<&str> = shown.lines().filter(|line| line.width() > 30).collect();
+    assert!(wide.is_empty(), "{wide:?}");
+    let bare = |text: &str| text.split_whitespace().collect::<String>();
+    assert_eq!(bare(&shown), bare(&piped), "nothing is lost");
+    let times = |text: &str, word: &str| text.split_whitespace().filter(|w| *w == word).count();
+    for word in words {
+        assert_eq!(times(&shown, word), times(&piped, word), "{word}\n{shown}");
+    }
 }
 
 #[test]

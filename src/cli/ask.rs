@@ -30,7 +30,7 @@ pub struct AskArgs {
     #[arg(long, value_name = "W/L")]
     pub window: Option<String>,
     /// Questions, an object a line: {"image": FILE or "images": [FILE, ...], "question": TEXT, "system": TEXT, "id": ...}.
-    /// - reads standard input
+    /// - reads standard input. Pictures are looked for from the current folder, then from the folder of the file
     #[arg(long, value_name = "QUESTIONS.jsonl")]
     pub file: Option<PathBuf>,
     /// System text
@@ -120,11 +120,13 @@ fn one(args: &AskArgs, config: TrainConfig, turn: Turn, out: &Out) -> Result<()>
         config: Box::new(config),
     };
     let mut odds: Vec<Odds> = Vec::new();
-    let mut answer = job::run(&Engine::start(), Job::Ask(Box::new(ask)), out, &mut |event| match event {
+    let answered = job::run(&Engine::start(), Job::Ask(Box::new(ask)), out, &mut |event| match event {
         Event::Token { text, done, .. } => out.piece(text, *done),
         Event::Odds { odds: one, .. } => odds.push(one.clone()),
         _ => {}
-    })?;
+    });
+    out.end_text();
+    let mut answer = answered?;
     if answer["finish"] == json!(Finish::Cancelled) {
         return Err(Error::new(Kind::Stopped, format!("stopped after {} tokens", answer["new_tokens"])));
     }

@@ -3,9 +3,9 @@
 use super::ask;
 use super::output::{self, Out};
 use super::talk::Talk;
-use crate::data::clean;
 use crate::data::conversation::Conversation;
 use crate::data::windowed::Levels;
+use crate::data::{ImageRef, clean};
 use crate::error::{At, Error, Kind, Result};
 use crate::job::{Event, Odds, Turn};
 use serde_json::{Map, Value, json};
@@ -21,7 +21,8 @@ pub struct Question {
     turn: Result<Turn>,
 }
 
-/// Reads the questions; what a line does not say is as in `turn`.
+/// Reads the questions; what a line does not say is as in `turn`. Their pictures are looked for from here, then from the
+/// file's folder.
 ///
 /// # Errors
 /// The file cannot be read, or holds no question.
@@ -33,11 +34,12 @@ pub fn read(file: &Path, turn: &Turn, window: Option<Levels>) -> Result<Vec<Ques
     } else {
         std::fs::read(file).at("read", file)?
     };
+    let folder = file.parent().unwrap_or(Path::new(""));
     let lines = clean::without_bom(&bytes).split(|b| *b == b'\n').enumerate();
     let all: Vec<Question> = lines
         .filter(|(_, line)| !line.trim_ascii().is_empty())
         .map(|(i, line)| match serde_json::from_slice::<Map<String, Value>>(line) {
-            Ok(map) => Question { id: map.get("id").cloned(), turn: question(&map, turn, window) },
+            Ok(map) => Question { id: map.get("id").cloned(), turn: question(&map, turn, (folder, window)) },
             Err(e) => {
                 let what = format!("{}, line {}: {e}", file.display(), i + 1);
                 Question { id: None, turn: Err(Error::input(clean::for_terminal(&what))) }
@@ -51,14 +53,27 @@ pub fn read(file: &Path, turn: &Turn, window: Option<Levels>) -> Result<Vec<Ques
     }
 }
 
-fn question(map: &Map<String, Value>, like: &Turn, window: Option<Levels>) -> Result<Turn> {
+/// The pictures of a line as a turn names them.
+fn pictures(images: Vec<PathBuf>, (folder, window): (&Path, Option<Levels>)) -> Result<Vec<PathBuf>> {
+    let there = |path: &Path| match ImageRef::named(path.into()) {
+        Ok(ImageRef::Path(path)) => path.exists(),
+        found => found.is_ok(),
+    };
+    let placed = |image: PathBuf| {
+        let beside = folder.join(&image);
+        if !there(&image) && there(&beside) { beside } else { image }
+    };
+    ask::pictures(&images.into_iter().map(placed).collect::<Vec<_>>(), window)
+}
+
+fn question(map: &Map<String, Value>, like: &Turn, from: (&Path, Option<Levels>)) -> Result<Turn> {
     let text = |key: &str| map.get(key).and_then(Value::as_str).map(str::to_string);
     // A row of a data set asks its last question.
     if map.contains_key("conversations") || map.contains_key("messages") {
         let mut talk = Conversation::parse(&without_open_answer(map))?;
         let (question, _) =
             talk.turns.pop().ok_or_else(|| Error::input("the conversation has no question"))?;
-        let images = ask::pictures(&talk.images, window)?;
+        let images = pictures(talk.images, from)?;
         return Ok(Turn { system: talk.system, images, history: talk.turns, question, ..like.clone() });
     }
     let mut images: Vec<PathBuf> = text("image").into_iter().map(PathBuf::from).collect();
@@ -67,7 +82,7 @@ fn question(map: &Map<String, Value>, like: &Turn, window: Option<Levels>) -> Re
     }
     let question = text("question").or_else(|| text("prompt"));
     let question = question.ok_or_else(|| Error::input("the line has no \"question\""))?;
-    let images = if images.is_empty() { like.images.clone() } else { ask::pictures(&images, window)? };
+    let images = if images.is_empty() { like.images.clone() } else { pictures(images, from)? };
     Ok(Turn { system: text("system").or_else(|| like.system.clone()), images, question, ..like.clone() })
 }
 
@@ -160,7 +175,7 @@ mod tests {
 
     fn parse(line: &str) -> Result<Turn> {
         let like = Turn { images: vec!["data:,".into()], system: Some("S".into()), ..Turn::default() };
-        question(&serde_json::from_str(line).unwrap(), &like, None)
+        question(&serde_json::from_str(line).unwrap(), &like, (Path::new(""), None))
     }
 
     #[test]
@@ -173,5 +188,30 @@ mod tests {
         assert_eq!((row.history, row.question), (vec![("a".into(), "b".into())], "c".into()));
         assert!(parse(r#"{"image": "no/such.png", "question": "x"}"#).is_err());
         assert!(parse("{}").unwrap_err().message.contains("question"));
+    }
+
+    #[test]
+    fn pictures_are_looked_for_from_here_and_then_beside_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let here = "assets/screenshot.png";
+        std::fs::create_dir(dir.path().join("assets")).unwrap();
+        ["scan.png", here].iter().for_each(|name| std::fs::write(dir.path().join(name), "x").unwrap());
+        let lines = [
+            json!({ "image": "scan.png", "question": "a" }),
+            json!({ "images": [here], "question": "b" }),
+            json!({ "messages": [{ "role": "user", "content": "c" }], "images": ["scan.png"] }),
+            json!({ "image": "gone.png", "question": "d" }),
+        ];
+        let file = dir.path().join("q.jsonl");
+        std::fs::write(&file, lines.map(|line| format!("{line}\n")).concat()).unwrap();
+        let read = read(&file, &Turn::default(), None).unwrap();
+        let images = |at: usize| read[at].turn.as_ref().unwrap().images.clone();
+        let beside = dir.path().join("scan.png");
+        assert_eq!(
+            [images(0), images(1), images(2)],
+            [vec![beside.clone()], vec![here.into()], vec![beside]]
+        );
+        let lost = read[3].turn.as_ref().unwrap_err();
+        assert!(lost.message.ends_with("not found: gone.png"), "{}", lost.message);
     }
 }

@@ -16,6 +16,7 @@ pub mod demo;
 pub mod eval;
 pub mod export;
 pub mod findings;
+mod flow;
 pub mod interrupt;
 pub mod job;
 pub mod measures;

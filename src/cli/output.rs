@@ -1,8 +1,10 @@
 //! What the command line prints: results on standard output, progress and notices on standard error.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+use super::flow::Flow;
 use crate::error::{Error, Kind, Result};
 use crate::job::{Event, Phase};
+use crate::tui::prompt::terminal_columns;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::sync::{Mutex, OnceLock};
@@ -15,17 +17,20 @@ pub struct Out {
     pub json: bool,
     pub quiet: bool,
     bar: Mutex<Option<(Phase, ProgressBar)>>,
+    /// The text that is being written to a terminal.
+    flow: Mutex<Flow>,
 }
 
 impl Out {
     pub fn new(json: bool, quiet: bool) -> Self {
-        Self { json, quiet, bar: Mutex::new(None) }
+        Self { json, quiet, bar: Mutex::new(None), flow: Mutex::default() }
     }
 
     /// A line of result text; not printed with `--json`.
     pub fn line(&self, text: impl AsRef<str>) {
         if !self.json {
             self.clear_bar();
+            self.end_text();
             put(&printable(text.as_ref()));
         }
     }
@@ -47,13 +52,31 @@ impl Out {
         put(&pieces.iter().map(paint).collect::<String>());
     }
 
-    /// A piece of a text that is still being written; `done` ends the line.
+    /// A piece of a text that is still being written; `done` ends the line. On a terminal lines end between words.
     pub fn piece(&self, text: &str, done: bool) {
-        if !self.json {
-            self.clear_bar();
-            let mut out = std::io::stdout();
-            let end = if done { "\n" } else { "" };
-            notice(write!(out, "{}{end}", printable(text)).and_then(|()| out.flush()));
+        if self.json {
+            return;
+        }
+        self.clear_bar();
+        let mut text = printable(text);
+        if std::io::stdout().is_terminal() {
+            let mut flow = self.flow.lock().expect("no panic while the text is held");
+            let columns = terminal_columns();
+            text = flow.push(&text, columns);
+            if done {
+                text.push_str(&flow.end(columns));
+            }
+        } else if done {
+            text.push('\n');
+        }
+        write_text(&text);
+    }
+
+    /// Ends a text that was broken off on a terminal, so that what follows does not stand in its last line.
+    pub fn end_text(&self) {
+        let mut flow = self.flow.lock().expect("no panic while the text is held");
+        if *flow != Flow::default() {
+            write_text(&flow.end(terminal_columns()));
         }
     }
 
@@ -73,6 +96,7 @@ impl Out {
 
     /// A notice for people, on standard error; nothing with `--quiet`.
     pub fn note(&self, text: impl AsRef<str>) {
+        self.end_text();
         if !self.quiet {
             self.clear_bar();
             let _ = writeln!(std::io::stderr(), "{}", printable(text.as_ref()));
@@ -141,6 +165,11 @@ pub fn print_error(error: &Error, json: bool) {
     if let Some(hint) = &error.hint {
         let _ = writeln!(err, "  hint: {}", printable(hint));
     }
+}
+
+fn write_text(text: &str) {
+    let mut out = std::io::stdout();
+    notice(write!(out, "{text}").and_then(|()| out.flush()));
 }
 
 fn put(text: &str) {

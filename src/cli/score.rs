@@ -76,8 +76,9 @@ impl Line {
 pub fn run(args: &ScoreArgs, out: &Out) -> Result<()> {
     let lines = read(&args.file, args.strict, out)?;
     if lines.is_empty() {
-        return Err(Error::input(format!("{} holds no predictions", args.file.display()))
-            .hint("each line is an object with \"predict\" and \"label\""));
+        return Err(Error::input(format!("{} holds no predictions", args.file.display())).hint(
+            "it should look like generated_predictions.jsonl, an object a line: {\"predict\": \"...\", \"label\": \"...\"}",
+        ));
     }
     let pairs: Vec<(&str, &str)> = lines.iter().map(|l| (l.predict.as_str(), l.label.as_str())).collect();
     let groups = match &args.group_by {
@@ -173,11 +174,14 @@ fn slots(lines: &[Line], labels: &Labels, path: &Path) -> Result<SlotReport> {
     })
 }
 
-/// Every good line; a bad one is named and left out.
+/// Bad lines that are named; of more it is said how many.
+const NAMED: usize = 5;
+
+/// Every good line; a bad one is left out, and named among the first.
 fn read(file: &Path, strict: bool, out: &Out) -> Result<Vec<Line>> {
     let text = std::fs::read(file).at("read", file)?;
     let text = String::from_utf8_lossy(clean::without_bom(&text));
-    let mut lines = Vec::new();
+    let (mut lines, mut bad) = (Vec::new(), 0);
     for (i, line) in text.lines().enumerate().filter(|(_, l)| !l.trim().is_empty()) {
         match serde_json::from_str::<Line>(line) {
             Ok(line) => lines.push(line),
@@ -187,9 +191,15 @@ fn read(file: &Path, strict: bool, out: &Out) -> Result<Vec<Line>> {
                 if strict {
                     return Err(Error::new(Kind::Check, what));
                 }
-                out.note(format!("left out: {what}"));
+                bad += 1;
+                if bad <= NAMED {
+                    out.note(format!("left out: {what}"));
+                }
             }
         }
+    }
+    if bad > NAMED {
+        out.note(format!("left out: {} more lines, {bad} of {}", bad - NAMED, bad + lines.len()));
     }
     Ok(lines)
 }

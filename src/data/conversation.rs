@@ -92,18 +92,17 @@ impl Conversation {
         files::write_json(path, &[Self { images, ..self.clone() }.to_json()])
     }
 
-    /// Reads what [`Conversation::save`] wrote, or the first row of any ShareGPT file. Pictures are looked for from
-    /// the file's folder where they are not found from here.
+    /// Reads what [`Conversation::save`] wrote, or a row of any ShareGPT file, counted from 0; says how many there are. Pictures are looked for from the
+    /// file's folder where they are not found from here.
     ///
     /// # Errors
-    /// The file cannot be read, or holds no conversation.
-    pub fn load(path: &Path) -> Result<Self> {
+    /// The file cannot be read, or the row is not there or no conversation.
+    pub fn load(path: &Path, row: usize) -> Result<(Self, usize)> {
         let text = fs::read_to_string(path).at("read", path)?;
-        let first = text.lines().next().unwrap_or_default();
-        let value: Value = serde_json::from_str(&text)
-            .or_else(|_| serde_json::from_str(first))
-            .map_err(|e| Error::input(format!("{} is no JSON: {e}", path.display())))?;
-        let mut all = Self::parse(value.as_array().and_then(|rows| rows.first()).unwrap_or(&value))?;
+        let (value, rows) =
+            row_of(&text, row).map_err(|e| Error::input(format!("{} is no JSON: {e}", path.display())))?;
+        let none = || Error::usage(format!("{} has no row {row}: it has {rows}", path.display()));
+        let mut all = Self::parse(&value.ok_or_else(|| none().hint("rows count from 0"))?)?;
         let folder = path.parent().unwrap_or(Path::new(""));
         for image in &mut all.images {
             let there = folder.join(&*image);
@@ -111,7 +110,7 @@ impl Conversation {
                 *image = there;
             }
         }
-        Ok(all)
+        Ok((all, rows))
     }
 
     /// Only the last pair and its pictures: those marked in its question, and all where none is marked.
@@ -125,6 +124,22 @@ impl Conversation {
             turns: vec![(question, answer)],
             sampling: self.sampling.clone(),
         })
+    }
+}
+
+/// A row of a JSON array, a lone object or JSON lines, and how many rows there are.
+fn row_of(text: &str, row: usize) -> serde_json::Result<(Option<Value>, usize)> {
+    match serde_json::from_str(text) {
+        Ok(Value::Array(mut rows)) => {
+            let all = rows.len();
+            Ok(((row < all).then(|| rows.swap_remove(row)), all))
+        }
+        Ok(one) => Ok(((row == 0).then_some(one), 1)),
+        Err(_) => {
+            let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+            let value = lines.get(row).map(|line| serde_json::from_str(line)).transpose()?;
+            Ok((value, lines.len()))
+        }
     }
 }
 
@@ -287,12 +302,12 @@ mod tests {
         let talk = talk(&picture(dir.path()));
         let file = dir.path().join("talk.json");
         talk.save(&file).unwrap();
-        assert_eq!(Conversation::load(&file).unwrap(), talk);
+        assert_eq!(Conversation::load(&file, 0).unwrap().0, talk);
         // A picture through a window is a file again, and so is how words were chosen.
         let seen = crate::data::windowed::seen(&talk.images[0], crate::job::Brightness::Auto).unwrap();
         let sampling = Some(Sampling { temperature: 0.7, ..Sampling::default() });
         Conversation { images: vec![seen.clone()], sampling: sampling.clone(), ..talk }.save(&file).unwrap();
-        let found = Conversation::load(&file).unwrap();
+        let found = Conversation::load(&file, 0).unwrap().0;
         assert_eq!(found.sampling, sampling);
         assert_eq!(
             std::fs::read(&found.images[0]).unwrap(),
@@ -307,11 +322,29 @@ mod tests {
     }
 
     #[test]
+    fn a_row_of_a_data_set_is_loaded_by_its_number() {
+        let dir = tempfile::tempdir().unwrap();
+        let rows = ["a", "b", "c"].map(|answer| {
+            Conversation { turns: vec![("What?".into(), answer.into())], ..Conversation::default() }.to_json()
+        });
+        let [array, lines] = ["set.json", "set.jsonl"].map(|name| dir.path().join(name));
+        std::fs::write(&array, serde_json::to_string_pretty(&rows).unwrap()).unwrap();
+        std::fs::write(&lines, rows.map(|row| format!("{row}\n")).join("\n")).unwrap();
+        for file in [array, lines] {
+            let (talk, all) = Conversation::load(&file, 1).unwrap();
+            assert_eq!((talk.turns[0].1.as_str(), all), ("b", 3));
+            assert_eq!(Conversation::load(&file, 0).unwrap().0.turns[0].1, "a");
+            let none = Conversation::load(&file, 3).unwrap_err();
+            assert!(none.message.ends_with("has no row 3: it has 3"), "{}", none.message);
+        }
+    }
+
+    #[test]
     fn the_pictures_of_a_saved_talk_are_found_from_anywhere() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("talk.json");
         talk(Path::new("assets/screenshot.png")).save(&file).unwrap();
-        let found = Conversation::load(&file).unwrap();
+        let found = Conversation::load(&file, 0).unwrap().0;
         assert!(found.images[0].is_absolute() && found.images[0].ends_with("assets/screenshot.png"));
     }
 

@@ -52,12 +52,20 @@ impl Talk {
     /// # Errors
     /// A picture or the talk cannot be used, or there is no room.
     pub fn ask(&mut self, who: &Who, id: u64, turn: &Turn, began: Instant) -> Result<()> {
-        let images: Vec<ImageRef> =
-            turn.images.iter().cloned().map(ImageRef::named).collect::<Result<_>>()?;
         let seen = turn.brightness;
-        let identities =
-            images.iter().map(|image| Pictures::identity(image, seen)).collect::<Result<Vec<_>>>()?;
-        let grids = who.encoder.grids_of(&images)?;
+        let (mut images, mut identities, mut grids) = (Vec::new(), Vec::new(), Vec::new());
+        for (i, name) in turn.images.iter().enumerate() {
+            let known = || -> Result<_> {
+                let image = ImageRef::named(name.clone())?;
+                let identity = Pictures::identity(&image, seen)?;
+                let grid = who.encoder.grids_of(std::slice::from_ref(&image))?;
+                Ok((image, identity, grid))
+            };
+            let (image, identity, grid) = known().map_err(|e| which(e, i, turn))?;
+            identities.push(identity);
+            grids.extend(grid);
+            images.push(image);
+        }
         let ids = who.encoder.prompt(turn.system.as_deref(), &ask::messages(turn), &grids)?;
         let most = who.model.config.text.max_position_embeddings;
         let tokens = ids.len();
@@ -80,7 +88,10 @@ impl Talk {
             odds: turn.odds,
         };
         let pictures = &mut self.pictures;
-        let mut look = |i: usize| pictures.see(who, (&images[i], seen), identities[i], tuned);
+        let mut look = |i: usize| {
+            let features = pictures.see(who, (&images[i], seen), identities[i], tuned);
+            features.map_err(|e| which(e, i, turn))
+        };
         let reused = self.batch.add(who.model, request, &mut look)?;
         let mut writing = Writing::new(id, who.encoder, &turn.sampling.stop, began);
         writing.reads(tokens, reused);
@@ -130,4 +141,12 @@ impl Talk {
 pub fn refuse(id: u64, error: Error, emit: Emit) {
     emit(Event::Answered { id, answer: None, error: Some(error) });
     emit(Event::Token { id, text: String::new(), done: true });
+}
+
+/// Says which of several pictures an error is about: not all have names.
+fn which(error: Error, at: usize, turn: &Turn) -> Error {
+    match turn.images.len() {
+        0 | 1 => error,
+        all => Error { message: format!("picture {} of {all}: {}", at + 1, error.message), ..error },
+    }
 }

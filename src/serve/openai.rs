@@ -198,7 +198,9 @@ fn content(content: &Value, at: &str, images: &mut Vec<PathBuf>) -> Result<Strin
                 let url =
                     part["image_url"]["url"].as_str().or(part["image_url"].as_str()).unwrap_or_default();
                 if !url.starts_with("data:") {
-                    let message = "a picture must be a data: URL: nothing is loaded from elsewhere";
+                    let n = images.len() + 1;
+                    let message =
+                        format!("picture {n} must be a data: URL: nothing is loaded from elsewhere");
                     return Err(Fault::field(at, message));
                 }
                 if images.len() == PICTURES {

@@ -106,6 +106,7 @@ actions! {
     Retry "retry" "Ask the last question again"
     StopAnswer "stop_answer" "Stop the answer"
     ClearTalk "clear_talk" "Start a new talk"
+    DropPicture "drop_picture" "Take the picture that was added last away again"
     NextPicture "next_picture" "Next sample's picture"
     PreviousPicture "previous_picture" "Previous sample's picture"
     ShowCaption "show_caption" "Show the sample's own caption"

@@ -3,6 +3,7 @@
 use super::action::Action;
 use super::layout;
 use super::panes::{Canvas, Hit, Pane, row};
+use super::state::evaluation::Judged;
 use super::state::run::Status;
 use super::state::{PaneId, State};
 use super::text;
@@ -182,6 +183,10 @@ fn running(state: &State) -> (String, Style) {
         let progress = if busy.total > 0 { format!(" {}/{}", busy.done, busy.total) } else { " …".into() };
         return (format!("{}{progress}", words.get(busy.what)), theme.accent);
     }
+    let training = state.run.as_ref().is_some_and(|run| run.alive());
+    if let Some((name, side)) = state.evaluation.current_side().filter(|_| !training) {
+        return (evaluating(state, name, side), theme.accent);
+    }
     let Some(run) = &state.run else { return (words.get("status.idle").into(), theme.dim) };
     let style = match run.status {
         Status::Failed(_) => theme.bad,
@@ -210,6 +215,20 @@ fn running(state: &State) -> (String, Style) {
     (line, style)
 }
 
+/// How far an evaluation is.
+fn evaluating(state: &State, name: &'static str, side: &Judged) -> String {
+    let words = state.words;
+    let mut line = format!("{} {}", words.get("evaluating"), words.get(name));
+    match side.total {
+        0 => line.push_str(" …"),
+        total => line.push_str(&format!(" {}/{total}", side.samples.len())),
+    }
+    if side.remaining > 0.0 {
+        line.push_str(&format!(" · {} {}", words.get("status.eta"), text::duration(side.remaining)));
+    }
+    line
+}
+
 /// Device and memory, and what a slow line has to carry.
 fn machine(state: &State) -> String {
     let run = state.run.as_ref();
@@ -222,7 +241,7 @@ fn machine(state: &State) -> String {
 /// What someone new would want to press next.
 fn next_step(state: &State) -> String {
     let say = |what, action| state.words.fill(what, &[("key", &state.keys.hint(action))]);
-    if state.busy.is_some() {
+    if state.busy.is_some() || state.evaluation.current_side().is_some() {
         return String::new();
     }
     match &state.run {

@@ -2,7 +2,8 @@
 
 use super::state::talk::answerer::Choice;
 use crate::data::conversation::{self, Conversation};
-use crate::data::{ImageRef, dropped, picture, windowed};
+use crate::data::dropped::{self, Named};
+use crate::data::{ImageRef, picture, windowed};
 use crate::error::{Error, Result};
 use crate::job::{Brightness, Prediction, ScoreRow, SlotRow};
 use crate::runs::append::Appender;
@@ -20,6 +21,8 @@ pub const BASE: &str = "base";
 pub enum Ask {
     /// Pasted text: files that were dropped, or words.
     Dropped(String),
+    /// A text that was written and could be paths: pictures, or a question.
+    Written(String),
     /// An answered question, for the history of a run.
     Keep { dir: PathBuf, line: String },
     /// A row for a data set, each picture as it was seen.
@@ -36,14 +39,22 @@ pub enum Ask {
 
 /// What came of it.
 pub enum Told {
-    Files(Vec<PathBuf>),
+    Files(Named),
     Words(String),
+    /// What was written names no files.
+    Question(String),
+    /// What was written names files, none of which can be asked about.
+    NotAsked {
+        text: String,
+        error: Error,
+    },
     /// A file that was dropped does not open as a picture.
     NoPicture(Error),
     Kept(Result<()>),
     Added(Result<PathBuf>),
     Saved(Result<PathBuf>),
-    Loaded(Result<Box<Conversation>>),
+    /// The first row of the file, and how many there are.
+    Loaded(Result<(Box<Conversation>, usize)>),
     Adapters {
         found: Vec<PathBuf>,
         choice: Choice,
@@ -67,15 +78,23 @@ pub struct Side {
 pub fn answer(ask: Ask) -> Told {
     match ask {
         Ask::Dropped(text) => match dropped::files(&text) {
-            Some(files) => pictures(files).map_or_else(Told::NoPicture, Told::Files),
+            Some(named) if named.files.is_empty() => Told::Words(text),
+            Some(named) => pictures(named).map_or_else(Told::NoPicture, Told::Files),
             None => Told::Words(text),
+        },
+        Ask::Written(text) => match dropped::files(&text).map(pictures) {
+            Some(Ok(named)) => Told::Files(named),
+            Some(Err(error)) => Told::NotAsked { text, error },
+            None => Told::Question(text),
         },
         Ask::Keep { dir, line } => Told::Kept(keep(&dir, &line)),
         Ask::Add { dir, name, talk, seen } => {
             Told::Added(as_seen(*talk, &seen).and_then(|talk| conversation::add_to(&dir, &name, &talk)))
         }
         Ask::Save { path, talk, seen, again } => Told::Saved(save(*talk, &seen, &path, again).map(|()| path)),
-        Ask::Load(path) => Told::Loaded(Conversation::load(&path).map(Box::new)),
+        Ask::Load(path) => {
+            Told::Loaded(Conversation::load(&path, 0).map(|(talk, rows)| (Box::new(talk), rows)))
+        }
         Ask::Adapters { runs, choice } => Told::Adapters { found: adapters::newest_first(&runs), choice },
         Ask::Evaluation(dir) => {
             let sides = match is_of_base(&dir) {
@@ -87,12 +106,16 @@ pub fn answer(ask: Ask) -> Told {
     }
 }
 
-/// The files, if each opens as a picture: one that does not would stand in the way of every later question.
-fn pictures(files: Vec<PathBuf>) -> Result<Vec<PathBuf>> {
-    for file in &files {
+/// The files, if each opens as a picture: one that does not would stand in the way of every later question. At least one
+/// must be there.
+fn pictures(named: Named) -> Result<Named> {
+    for file in &named.files {
         picture::open(&ImageRef::Path(file.clone()))?;
     }
-    Ok(files)
+    match named.lost.first().filter(|_| named.files.is_empty()) {
+        Some(lost) => Err(dropped::not_found(lost)),
+        None => Ok(named),
+    }
 }
 
 /// The talk with the pictures as the model saw them.

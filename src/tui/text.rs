@@ -130,7 +130,7 @@ fn first_line(text: &str, columns: usize) -> (String, &str) {
     for (at, full) in text.grapheme_indices(true) {
         let g = short(full);
         let wide = grapheme_width(g);
-        if may_break(before, (g, wide)) {
+        if between(before, (g, wide)) {
             break_at = (at, line.len());
         }
         if used + wide > columns {
@@ -156,8 +156,13 @@ fn grapheme_width(g: &str) -> usize {
     }
 }
 
+/// Whether a line may end between two graphemes.
+pub fn may_break(before: &str, after: &str) -> bool {
+    between((before, grapheme_width(before)), (after, grapheme_width(after)))
+}
+
 /// Whether a line may end between two graphemes, each with its width.
-fn may_break((before, left): (&str, usize), (after, right): (&str, usize)) -> bool {
+fn between((before, left): (&str, usize), (after, right): (&str, usize)) -> bool {
     let here = matches!(before, " " | "-") || left == 2 || right == 2;
     here && !closes(after) && !opens(before)
 }

@@ -1,6 +1,6 @@
 //! What a line of the chat means.
 
-use crate::data::dropped;
+use crate::data::dropped::{self, Named};
 use crate::data::windowed::Levels;
 use crate::error::{Error, Result};
 use std::path::PathBuf;
@@ -10,6 +10,10 @@ use std::path::PathBuf;
 pub enum Command {
     Ask(String),
     Pictures(Vec<PathBuf>, Option<Levels>),
+    /// Files on a line of their own, at least one of them there.
+    Dropped(Named),
+    /// Takes a picture of the talk away again, by its number from 1; the last one without a number.
+    Drop(Option<usize>),
     /// How the pictures of the talk are seen.
     Window(Option<Levels>),
     System(Option<String>),
@@ -24,7 +28,8 @@ pub enum Command {
     Settings,
     Odds,
     Save(PathBuf),
-    Load(PathBuf),
+    /// A talk from a file: the row of this number, from 0.
+    Load(PathBuf, usize),
     Retry,
     Edit,
     Correct(Option<String>),
@@ -37,6 +42,7 @@ pub enum Command {
 /// Commands as `/help` shows them.
 pub const HELP: &[(&str, &str)] = &[
     ("/image FILE... [window=W/L|auto]", "pictures of the next question; window and level for 16-bit scans"),
+    ("/drop [N]", "takes the last picture away again, or the Nth of the talk"),
     ("/window W/L|auto|off", "window and level of all pictures of the talk: the model sees them so"),
     ("/system [TEXT]", "what the model is told first; nothing takes it away"),
     ("/adapters [FOLDER]", "the adapters of the runs in a folder, the newest first"),
@@ -53,7 +59,8 @@ pub const HELP: &[(&str, &str)] = &[
     ("/edit", "change the last question and ask it"),
     ("/correct [TEXT]", "change the last answer, as it should be"),
     ("/add-to NAME", "the last question and answer become a row of the data set NAME"),
-    ("/save FILE, /load FILE", "the talk as ShareGPT, with how its words were chosen"),
+    ("/save FILE", "the talk as ShareGPT, with how its words were chosen"),
+    ("/load FILE [ROW]", "a saved talk, or a row of a data set, counted from 0"),
     ("/new", "a new talk"),
     ("/quit", "leave, as Ctrl-D; Ctrl-C breaks an answer off"),
     ("… \\", "a backslash at the end: the line goes on in the next, as with Alt-Enter"),
@@ -66,11 +73,11 @@ impl Command {
     /// An unknown command, or one that lacks something.
     pub fn parse(line: &str) -> Result<Self> {
         let line = line.trim();
-        if let Some(files) = dropped::files(line) {
-            return Ok(Self::Pictures(files, None));
-        }
-        if line.starts_with("file://") {
-            return Err(no_file(line));
+        match dropped::files(line) {
+            Some(named) if !named.files.is_empty() => return Ok(Self::Dropped(named)),
+            Some(_) => return Err(no_file(line)),
+            None if line.starts_with("file://") => return Err(no_file(line)),
+            None => {}
         }
         let Some(rest) = line.strip_prefix('/') else { return Ok(Self::Ask(line.into())) };
         let (name, rest) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
@@ -80,6 +87,10 @@ impl Command {
         let needs = |what: &str| Error::usage(format!("/{name} needs {what}")).hint("/help shows how");
         Ok(match name {
             "image" | "images" => pictures(rest)?,
+            "drop" => Self::Drop(match rest {
+                "" => None,
+                number => Some(number.parse().map_err(|_| needs("the number of a picture"))?),
+            }),
             "window" if rest == "off" => Self::Window(None),
             "window" => Self::Window(Some(Levels::parse(rest)?)),
             "system" => Self::System(text),
@@ -94,7 +105,14 @@ impl Command {
             }
             "odds" => Self::Odds,
             "save" => Self::Save(path().ok_or_else(|| needs("a file"))?),
-            "load" => Self::Load(path().ok_or_else(|| needs("a file"))?),
+            "load" => match dropped::words(rest).as_slice() {
+                [file] => Self::Load(dropped::path(file), 0),
+                [file, row] => {
+                    let row = row.parse().map_err(|_| needs("a file and the number of a row"))?;
+                    Self::Load(dropped::path(file), row)
+                }
+                _ => return Err(needs("a file")),
+            },
             "retry" => Self::Retry,
             "edit" => Self::Edit,
             "correct" => Self::Correct(text),
@@ -111,8 +129,7 @@ impl Command {
 
 fn no_file(line: &str) -> Error {
     let lost = dropped::words(line).iter().map(|word| dropped::path(word)).find(|path| !path.is_file());
-    let named = lost.unwrap_or_else(|| line.into());
-    Error::input(format!("picture not found: {}", named.display())).hint("check the path for a typing error")
+    dropped::not_found(&lost.unwrap_or_else(|| line.into()))
 }
 
 fn first_path(text: &str) -> PathBuf {
@@ -163,22 +180,45 @@ mod tests {
         assert_eq!(parse("/set"), Command::Settings);
         assert_eq!(parse("/window 400/1040"), Command::Window(levels));
         assert_eq!(parse("/window off"), Command::Window(None));
+        assert_eq!([parse("/drop"), parse("/drop 2")], [Command::Drop(None), Command::Drop(Some(2))]);
         assert_eq!(parse("/system"), Command::System(None));
         assert_eq!(parse("/adapters my/runs"), Command::Adapters(Some("my/runs".into())));
         assert_eq!(parse("/adapter 2"), Command::Adapter(Some("2".into())));
         assert_eq!(parse("/compare Is it left?"), Command::Compare(None, Some("Is it left?".into())));
         assert_eq!(parse("/add-to corrected"), Command::AddTo("corrected".into()));
+        assert_eq!(parse("/load talk.json"), Command::Load("talk.json".into(), 0));
+        assert_eq!(parse("/load 'my set.json' 12"), Command::Load("my set.json".into(), 12));
         assert_eq!(parse("/correct a\nb"), Command::Correct(Some("a\nb".into())));
-        for lost in ["/no/such scan.png", "file:///no/such.png"] {
+        for lost in ["/no/such scan.png", "file:///no/such.png", "'/no/such scan.png'"] {
             assert!(
                 Command::parse(lost).unwrap_err().message.starts_with("picture not found: /no/such"),
                 "{lost}"
             );
         }
-        for bad in ["/fly", "/save", "/image", "/image a window=x", "/window", "/set temperature", "/add-to"]
-        {
+        for bad in [
+            "/fly",
+            "/drop a",
+            "/load",
+            "/load a.json b",
+            "/save",
+            "/image",
+            "/image a window=x",
+            "/window",
+            "/set temperature",
+            "/add-to",
+        ] {
             assert!(Command::parse(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn one_of_two_files_is_taken_where_the_other_is_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let [there, gone] = ["a.png", "b.png"].map(|name| dir.path().join(name));
+        std::fs::write(&there, "x").unwrap();
+        let line = format!("{} {}", gone.display(), there.display());
+        let named = Named { files: vec![there], lost: vec![gone] };
+        assert_eq!(Command::parse(&line).unwrap(), Command::Dropped(named));
     }
 
     #[test]

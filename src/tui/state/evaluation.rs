@@ -171,6 +171,11 @@ impl Evaluation {
         self.at(self.selected)
     }
 
+    /// The model that is being evaluated, by the name of its column: the base model comes first.
+    pub fn current_side(&self) -> Option<(&'static str, &Judged)> {
+        [("eval.base", &self.base), ("eval.tuned", &self.tuned)].into_iter().find(|(_, side)| side.running())
+    }
+
     /// Moves the selection.
     pub fn step(&mut self, by: isize) {
         let last = self.places.len().saturating_sub(1) as isize;

@@ -26,11 +26,12 @@ pub fn last(state: &State, columns: usize, wanted: usize) -> Vec<Line<'static>> 
         let block = match left {
             Some(left) if columns >= SIDE_BY_SIDE => beside(left, exchange, columns, state),
             Some(left) => {
-                let mut both = exchange_lines(left, columns, state);
-                both.extend(exchange_lines(exchange, columns, state));
+                let gone = exchange.replaced();
+                let mut both = exchange_lines(left, gone, columns, state);
+                both.extend(exchange_lines(exchange, gone, columns, state));
                 both
             }
-            None => exchange_lines(exchange, columns, state),
+            None => exchange_lines(exchange, exchange.replaced(), columns, state),
         };
         known += block.len();
         blocks.push(block);
@@ -43,8 +44,10 @@ pub fn last(state: &State, columns: usize, wanted: usize) -> Vec<Line<'static>> 
 /// One question and two answers to it.
 fn beside(left: &Exchange, right: &Exchange, columns: usize, state: &State) -> Vec<Line<'static>> {
     let half = (columns - 2) / 2;
-    let mut all = styled(&left.question, (columns, 200), state.theme.accent);
-    let answers = [left, right].map(|side| answer_lines(side, half, state));
+    // Of a comparison that counts one side does, which is no reason to read the other with less care.
+    let gone = right.replaced();
+    let mut all = styled(&left.question, (columns, 200), question_style(gone, state));
+    let answers = [left, right].map(|side| answer_lines(side, gone, half, state));
     let [left, right] = answers;
     all.extend(wrapped::beside(left, right, half));
     all
@@ -54,15 +57,20 @@ fn styled(content: &str, (columns, most): (usize, usize), style: Style) -> Vec<L
     text::wrap(content, columns, most).into_iter().map(|line| Line::styled(line, style)).collect()
 }
 
+/// What is `gone` counts no longer: it is pale.
+fn question_style(gone: bool, state: &State) -> Style {
+    if gone { state.theme.dim } else { state.theme.accent }
+}
+
 /// A question, who answers, the answer, and an empty line.
-fn exchange_lines(exchange: &Exchange, columns: usize, state: &State) -> Vec<Line<'static>> {
-    let mut all = styled(&exchange.question, (columns, MOST), state.theme.accent);
-    all.extend(answer_lines(exchange, columns, state));
+fn exchange_lines(exchange: &Exchange, gone: bool, columns: usize, state: &State) -> Vec<Line<'static>> {
+    let mut all = styled(&exchange.question, (columns, MOST), question_style(gone, state));
+    all.extend(answer_lines(exchange, gone, columns, state));
     all
 }
 
 /// Who answers and how, the answer, and an empty line.
-fn answer_lines(exchange: &Exchange, columns: usize, state: &State) -> Vec<Line<'static>> {
+fn answer_lines(exchange: &Exchange, gone: bool, columns: usize, state: &State) -> Vec<Line<'static>> {
     let (theme, words) = (&state.theme, state.words);
     let (status, style) = match &exchange.status {
         Answering::Waiting => (words.get("chat.waiting"), theme.dim),
@@ -73,16 +81,17 @@ fn answer_lines(exchange: &Exchange, columns: usize, state: &State) -> Vec<Line<
     };
     let time = exchange.first_token.map(|s| words.fill("chat.first_word", &[("s", &format!("{s:.2}"))]));
     let corrected = if exchange.corrected { words.get("chat.corrected") } else { "" };
-    let by = format!("{}{status}{corrected}{}", exchange.by.say(words), time.unwrap_or_default());
+    let replaced = if gone { words.get("chat.replaced") } else { "" };
+    let by = format!("{}{status}{replaced}{corrected}{}", exchange.by.say(words), time.unwrap_or_default());
     let mut all = vec![Line::styled(text::truncate(&by, columns).into_owned(), style)];
     if let Some(how) = how(exchange, words) {
-        all.extend(styled(&how, (columns, 3), theme.accent));
+        all.extend(styled(&how, (columns, 3), question_style(gone, state)));
     }
     let answer = exchange.answer.trim_end();
-    if state.talk.show_odds && !exchange.odds.is_empty() {
+    if state.talk.show_odds && !exchange.odds.is_empty() && !gone {
         all.extend(sure::lines(answer, &exchange.odds, columns, theme).into_iter().take(MOST));
     } else {
-        all.extend(styled(answer, (columns, MOST), Style::new()));
+        all.extend(styled(answer, (columns, MOST), if gone { theme.dim } else { Style::new() }));
     }
     if let Some(n) = exchange.cut {
         let key = state.keys.hint_in(Context::Chat, Action::TalkSettings);

@@ -6,6 +6,7 @@ mod picture;
 mod sure;
 
 use super::{Canvas, Hit, Pane, movement, row};
+use crate::data::dropped;
 use crate::tui::action::{Action, Context};
 use crate::tui::effects::{Effect, Load};
 use crate::tui::state::State;
@@ -63,6 +64,9 @@ impl Pane for ChatPane {
                 (Action::AddPair, "add to data"),
             ]);
         }
+        if !state.talk.dropped.is_empty() {
+            hints.push((Action::DropPicture, "drop picture"));
+        }
         let base = state.talk.answerer == Answerer::Base;
         hints.extend([
             (Action::ToggleBase, if base { "use adapter" } else { "use base" }),
@@ -97,6 +101,7 @@ impl Pane for ChatPane {
             Action::ToggleBase => state.talk.toggle_base(),
             Action::TalkSettings => self.manner = Some(MannerEditor::open(state)),
             Action::ClearTalk if !state.talk.answering() => state.talk.clear(),
+            Action::DropPicture => state.drop_picture(),
             Action::ShowCaption => self.show_caption = !self.show_caption,
             action => return self.act_on_talk(action, state),
         }
@@ -231,6 +236,10 @@ impl ChatPane {
             Typing::Load => return state.load_talk(&typed),
             Typing::Question => {
                 self.back = 0;
+                // Whether these are files is for the worker to find out.
+                if dropped::could_be(&typed) {
+                    return vec![Effect::Load(Load::Talk(Ask::Written(typed)))];
+                }
                 // An empty line asks what the sample itself asks.
                 let asked = if typed.trim().is_empty() { suggestion(state) } else { typed };
                 return state.ask_written(&asked);

@@ -8,7 +8,7 @@ use crate::data::{ImageRef, clean};
 use crate::job::Prediction;
 use crate::tui::action::{Action, Context};
 use crate::tui::effects::Effect;
-use crate::tui::state::evaluation::{Evaluation, Judged, SORTED_BY};
+use crate::tui::state::evaluation::{Evaluation, Judged, Order, SORTED_BY};
 use crate::tui::state::{PaneId, State};
 use crate::tui::text;
 use crate::tui::widgets::table::{Align, Scroll, cell, row_style};
@@ -102,7 +102,7 @@ impl Pane for EvalPane {
         }
         let top = scores(canvas, area);
         let rest = Rect { y: area.y + top, height: area.height.saturating_sub(top), ..area };
-        let side = if area.width >= 90 { (area.width / 3).min(46) } else { 0 };
+        let side = if area.width >= 90 { (area.width / 3).min(49) } else { 0 };
         if side == 0 {
             let rows = (rest.height / 3).max(3).min(rest.height);
             self.list(canvas, Rect { height: rows, ..rest });
@@ -168,7 +168,7 @@ impl EvalPane {
         let name = usize::from(area.width).saturating_sub(3 * NUMBER);
         let heading = format!(
             "{}{}{}{}",
-            cell(state.words.get(e.order.name()), name, Align::Left),
+            cell(&order(state, name.saturating_sub(1)), name, Align::Left),
             cell(state.words.get("eval.base"), NUMBER, Align::Right),
             cell(state.words.get("eval.tuned"), NUMBER, Align::Right),
             cell(state.words.get("eval.gain"), NUMBER, Align::Right),
@@ -226,7 +226,7 @@ impl EvalPane {
         let mut answers = Vec::new();
         for ((name, side), marked) in sides {
             let Some(said) = side.samples.get(&index) else { continue };
-            let score = said.score("rouge-l").map(|s| format!(" · rouge-l {s:.1}")).unwrap_or_default();
+            let score = said.score(SORTED_BY).map(|s| format!(" · {SORTED_BY} {s:.1}")).unwrap_or_default();
             let mut answer = vec![Line::styled(format!("{}{score}", state.words.get(name)), theme.dim)];
             answer.extend(marked.take(&said.label, &said.predict).lines(half.unwrap_or(columns), theme));
             answers.push(answer);
@@ -244,6 +244,17 @@ impl EvalPane {
         for (y, line) in lines.into_iter().skip(self.skipped).take(height).enumerate() {
             canvas.line(words, y, line);
         }
+    }
+}
+
+/// The order of the samples and the score beside them, as far as there is room; that they are in no order says least.
+fn order(state: &State, columns: usize) -> String {
+    let order = state.evaluation.order;
+    let name = state.words.get(order.name());
+    match format!("{name} · {SORTED_BY}") {
+        both if text::width(&both) <= columns => both,
+        _ if order == Order::AsAsked => SORTED_BY.into(),
+        _ => name.into(),
     }
 }
 

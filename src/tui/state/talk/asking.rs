@@ -2,7 +2,7 @@
 
 use super::answerer::{Answerer, By};
 use super::{Answering, Exchange, Manner, State};
-use crate::data::{ImageRef, Sample, clean};
+use crate::data::{ImageRef, Sample, clean, picture};
 use crate::error::Error;
 use crate::job::{AskJob, Brightness, Command, Job, Sampling, Turn};
 use crate::tui::effects::Effect;
@@ -33,6 +33,16 @@ impl State {
             (true, Some(sample)) => sample.images.clone(),
             (true, None) => Vec::new(),
         }
+    }
+
+    /// Takes the picture that was added last away again. Questions that were asked keep it.
+    pub fn drop_picture(&mut self) {
+        let gone = self.talk.dropped.pop().map(|path| picture::name(&ImageRef::Path(path)));
+        let said = match gone {
+            Some(name) => self.words.fill("chat.taken_away", &[("name", &name)]),
+            None => self.words.get("chat.none_added").into(),
+        };
+        self.notify(crate::job::Level::Info, said);
     }
 
     /// How they are looked at beside the talk: whole, through the window.

@@ -3,7 +3,8 @@
 use super::answerer::By;
 use super::{Answering, CORRECTED, Exchange, Manner, State, Typing};
 use crate::data::conversation::Conversation;
-use crate::data::{ImageRef, clean, dropped, picture};
+use crate::data::dropped::{self, Named};
+use crate::data::{ImageRef, clean, picture};
 use crate::job::{Brightness, Level};
 use crate::tui::action::Action;
 use crate::tui::effects::{Effect, Load};
@@ -109,8 +110,8 @@ impl State {
         (talk, seen)
     }
 
-    /// The talk of a file takes the place of the one that is there.
-    fn take_conversation(&mut self, talk: Conversation) {
+    /// The talk of a file, the first of so many rows, takes the place of the one that is there.
+    fn take_conversation(&mut self, talk: Conversation, rows: usize) {
         let mut images = talk.images.into_iter();
         let mut shown: Vec<PathBuf> = Vec::new();
         self.talk.exchanges.clear();
@@ -132,7 +133,11 @@ impl State {
         (self.talk.dropped, self.talk.look, self.talk.saved) = (shown, Default::default(), None);
         self.talk.manner = Manner { system: talk.system, sampling: talk.sampling };
         let turns = self.talk.exchanges.len().to_string();
-        self.notify(Level::Info, self.words.fill("chat.loaded", &[("n", &turns)]));
+        let mut said = self.words.fill("chat.loaded", &[("n", &turns)]);
+        if rows > 1 {
+            said += &self.words.fill("chat.first_row", &[("all", &rows.to_string())]);
+        }
+        self.notify(Level::Info, said);
     }
 
     /// Lines of the run's history for answers that have ended.
@@ -159,18 +164,35 @@ impl State {
         self.talk.exchanges.iter_mut().filter(ended).map(line).collect()
     }
 
+    /// The next questions are about these files, as far as they are there.
+    fn take_files(&mut self, named: Named) {
+        let say = |files: &[PathBuf]| {
+            let names = files.iter().map(|f| picture::name(&ImageRef::Path(f.clone())));
+            names.collect::<Vec<_>>().join(", ")
+        };
+        let about = self.words.fill("chat.about", &[("names", &say(&named.files))]);
+        match named.lost.is_empty() {
+            true => self.notify(Level::Info, about),
+            false => {
+                let lost = self.words.fill("chat.lost", &[("names", &say(&named.lost))]);
+                self.notify(Level::Warning, format!("{lost} · {about}"));
+            }
+        }
+        self.talk.dropped.extend(named.files);
+    }
+
     /// Takes in what the worker did for the talk.
     pub fn on_talk(&mut self, told: Told) -> Vec<Effect> {
         let say = |path: &Path| clean::for_terminal(&path.display().to_string());
         match told {
-            Told::Files(files) => {
-                let names: Vec<String> =
-                    files.iter().map(|f| picture::name(&ImageRef::Path(f.clone()))).collect();
-                let about = self.words.fill("chat.about", &[("names", &names.join(", "))]);
-                self.notify(Level::Info, about);
-                self.talk.dropped.extend(files);
-            }
+            Told::Files(named) => self.take_files(named),
             Told::Words(words) => self.talk.input.insert(&words),
+            Told::Question(question) if !self.talk.answering() => return self.ask_written(&question),
+            Told::Question(question) => self.talk.input.insert(&question),
+            Told::NotAsked { text, error } => {
+                self.talk.input.insert(&text);
+                self.fail(&error);
+            }
             Told::NoPicture(error)
             | Told::Kept(Err(error))
             | Told::Added(Err(error))
@@ -190,7 +212,7 @@ impl State {
                 self.talk.saved = Some(path);
             }
             Told::Loaded(Ok(_)) if self.talk.answering() => {}
-            Told::Loaded(Ok(talk)) => self.take_conversation(*talk),
+            Told::Loaded(Ok((talk, rows))) => self.take_conversation(*talk, rows),
             Told::Adapters { found, choice } => self.offer_adapters(found, choice),
             Told::Evaluation { dir, sides } => self.evaluation.loaded(&dir, sides),
         }

@@ -58,6 +58,11 @@ impl Exchange {
     pub fn running(&self) -> bool {
         matches!(self.status, Answering::Waiting | Answering::Streaming)
     }
+
+    /// Whether it counts no longer: it was asked again, or is the side of a comparison that the talk does not go on from.
+    pub fn replaced(&self) -> bool {
+        self.replaced
+    }
 }
 
 /// What the line of input is for.

@@ -1,8 +1,10 @@
 //! The state of a chat, and what its commands do to it.
 
+mod answerers;
+mod pictures;
+
 use super::ChatArgs;
 use super::command::{Command, HELP};
-use crate::cli::WORKSPACE;
 use crate::cli::ask::{self, ALTERNATIVES};
 use crate::cli::columns;
 use crate::cli::output::Out;
@@ -11,10 +13,8 @@ use crate::config::decoding::LIVE;
 use crate::config::{TrainConfig, fields};
 use crate::data::conversation::{self, Conversation};
 use crate::data::windowed::Levels;
-use crate::data::{ImageRef, picture};
-use crate::error::{Error, Result, must_exist};
+use crate::error::{Error, Result};
 use crate::job::{Answer, Finish, Odds, Turn};
-use crate::runs::adapters;
 use crate::tui::prompt::terminal_columns;
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -42,6 +42,8 @@ pub struct Session<'a> {
     adapter: Option<PathBuf>,
     /// Those that were shown last, to be named by number.
     listed: Vec<PathBuf>,
+    /// All that have answered, or were to.
+    met: Vec<PathBuf>,
     use_base: bool,
     config: TrainConfig,
     odds: bool,
@@ -62,6 +64,7 @@ impl<'a> Session<'a> {
             levels: None,
             adapter: args.who.adapter.clone(),
             listed: Vec::new(),
+            met: args.who.adapter.iter().cloned().collect(),
             use_base: false,
             config,
             odds: false,
@@ -70,35 +73,6 @@ impl<'a> Session<'a> {
             dataset_dir: args.dataset_dir.clone(),
             out,
         }
-    }
-
-    /// Pictures of the next question. One that does not open would stand in the way of every later question.
-    pub fn add_pictures(&mut self, paths: &[PathBuf], levels: Option<Levels>) -> Result<Next> {
-        let images = ask::pictures(paths, levels.or(self.levels))?;
-        for image in &images {
-            picture::open(&ImageRef::named(image.clone())?)?;
-        }
-        self.fresh += images.len();
-        self.named.extend_from_slice(paths);
-        self.talk.images.extend(images);
-        let names: Vec<String> = paths.iter().map(|p| p.display().to_string()).collect();
-        if !names.is_empty() {
-            self.out.note(format!("with the next question: {}", names.join(", ")));
-        }
-        Ok(Next::GoOn)
-    }
-
-    /// All pictures of the talk, and those to come, are seen through a window; `None`: as stored.
-    fn window(&mut self, levels: Option<Levels>) -> Result<()> {
-        self.talk.images = ask::pictures(&self.named, levels)?;
-        self.levels = levels;
-        let said = match levels {
-            Some(Levels::Auto) => "window and level are found for each picture".to_string(),
-            Some(Levels::Set { window, level }) => format!("window {window}, level {level}"),
-            None => "as stored".to_string(),
-        };
-        self.out.note(format!("the model sees {} pictures: {said}", self.named.len()));
-        Ok(())
     }
 
     /// Does what a line says.
@@ -110,6 +84,8 @@ impl<'a> Session<'a> {
             }
             Command::Ask(question) => self.ask(question, talk, stop)?,
             Command::Pictures(paths, levels) => return self.add_pictures(&paths, levels),
+            Command::Dropped(named) => return self.add_dropped(&named),
+            Command::Drop(number) => self.drop_picture(number)?,
             Command::Window(levels) => self.window(levels)?,
             Command::System(text) => {
                 let said = if text.is_some() { "the model is told this first" } else { "no system text" };
@@ -133,7 +109,7 @@ impl<'a> Session<'a> {
                 self.out.note(format!("how sure the model is of each token: {said}"));
             }
             Command::Save(path) => self.save(path)?,
-            Command::Load(path) => self.load(&path)?,
+            Command::Load(path, row) => self.load(&path, row)?,
             Command::Retry => self.again(|session, question| session.ask(question, talk, stop))?,
             Command::Edit => {
                 let question = self.last_question()?.trim_start_matches(MARK).to_string();
@@ -161,45 +137,6 @@ impl<'a> Session<'a> {
     fn help(&self) {
         let widths = [34, terminal_columns().saturating_sub(36).max(20)];
         HELP.iter().for_each(|(name, what)| self.out.note(columns::row(&[name, what], &widths)));
-    }
-
-    fn who(&self) -> String {
-        match self.adapter.as_ref().filter(|_| !self.use_base) {
-            Some(dir) => name(dir),
-            None => "base".into(),
-        }
-    }
-
-    /// Without a folder: where the adapter that answers has its neighbours, or the workbench its runs.
-    fn list_adapters(&mut self, folder: Option<PathBuf>) -> Result<()> {
-        let beside = || self.adapter.as_deref().and_then(Path::parent).map(Path::to_path_buf);
-        let folder = folder.or_else(beside).unwrap_or_else(|| Path::new(WORKSPACE).join("runs"));
-        let found = adapters::newest_first(&folder);
-        if found.is_empty() {
-            return Err(Error::usage(format!("no run in {} has an adapter", folder.display()))
-                .hint("name the folder that the runs are in: /adapters FOLDER"));
-        }
-        self.listed = found;
-        for (i, dir) in self.listed.iter().enumerate() {
-            self.out.note(format!("{:3}  {}", i + 1, dir.display()));
-        }
-        Ok(())
-    }
-
-    fn switch(&mut self, dir: Option<PathBuf>) -> Result<()> {
-        let number = dir.as_ref().and_then(|dir| dir.to_str()?.parse::<usize>().ok()?.checked_sub(1));
-        let dir = number.and_then(|at| self.listed.get(at).cloned()).or(dir);
-        if number.is_some() && dir.as_ref().is_some_and(|dir| !dir.exists()) {
-            return Err(
-                Error::usage("no adapter that was listed has this number").hint("/adapters lists them")
-            );
-        }
-        if let Some(dir) = &dir {
-            must_exist(&dir.join("adapter_config.json"), "adapter")?;
-        }
-        (self.use_base, self.adapter) = (dir.is_none(), dir.or(self.adapter.take()));
-        self.out.note(format!("answers: {}", self.who()));
-        Ok(())
     }
 
     fn set(&mut self, key: &str, value: &str) -> Result<()> {
@@ -253,7 +190,11 @@ impl<'a> Session<'a> {
     }
 
     fn answer(&self, turn: Turn, talk: &mut Talk, stop: &AtomicBool) -> Result<(Answer, Vec<Odds>)> {
-        let (answer, odds) = talk.answer(turn, stop, &mut |text| self.out.piece(text, false))?;
+        let answered = talk.answer(turn, stop, &mut |text| self.out.piece(text, false));
+        if answered.is_err() {
+            self.out.end_text();
+        }
+        let (answer, odds) = answered?;
         self.out.piece("", true);
         odds.iter().for_each(|one| self.out.line(format!("  {}", ask::odds_line(one))));
         match answer.finish {
@@ -290,10 +231,11 @@ impl<'a> Session<'a> {
         stop: &AtomicBool,
     ) -> Result<()> {
         let question = self.marked(question);
+        self.met.extend(other.clone());
         let sides = [other, self.adapter.clone()];
         let mut answers = Vec::new();
         for adapter in sides {
-            let by = adapter.as_deref().map_or("base".into(), name);
+            let by = adapter.as_deref().map_or("base".into(), |dir| self.name(dir));
             self.out.line(format!("── {by}"));
             let (answer, _) = self.answer(self.turn(&question, adapter), talk, stop)?;
             answers.push(json!({ "by": by, "answer": answer.text }));
@@ -361,8 +303,12 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    fn load(&mut self, path: &Path) -> Result<()> {
-        self.talk = Conversation::load(path)?;
+    fn load(&mut self, path: &Path, row: usize) -> Result<()> {
+        let (talk, rows) = Conversation::load(path, row)?;
+        if rows > 1 {
+            self.out.note(format!("row {row} of {rows}, counted from 0; another one: /load FILE ROW"));
+        }
+        self.talk = talk;
         self.saved = None;
         (self.named, self.levels) = (self.talk.images.clone(), None);
         if let Some(sampling) = self.talk.sampling.take() {
@@ -383,8 +329,4 @@ impl<'a> Session<'a> {
         }
         Ok(())
     }
-}
-
-fn name(dir: &Path) -> String {
-    dir.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
