@@ -347,7 +347,11 @@ fn the_list_of_samples_says_what_its_numbers_are() {
     screen.app.state.zoomed = true;
     screen.keys("6");
     let dir = evaluations(&mut screen).remove(0);
-    let side = Side { samples: vec![prediction(0, "a large lesion", 50.0)], scores: scores(50.0) };
+    let side = Side {
+        samples: vec![prediction(0, "a large lesion", 50.0)],
+        scores: scores(50.0),
+        slots: Vec::new(),
+    };
     screen.feed(Msg::Loaded(Loaded::Talk(Told::Evaluation { dir, sides: [Some(side), None] })));
     for order in ["in order", "worst first", "best first", "gain first"] {
         assert!(screen.text().contains(&format!("│ {order} · rouge-l ")), "{}", screen.text());
