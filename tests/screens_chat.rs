@@ -122,14 +122,16 @@ fn a_picture_that_was_added_is_taken_away_again() {
     assert!(next.turn.history.is_empty(), "what was said of another picture is not of this one");
 }
 
-/// A line that is written, and what the worker makes of it.
-fn written(screen: &mut Screen, line: &str) {
+/// A line that is written, and what the worker makes of it; returns what is shown then.
+fn written(screen: &mut Screen, line: &str) -> String {
     screen.keys("i");
     screen.keys(line);
     screen.press(KeyCode::Enter);
     let ask = wanted(screen);
     told(screen, talk_worker::answer(ask));
+    let shown = screen.text();
     screen.press(KeyCode::Esc);
+    shown
 }
 
 #[test]
@@ -141,11 +143,11 @@ fn a_path_that_is_written_is_a_picture_and_one_that_is_gone_is_told() {
     written(&mut screen, &there.display().to_string());
     assert_eq!(screen.app.state.talk.dropped, std::slice::from_ref(&there));
     assert!(asked(&mut screen).is_empty(), "it is no question");
-    written(&mut screen, &format!("'{}' '{}'", there.display(), gone.display()));
+    let shown = written(&mut screen, &format!("'{}' '{}'", there.display(), gone.display()));
     assert_eq!(screen.app.state.talk.dropped, [there.clone(), there]);
-    assert!(screen.text().contains("picture not found: "), "{}", screen.text());
-    written(&mut screen, &gone.display().to_string());
-    assert!(asked(&mut screen).is_empty() && screen.text().contains("picture not found: "));
+    assert!(shown.contains("picture not found: "), "{shown}");
+    let shown = written(&mut screen, &gone.display().to_string());
+    assert!(asked(&mut screen).is_empty() && shown.contains("picture not found: "), "{shown}");
     assert_eq!(screen.app.state.talk.input.text(), gone.display().to_string(), "to be written right");
     screen.app.state.talk.input.clear();
     written(&mut screen, "Is it in a.png");
