@@ -99,7 +99,7 @@ impl Batch {
             return;
         }
         // A talk goes on, and each time all of it would be copied.
-        let longest = if self.reuse { longest.max(self.capacity * 5 / 4) } else { longest };
+        let longest = if self.reuse { longest.max(self.capacity * 3 / 2) } else { longest };
         let (c, slots, capacity) = (&model.config.text, self.slots.len(), kv_cache::capacity(longest));
         let shape = (c.num_key_value_heads, c.head_dim);
         let mut larger =
