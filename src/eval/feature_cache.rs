@@ -16,7 +16,7 @@ use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 const SUFFIX: &str = "features";
@@ -26,7 +26,7 @@ pub struct FeatureCache {
     dir: PathBuf,
     /// Bytes that may be there, and that are.
     limit: u64,
-    used: AtomicU64,
+    used: Mutex<u64>,
     /// Hash of what all pictures have in common.
     common: blake3::Hash,
 }
@@ -56,7 +56,7 @@ impl FeatureCache {
         hash.update(settings.as_bytes());
         hash.update(format!("{:?}", model.dtype).as_bytes());
         let limit = (config.vision_cache_gb * 1e9) as u64;
-        Ok(Some(Self { dir, limit, used: AtomicU64::new(used), common: hash.finalize() }))
+        Ok(Some(Self { dir, limit, used: Mutex::new(used), common: hash.finalize() }))
     }
 
     /// The file that a picture's features are in, or would be.
@@ -89,14 +89,14 @@ impl FeatureCache {
         if size > self.limit {
             return Ok(());
         }
-        if self.used.fetch_add(size, Ordering::Relaxed) + size > self.limit {
-            self.make_room(size)?;
-        }
+        // Several threads look at pictures: what one of them is writing is not to be seen in the folder yet.
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        *used = if *used + size > self.limit { self.make_room(size)? } else { *used + size };
         files::write(place, &bytes)
     }
 
-    /// Removes what was used longest ago until `size` bytes are free.
-    fn make_room(&self, size: u64) -> Result<()> {
+    /// Removes what was used longest ago until `size` bytes are free; returns how many are used with them.
+    fn make_room(&self, size: u64) -> Result<u64> {
         let mut files = kept(&self.dir)?;
         files.sort_by_key(|file| file.used);
         let mut total = size + files.iter().map(|file| file.bytes).sum::<u64>();
@@ -109,8 +109,7 @@ impl FeatureCache {
                 total -= file.bytes;
             }
         }
-        self.used.store(total, Ordering::Relaxed);
-        Ok(())
+        Ok(total)
     }
 }
 
@@ -163,4 +162,36 @@ fn read(bytes: &[u8], model: &Qwen3Vl) -> Option<VisionOutput> {
         merged: tensor("merged")?,
         deepstack: (0..deepstack).map(|i| tensor(&format!("deepstack.{i}"))).collect::<Option<_>>()?,
     })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use burn::tensor::Device;
+
+    #[test]
+    fn threads_that_write_at_the_same_time_keep_to_the_size() {
+        let zeros = || Tensor::<2>::zeros([16, 64], &Device::flex());
+        let features = VisionOutput { merged: zeros(), deepstack: vec![zeros()] };
+        let limit = write(&features).unwrap().len() as u64 * 3 / 2;
+        for _ in 0..20 {
+            let dir = tempfile::tempdir().unwrap();
+            let common = blake3::hash(b"");
+            let cache = FeatureCache { dir: dir.path().into(), limit, used: Mutex::new(0), common };
+            let start = std::sync::Barrier::new(4);
+            std::thread::scope(|scope| {
+                for name in ["a", "b", "c", "d"] {
+                    let place = dir.path().join(format!("{name}.{SUFFIX}"));
+                    let (cache, features, start) = (&cache, &features, &start);
+                    scope.spawn(move || {
+                        start.wait();
+                        cache.put(&place, features).unwrap();
+                    });
+                }
+            });
+            let used: u64 = kept(dir.path()).unwrap().iter().map(|file| file.bytes).sum();
+            assert!(0 < used && used <= limit, "{used} of {limit} bytes");
+        }
+    }
 }
