@@ -20,6 +20,22 @@ fn model() -> String {
     golden::path("models/tiny-dense").to_str().unwrap().into()
 }
 
+/// Lines to `chat --json`: its answers, and what it said beside them.
+fn chat(at: &Path, arguments: &[&str], lines: &[&str]) -> (String, String) {
+    let mut child = lorascope(at)
+        .args(["chat", "--model", &model(), "--json"])
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(lines.join("\n").as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    (ok(output), said)
+}
+
 /// The arguments of an evaluation into `out`.
 pub fn eval(dir: &Path, out: &str) -> Vec<String> {
     let data = golden::path("data");
@@ -175,22 +191,14 @@ fn questions_from_a_file_are_answered_in_order() {
 fn a_chat_over_a_pipe() {
     let dir = tempfile::tempdir().unwrap();
     let at = dir.path();
-    let model = model();
     let settings = ["image_max_pixels=65536", "image_min_pixels=1024", "max_new_tokens=6"];
     fs::create_dir_all(at.join("runs/first/checkpoint-2")).unwrap();
     for run in ["first", "first/checkpoint-2"] {
         fs::write(at.join("runs").join(run).join("adapter_config.json"), "{}").unwrap();
     }
-    let mut child = lorascope(at)
-        .args(["chat", "--model", &model, "--dataset-dir", "data", "--json"])
-        .args(settings)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let picture = image(0);
     let lines = [
-        image(0).as_str(), // a dropped picture
+        picture.as_str(), // dropped
         "What is\\",
         "shown?",
         "/fly",
@@ -205,12 +213,9 @@ fn a_chat_over_a_pipe() {
         "/retry",
         "/quit",
         "never read",
-    ]
-    .join("\n");
-    child.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
-    let output = child.wait_with_output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    let answers = ok(output);
+    ];
+    let arguments = [&["--dataset-dir", "data"], &settings[..]].concat();
+    let (answers, said) = chat(at, &arguments, &lines);
     let answers: Vec<Value> = answers.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
     assert_eq!(answers.len(), 3, "two questions and one again");
     assert!(answers.iter().all(|a| a["answer"].is_string() && a["by"] == "base"));
@@ -310,14 +315,6 @@ fn scores_by_a_key_of_the_rows() {
 fn a_chat_sees_pictures_through_a_window_and_saves_them_so() {
     let dir = tempfile::tempdir().unwrap();
     let at = dir.path();
-    let model = model();
-    let mut child = lorascope(at)
-        .args(["chat", "--model", &model, "--json", "image_max_pixels=65536", "max_new_tokens=4"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
     let picture = image(0);
     let lines = [
         picture.as_str(),
@@ -330,10 +327,7 @@ fn a_chat_sees_pictures_through_a_window_and_saves_them_so() {
         "/set",
         "/quit",
     ];
-    child.stdin.take().unwrap().write_all(lines.join("\n").as_bytes()).unwrap();
-    let output = child.wait_with_output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    ok(output);
+    let (_, said) = chat(at, &["image_max_pixels=65536", "max_new_tokens=4"], &lines);
     assert!(said.contains("window 40, level 100"), "{said}");
     assert!(said.contains("temperature = 0.5") && said.contains("1 turns, 1 pictures"), "{said}");
     let talk: Value = serde_json::from_slice(&fs::read(at.join("talk.json")).unwrap()).unwrap();
@@ -350,15 +344,7 @@ fn a_chat_sees_pictures_through_a_window_and_saves_them_so() {
 fn what_a_chat_does_not_do_takes_nothing_away() {
     let dir = tempfile::tempdir().unwrap();
     let at = dir.path();
-    let model = model();
     fs::write(at.join("wrong.png"), "no picture").unwrap();
-    let mut child = lorascope(at)
-        .args(["chat", "--model", &model, "--json", "image_max_pixels=65536", "max_new_tokens=4"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
     let picture = image(0);
     let lines = [
         picture.as_str(),
@@ -374,10 +360,7 @@ fn what_a_chat_does_not_do_takes_nothing_away() {
         "/save first.json",
         "/quit",
     ];
-    child.stdin.take().unwrap().write_all(lines.join("\n").as_bytes()).unwrap();
-    let output = child.wait_with_output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    let answers = ok(output);
+    let (answers, said) = chat(at, &["image_max_pixels=65536", "max_new_tokens=4"], &lines);
     assert_eq!(
         answers.lines().count(),
         2,

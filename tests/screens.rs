@@ -166,6 +166,15 @@ impl Screen {
         keys.len()
     }
 
+    /// The evaluations that were submitted, in their order.
+    pub fn evaluations(&self) -> Vec<(u64, &TrainConfig)> {
+        let all = self.effects.iter().filter_map(|e| match e {
+            Effect::Submit { id, job: Job::Evaluate(config) } => Some((*id, &**config)),
+            _ => None,
+        });
+        all.collect()
+    }
+
     /// The last job that was submitted.
     pub fn submitted(&self) -> (u64, &Job) {
         let submit = |e: &Effect| matches!(e, Effect::Submit { .. });

@@ -8,9 +8,9 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use lorascope::config::TrainConfig;
 use lorascope::data::dropped::Named;
 use lorascope::error::Error;
-use lorascope::job::{Answer, Event, Finish, Job, Odds, Outcome, Prediction, ScoreRow};
+use lorascope::job::{Answer, Event, Finish, Odds, Outcome, Prediction, ScoreRow};
 use lorascope::tui::Msg;
-use lorascope::tui::effects::{Effect, Loaded};
+use lorascope::tui::effects::Loaded;
 use lorascope::tui::state::talk::answerer::Choice;
 use lorascope::tui::talk_worker::Told;
 use lorascope::tui::words::{Language, Words};
@@ -208,11 +208,7 @@ fn evaluation(width: u16, height: u16) -> (Screen, [u64; 2]) {
     screen.keys("6");
     screen.effects.clear();
     screen.keys("e");
-    let submitted = |e: &Effect| match e {
-        Effect::Submit { id, job: Job::Evaluate(_) } => Some(*id),
-        _ => None,
-    };
-    let jobs: Vec<u64> = screen.effects.iter().filter_map(submitted).collect();
+    let jobs: Vec<u64> = screen.evaluations().iter().map(|(id, _)| *id).collect();
     let [base, tuned] = jobs[..] else { panic!("not both are evaluated: {jobs:?}") };
     screen.event(base, Event::Predicted(prediction(0, "左肺结节", 10.0)));
     screen.event(base, Event::Predicted(prediction(1, "未见异常", 60.0)));

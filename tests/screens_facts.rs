@@ -4,9 +4,9 @@
 use crate::screens::{Screen, with_data};
 use crate::screens_talk::prediction;
 use lorascope::error::Error;
-use lorascope::job::{Event, Job, Level, Outcome, ScoreRow, SlotRow};
+use lorascope::job::{Event, Level, Outcome, ScoreRow, SlotRow};
 use lorascope::tui::Msg;
-use lorascope::tui::effects::{Effect, Loaded};
+use lorascope::tui::effects::Loaded;
 use lorascope::tui::talk_worker::{self, Ask};
 use lorascope::tui::words::{Language, Words};
 use serde_json::json;
@@ -43,11 +43,7 @@ fn evaluation(language: Language, (width, height): (u16, u16)) -> (Screen, u64) 
     screen.keys("6");
     screen.effects.clear();
     screen.keys("e");
-    let submitted = |e: &Effect| match e {
-        Effect::Submit { id, job: Job::Evaluate(_) } => Some(*id),
-        _ => None,
-    };
-    let jobs: Vec<u64> = screen.effects.iter().filter_map(submitted).collect();
+    let jobs: Vec<u64> = screen.evaluations().iter().map(|(id, _)| *id).collect();
     let [base, tuned] = jobs[..] else { panic!("not both are evaluated: {jobs:?}") };
     let told = |done, mean, accuracy| Event::Scores {
         done,

@@ -284,11 +284,7 @@ fn an_evaluation_as_it_goes_on() {
     screen.effects.clear();
     screen.keys("e");
     assert!(screen.text().contains(" evaluating base …"), "the status line: {}", screen.text());
-    let submitted = |e: &Effect| match e {
-        Effect::Submit { id, job: Job::Evaluate(config) } => Some((*id, config.clone())),
-        _ => None,
-    };
-    let jobs: Vec<_> = screen.effects.iter().filter_map(submitted).collect();
+    let jobs = screen.evaluations();
     let folders: Vec<_> = jobs.iter().map(|(_, c)| c.output_dir.display().to_string()).collect();
     assert_eq!(folders, ["/home/me/lungs/runs/demo/evaluation/base", "/home/me/lungs/runs/demo/evaluation"]);
     assert!(jobs[0].1.adapter_name_or_path.is_none() && jobs[1].1.adapter_name_or_path.is_some());

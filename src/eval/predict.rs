@@ -363,7 +363,7 @@ fn finish(
     metrics.insert("predict_steps_per_second".into(), json!(per_second(batches)));
     results::write(dir, "predict", &metrics)?;
     let mut evaluation = json!({
-        "of": fingerprint(config)?, "model": config.model_name_or_path, "adapter": config.adapter_name_or_path, "eval_loss": loss,
+        "of": growing.of, "model": config.model_name_or_path, "adapter": config.adapter_name_or_path, "eval_loss": loss,
         "sampling": config.sampling(), "labels": slots::fingerprint(config.slot_labels.as_deref())?,
         "data": report::Data::of(config),
     });

@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::job::{Finish, Sampling};
 use crate::model::kv_cache::KvCache;
 use crate::model::lora::{Adapter, Pass};
-use crate::model::ops::awake;
+use crate::model::ops::{awake, is_cpu};
 use crate::model::qwen3_vl::{Qwen3Vl, visual};
 use crate::model::vision::VisionOutput;
 use std::ops::Range;
@@ -248,7 +248,6 @@ impl Batch {
         if pieces.is_empty() {
             return Vec::new();
         }
-        awake::stay();
         let mut input = Input::default();
         for (slot, range) in pieces {
             input.push(&self.slots[*slot], range.clone());
@@ -261,6 +260,9 @@ impl Batch {
         let place = cache.extend(&new).wanting(rows);
         let pass = Pass::inference(adapter.filter(|_| tuned));
         let x = model.text.embed(&input.ids, &visual);
+        if is_cpu(&x) {
+            awake::stay();
+        }
         let x = model.text.forward_cached(x, (&visual, &rope), cache, &place, &pass);
         if slots.is_empty() {
             return Vec::new();

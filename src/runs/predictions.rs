@@ -22,6 +22,8 @@ pub struct Growing {
     pub done: BTreeMap<usize, Prediction>,
     /// Predictions of other settings were there, and are gone.
     pub dropped: usize,
+    /// What they were made with.
+    pub of: String,
     path: PathBuf,
     file: Appender,
 }
@@ -48,9 +50,10 @@ impl Growing {
             dropped = done.len();
             done.clear();
         }
-        write_lines(&path, Some(&Head { of: of.into() }), done.values())?;
+        let head = Head { of: of.into() };
+        write_lines(&path, Some(&head), done.values())?;
         let file = Appender::open(path.clone())?;
-        Ok(Self { done, dropped, path, file })
+        Ok(Self { done, dropped, of: head.of, path, file })
     }
 
     /// Adds a prediction: one write.

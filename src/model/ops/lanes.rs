@@ -14,7 +14,7 @@ pub fn with_simd<R>(f: impl FnOnce() -> R) -> R {
     pulp::Arch::new().dispatch(Op(f))
 }
 
-const LANES: usize = 16;
+pub const LANES: usize = 16;
 
 /// 1.5 · 2²³: adding it rounds to an integer in the low bits.
 const MAGIC: f32 = 12_582_912.0;
@@ -49,7 +49,7 @@ pub fn sum(a: &[f32]) -> f32 {
 
 /// Half of the lanes onto the other half, until one is left: one after another each would wait for the one before.
 #[inline(always)]
-fn total(mut acc: [f32; LANES]) -> f32 {
+pub fn total(mut acc: [f32; LANES]) -> f32 {
     let mut half = LANES / 2;
     while half > 0 {
         for i in 0..half {

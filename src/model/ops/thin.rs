@@ -3,6 +3,7 @@
 
 use super::aligned::Aligned;
 use super::gemm::Mat;
+use super::lanes::{LANES, total};
 use super::panel_rows::multiply_rows;
 use super::panels::{Packed, ROWS};
 use super::prefetch::prefetch;
@@ -14,7 +15,7 @@ pub const FEW: usize = 8;
 /// Rows of the small operand up to which this is faster than to pack the large one.
 pub const MANY: usize = 64;
 /// The widest vector.
-const WIDEST: usize = 16;
+const WIDEST: usize = LANES;
 /// Numbers of the large operand that one task reads at least.
 const READ_AT_ONCE: usize = 64 * 1024;
 
@@ -284,19 +285,6 @@ fn block<S: Simd, const R: usize, const N: usize, T: Number>(
         }
     }
     out
-}
-
-/// The sum in halves: one number after another would take a third of the time of a short row.
-#[inline(always)]
-fn total(mut parts: [f32; WIDEST]) -> f32 {
-    let mut half = WIDEST / 2;
-    while half > 0 {
-        for i in 0..half {
-            parts[i] += parts[i + half];
-        }
-        half /= 2;
-    }
-    parts[0]
 }
 
 #[cfg(test)]
